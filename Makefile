@@ -1,0 +1,60 @@
+# Everything a person or CI runs. The first target that needs it sets up .venv; a second `make` does not.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# Two processes with two threads each run many times slower on two cores than one thread a process.
+export OMP_NUM_THREADS ?= 2
+# Nothing we start asks anybody for updates, reports home or installs while running.
+export FLWR_TELEMETRY_ENABLED := 0
+export FLWR_DISABLE_UPDATE_CHECK := 1
+export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1
+export HF_HUB_OFFLINE ?= 1
+
+SEED ?= 0
+SEEDS ?= $(SEED)
+options = $(if $(DATA),--data $(DATA)) $(if $(STUDY),--study $(STUDY)) $(if $(SITES),--sites $(SITES))
+simulate = $(BIN)/python -m deploy.simulate
+
+.PHONY: help setup demo prepare teacher compare test check bench format clean
+help: ## show the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+setup: $(READY) ## make .venv with everything pinned in constraints.txt
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(READY) ## run the main job; DATA=folder for real images, SITE_STATE=folder keeps ledgers
+	$(simulate) demo $(options) --seed $(SEED) $(if $(SITE_STATE),--site-state $(SITE_STATE))
+
+prepare: $(READY) ## make the workspace that `flwr run .` starts from
+	$(simulate) prepare $(options) --seed $(SEED)
+
+teacher: $(READY) ## fit the teacher and keep it by digest
+	$(simulate) teacher $(options) --seed $(SEED)
+
+compare: $(READY) ## add the comparisons to the report; SEEDS="0 1 2"
+	$(simulate) compare $(options) $(foreach seed,$(SEEDS),--seeds $(seed)) $(COMPARE)
+
+test: $(READY) ## run all tests
+	$(BIN)/python -m pytest
+
+check: $(READY) ## lint, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY) ## time and memory against the alternatives; writes results/bench.json
+	mkdir -p results
+	$(BIN)/python -m tests.benchmarks.run --json results/bench.json
+
+format: $(READY) ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove what was built; keeps results
+	rm -rf $(VENV) *.egg-info

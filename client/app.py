@@ -1,0 +1,77 @@
+"""The ClientApp: translates between Flower's messages and `client/round.py`, and nothing else.
+
+A handler never raises: whatever happens becomes a release with a fixed code, because Flower would send the
+text of an exception to the server.
+"""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+from flwr.app import ArrayRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from client.round import answer, failure
+from client.site import Site, describe
+from shared.config import parse_site, read_yaml
+from shared.errors import ConfigError, ErrorCode
+
+log = logging.getLogger("rounds.site")
+app = ClientApp()
+PAYLOAD = "payload"
+
+
+@app.query("enrol")
+def enrol(message: Message, context: Context) -> Message:
+    """Check the study, the code and the data; say who takes part."""
+    return _reply(message, context)
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """Take the private steps of one round."""
+    return _reply(message, context)
+
+
+@app.evaluate()
+def evaluate(message: Message, context: Context) -> Message:
+    """Count how the global student does on evaluation patients, with noise."""
+    return _reply(message, context)
+
+
+def site_of(context: Context) -> Site:
+    """Open the site this process answers for.
+
+    A real node names its own site file in its node configuration, and the hub cannot change that. A simulated
+    node has a number only, and takes the site file of that number in the prepared workspace.
+    """
+    node = context.node_config
+    if "site-config" in node:
+        path = Path(str(node["site-config"]))
+        return Site(parse_site(read_yaml(path), path.name), simulation=False)
+    run = context.run_config
+    files = sorted((Path(str(run["workspace"])) / "sites").glob("*.yaml"))
+    number = int(node["partition-id"])
+    if number >= len(files):
+        raise ConfigError(
+            f"partition-id is {number}: the workspace holds {len(files)} sites; start as many nodes"
+        )
+    raw = read_yaml(files[number])
+    state = str(run["site-state"]) or str(Path(str(run["output"])) / "sites")
+    raw |= {
+        "state_dir": str(Path(state) / str(raw["name"])),
+        "head_file": str(Path(state) / "heads" / f"{raw['name']}.head"),
+    }
+    return Site(parse_site(raw, files[number].name), simulation=not str(run["site-state"]))
+
+
+def _reply(message: Message, context: Context) -> Message:
+    try:
+        site = site_of(context)
+        record = next(iter(message.content.array_records[PAYLOAD].values()))
+        parts = answer(site, record.numpy().tobytes())
+    except Exception as error:  # noqa: BLE001 - no exception may cross: Flower would send its text
+        log.error("the request could not be read: %s", describe(error))
+        parts = failure(ErrorCode.BAD_REQUEST)
+    records = {name: ArrayRecord([np.frombuffer(part, np.uint8)]) for name, part in parts.items()}
+    return Message(RecordDict(dict(records)), reply_to=message)

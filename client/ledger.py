@@ -1,0 +1,226 @@
+"""What this hospital has spent, for ever, and which answers have left: each request is answered once.
+
+In: request keys, public parameters of mechanisms, reply bytes. Out: permission to compute, the stored reply,
+and a statement of the spend. Order: `reserve` (durable) -> compute -> `commit` (reply and row in one
+transaction, durable) -> send. A crash leaves a reservation, which counts as spent and may be computed again,
+because nothing of it left.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self, get_args
+
+from client.ledger_file import LedgerFile, sha256
+from client.ledger_schema import GENESIS, RequestKey, Row, mechanism_text, read_mechanism
+from shared.config import Cap
+from shared.errors import ErrorCode, LedgerError, PrivacyError, Refusal
+from shared.privacy.accountant import spend, spend_pld
+from shared.privacy.mechanisms import Declared, Mechanism, merged
+from shared.release_kinds import LedgerStatement, Partition, PartitionSpend
+
+__all__ = ["Ledger", "RequestKey", "Reservation"]
+
+PARTITIONS: tuple[Partition, ...] = get_args(Partition)
+EVERY_PARTITION = "all"  # a weights file may have seen any patient
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """A request that is paid for; `stored` holds the reply's bytes once it has been answered."""
+
+    seq: int
+    stored: bytes | None
+
+
+class Ledger:
+    """One append-only, hash-chained SQLite file a site, with a head file on another volume.
+
+    Several processes may open it; each write holds the file lock. Not for use by several threads.
+    """
+
+    def __init__(self, file: LedgerFile) -> None:
+        self._file = file
+
+    @classmethod
+    def open(cls, path: Path, head_file: Path) -> Self:
+        """Open or begin a ledger; `LedgerError` when it is damaged, cut, or does not match its head file."""
+        return cls(LedgerFile(path, head_file))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def reserve(
+        self,
+        key: RequestKey,
+        base_digest: str,
+        mechanism: Mechanism | None,
+        partition: str,
+        cap: Cap,
+        *,
+        allow_without_privacy: bool = False,
+    ) -> Reservation:
+        """Pay for a request before any patient is touched, or hand back what it was answered.
+
+        Same key and content: the stored bytes, or the same unanswered row. Same key with another base,
+        mechanism or partition: `Refusal(LEDGER_CONFLICT)`. A projected spend of the partition over the cap,
+        at the cap's delta: `Refusal(BUDGET_SPENT)`, and nothing is written. `mechanism` is None where nothing
+        of the patients leaves. An infinite spend passes only where the hospital allows it.
+        """
+        if partition not in PARTITIONS:
+            raise PrivacyError(
+                f"partition is {partition!r}, allowed is one of {', '.join(PARTITIONS)}; use one"
+            )
+        text = mechanism_text(mechanism)
+        with self._file.writing() as rows:
+            mine = [row for row in rows if row.key == (key.study_uid, key.round, key.kind)]
+            if mine:
+                return self._again(mine, (base_digest, text, partition))
+            if mechanism is not None:
+                projected = [*_mechanisms(rows, partition), mechanism]
+                _check_cap(projected, cap, partition, allow_without_privacy=allow_without_privacy)
+            row = self._file.append(
+                rows,
+                "reserve",
+                (key.study_uid, key.round, key.kind),
+                base_digest=base_digest,
+                partition=partition,
+                mechanism=text,
+            )
+        return Reservation(row.seq, None)
+
+    def commit(self, reservation: Reservation, reply: bytes) -> None:
+        """Store the reply's bytes and its row durably; only then may the bytes be sent.
+
+        `Refusal(LEDGER_CONFLICT)` where another process answered first: this reply must not leave.
+        """
+        with self._file.writing() as rows:
+            paid = rows[reservation.seq - 1]
+            if any(row.kind == "commit" and row.key == paid.key for row in rows):
+                raise Refusal(
+                    ErrorCode.LEDGER_CONFLICT,
+                    f"row {paid.seq} is answered already; drop this reply and repeat the request",
+                )
+            row = self._file.append(
+                rows,
+                "commit",
+                paid.key,
+                base_digest=paid.base_digest,
+                partition=paid.partition,
+                reply_digest=sha256(reply),
+            )
+            self._file.store(row, reply)
+
+    def record_declared(self, digest: str, epsilon: float, delta: float) -> None:
+        """Add the spend of a private-dp weights file, once; it counts in every partition.
+
+        `LedgerError` when the file is in the ledger with another spend.
+        """
+        text = mechanism_text(Declared(epsilon=epsilon, delta=delta))
+        with self._file.writing() as rows:
+            for row in rows:
+                if row.kind == "declared" and row.base_digest == digest:
+                    if row.mechanism == text:
+                        return
+                    raise LedgerError(
+                        f"private_dp_spend of {digest[:12]}: is ({epsilon:g}, {delta:g}), but row {row.seq} "
+                        f"has {row.mechanism}; put back that value, a spend cannot be changed"
+                    )
+            self._file.append(
+                rows,
+                "declared",
+                ("", 0, "declared"),
+                base_digest=digest,
+                partition=EVERY_PARTITION,
+                mechanism=text,
+            )
+
+    def mechanisms(self, partition: str) -> list[Mechanism]:
+        """Return everything ever reserved or declared for a partition's patients, answered or not."""
+        return _mechanisms(self._file.rows(), partition)
+
+    def statement(
+        self, delta: float, *, site: str, simulation: bool, shown_cap: Cap | None = None
+    ) -> LedgerStatement:
+        """Return the spend at `delta` by partition, public parameters only.
+
+        Where the independent accountant finds more than the first, its figure is the one stated.
+        """
+        rows = self._file.rows()
+        spends = []
+        for partition in PARTITIONS:
+            mechanisms = _mechanisms(rows, partition)
+            figure, pld = spend(mechanisms, delta), spend_pld(mechanisms, delta)
+            spends.append(
+                PartitionSpend(
+                    partition=partition,
+                    epsilon=_finite(max(figure.epsilon, pld)),
+                    pld_epsilon=_finite(pld),
+                    accountant=figure.accountant if figure.epsilon >= pld else "pld",
+                    mechanisms=merged(mechanisms),
+                )
+            )
+        known = [item.epsilon for item in spends if item.epsilon is not None]
+        return LedgerStatement(
+            site=site,
+            head_seq=len(rows),
+            head_hash=rows[-1].hash if rows else GENESIS,
+            epsilon=max(known) if len(known) == len(spends) else None,
+            delta=delta,
+            partitions=tuple(spends),
+            cap_epsilon=shown_cap.epsilon if shown_cap else None,
+            span="this run alone (simulation)" if simulation else "all runs",
+        )
+
+    def require_head(self, seq: int, head: str) -> None:
+        """Refuse to go on when the hub remembers a head that this ledger does not have."""
+        hashes = [GENESIS, *(row.hash for row in self._file.rows())]
+        if not (0 <= seq < len(hashes) and hashes[seq] == head):
+            raise LedgerError(
+                f"ledger {self._file.path}: has no row {seq} with the head that the hub remembers; if it was "
+                "restored together with its head file, put back the newest of both"
+            )
+
+    def verify(self) -> int:
+        """Recompute every hash, reply and head; return the number of rows or raise `LedgerError`."""
+        return self._file.verify()
+
+    def _again(self, mine: list[Row], content: tuple[str, str | None, str]) -> Reservation:
+        paid, last = mine[0], mine[-1]
+        if content != (paid.base_digest, paid.mechanism, paid.partition):
+            raise Refusal(
+                ErrorCode.LEDGER_CONFLICT,
+                f"{paid.request_kind} of round {paid.round}: row {paid.seq} has another base, mechanism "
+                "or partition; the hub must repeat the request unchanged, or submit a new study",
+            )
+        return Reservation(paid.seq, self._file.stored(last) if last.kind == "commit" else None)
+
+
+def _mechanisms(rows: list[Row], partition: str) -> list[Mechanism]:
+    return [
+        read_mechanism(row.mechanism)
+        for row in rows
+        if row.mechanism is not None and row.partition in {partition, EVERY_PARTITION}
+    ]
+
+
+def _check_cap(projected: list[Mechanism], cap: Cap, partition: str, *, allow_without_privacy: bool) -> None:
+    figure = spend(projected, cap.delta)
+    if figure.epsilon <= cap.epsilon or (allow_without_privacy and math.isinf(figure.epsilon)):
+        return
+    raise Refusal(
+        ErrorCode.BUDGET_SPENT,
+        f"cap.epsilon is {cap.epsilon:g} at delta {cap.delta:g}, but this request would bring {partition} "
+        f"patients to {figure.epsilon:.4g} ({figure.accountant}); the hospital alone may raise the cap",
+    )
+
+
+def _finite(epsilon: float) -> float | None:
+    return epsilon if math.isfinite(epsilon) else None

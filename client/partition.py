@@ -1,0 +1,47 @@
+"""Which patients train and which evaluate: fixed at first import, never recomputed.
+
+A manifest's own split decides where there is one, else an HMAC of the identifier under the site key. Train,
+evaluation and audit patients are disjoint, so what they spend composes in parallel. Identifiers are stored
+as HMACs only; the table never leaves.
+"""
+
+import hashlib
+import hmac
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, get_args
+
+from shared.data.records import Patient
+
+Partition = Literal["train", "evaluation", "audit"]
+_OF_SPLIT: dict[str, Partition] = {"train": "train", "val": "evaluation", "test": "audit"}
+_SHARES: tuple[tuple[float, Partition], ...] = ((0.8, "train"), (0.9, "evaluation"), (1.0, "audit"))
+
+
+def assign_partitions(
+    patients: Iterable[Patient], table: Path, site_key: bytes
+) -> dict[Partition, list[Patient]]:
+    """Sort patients into partitions, writing down the ones seen for the first time."""
+    parts: dict[Partition, list[Patient]] = {part: [] for part in get_args(Partition)}
+    with sqlite3.connect(table) as database:
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS partitions (patient TEXT PRIMARY KEY, part TEXT NOT NULL)"
+        )
+        known = dict(database.execute("SELECT patient, part FROM partitions").fetchall())
+        for patient in patients:
+            name = hmac.new(site_key, patient.patient_id.encode(), hashlib.sha256).hexdigest()
+            if name not in known:
+                known[name] = _first_partition(patient, name)
+                database.execute("INSERT INTO partitions VALUES (?, ?)", (name, known[name]))
+            parts[known[name]].append(patient)
+    database.close()
+    return parts
+
+
+def _first_partition(patient: Patient, name: str) -> Partition:
+    split = patient.images[0].split
+    if split:
+        return _OF_SPLIT[split]
+    place = int(name[:13], 16) / 16**13
+    return next(part for share, part in _SHARES if place < share)

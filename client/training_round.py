@@ -1,0 +1,118 @@
+"""One round of a site's training: its patients behind the private steps.
+
+In: the study, the compact model and the global weights. Out: the update, which may leave through the door once
+the ledger has it. A patient's tensors are the patient's own views and the teacher's targets for them; which
+views a step uses is decided by the patient's own coins.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from client.private_training import private_steps
+from client.site import Site
+from client.target_cache import TargetCache
+from shared.arrays import Arrays, to_arrays
+from shared.config import StudyConfig
+from shared.data.records import Patient
+from shared.distillation import Targets, method_terms, view_losses
+from shared.errors import RoundsError
+from shared.models.adapters import Adapters
+from shared.models.compact import CompactModel
+from shared.models.trainable import load_trainable, trainable_names
+from shared.privacy.noise import Coins, NoiseSource
+from shared.privacy.step_plan import step_plan
+from shared.targets import pick, read_views
+
+
+class SitePatients:
+    """A site's training patients as private steps take them (`client.private_training.PatientSource`)."""
+
+    def __init__(
+        self,
+        patients: Sequence[Patient],
+        study: StudyConfig,
+        compact: CompactModel,
+        adapters: Adapters,
+        cache: TargetCache,
+        coins: Coins,
+    ) -> None:
+        self._patients = patients
+        self._study = study
+        self._compact = compact
+        self._adapters = adapters
+        self._cache = cache
+        self._coins = coins
+        self._terms = method_terms(study.distillation)
+
+    @property
+    def template(self) -> Mapping[str, Tensor]:
+        """Views of a made-up patient: black images of class 0, targets of zeros."""
+        samples, size = self._study.distillation.views_per_step, self._study.task.image_size
+        fields = {
+            "images": torch.zeros(samples, 3, size, size),
+            "labels": torch.zeros(samples, dtype=torch.int64),
+            "logits": torch.zeros(samples, len(self._study.task.classes)),
+        }
+        if self._terms.uses_features:
+            for number, (mean, side) in enumerate(
+                zip(self._adapters.sigma2(), self._adapters.teacher_sizes, strict=True)
+            ):
+                fields[f"feature{number}"] = torch.zeros(samples, len(mean), *side)
+        return fields
+
+    def load(self, patient: int, step: int) -> Mapping[str, Tensor]:
+        """Read one patient's views of this step and the teacher's targets for them."""
+        rules = self._study.distillation
+        one = self._patients[patient]
+        views = read_views(one, self._study)
+        which = self._coins.views(one.patient_id, step, rules.num_views, rules.views_per_step)
+        targets = pick(self._cache.targets(one.patient_id, views), which)
+        fields = {
+            "images": views.images(which),
+            "labels": torch.from_numpy(views.labels[list(which)]),
+            "logits": targets.logits,
+        }
+        return fields | {f"feature{number}": layer for number, layer in enumerate(targets.features)}
+
+    def losses(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return the objective of each view, (P S,)."""
+        features = tuple(batch[name] for name in sorted(batch) if name.startswith("feature"))
+        output = self._compact.run(batch["images"])
+        targets = Targets(batch["logits"], features)
+        return view_losses(output, batch["labels"], targets, self._adapters, self._terms)
+
+
+def private_update(
+    site: Site, study: StudyConfig, compact: CompactModel, adapters: Adapters, weights: Arrays
+) -> Arrays:
+    """Take one round's private steps from the global weights and return the update."""
+    compute = site.config.compute
+    torch.set_num_threads(compute.threads)
+    load_trainable(compact, weights)
+    coins = Coins.fresh()
+    patients = site.partitions(study)["train"]
+    with site.target_cache(study) as cache:
+        source = SitePatients(patients, study, compact, adapters, cache, coins)
+        update = private_steps(
+            compact,
+            trainable_names(compact, study.privacy.trainable),
+            step_plan(study, site.config.declared_patients, compute.patients_per_chunk),
+            patient_ids=[patient.patient_id for patient in patients],
+            coins=coins,
+            noise=NoiseSource(),
+            source=source,
+        )
+    return to_arrays(update)
+
+
+def fill_target_cache(site: Site, study: StudyConfig) -> None:
+    """Compute the teacher's targets of every training patient once, before the first round."""
+    torch.set_num_threads(site.config.compute.threads)
+    with site.target_cache(study) as cache:
+        for patient in site.partitions(study)["train"]:
+            try:
+                cache.targets(patient.patient_id, read_views(patient, study))
+            except RoundsError:
+                continue  # a patient that cannot be read contributes zero in every step

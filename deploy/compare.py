@@ -1,0 +1,154 @@
+"""Comparisons beside a finished run: the same data, test set and warm start, trained in other ways.
+
+Each item is one entry of `items`: its test probabilities are kept under results/compare/<workspace>/, so an
+interrupted comparison goes on where it stopped. Items that need a federation are real Flower runs.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.round import training_mechanism
+from client.site import Site
+from client.training_round import private_update
+from deploy.progress import Progress
+from server.aggregation import applied
+from server.checkpoints import load_state
+from server.finish import Public, merged_student
+from server.metrics import Metrics
+from server.public_data import PublicImages, load_public, predict_logits, softmax
+from server.prepare import load_teacher
+from server.public_training import WarmStarted, train_further
+from server.results import ByModel, Paired, SeedResult, Summary, auc_of
+from server.run_folder import RunFolder
+from shared.arrays import Arrays, to_arrays
+from shared.config import Method, StudyConfig, parse_site, parse_study, read_yaml
+from shared.data.records import Patient
+from shared.data.source import read_source
+from shared.models.compact import CompactModel
+from shared.models.initial import unpack_initial
+from shared.models.trainable import load_trainable, trainable_names
+
+Probabilities = NDArray[np.float64]
+METHODS: tuple[Method, ...] = ("supervised", "kd", "hybrid", "medtex")
+_CENTRAL_EPOCHS = 4
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Test probabilities by dotted key, as in the summary (`site_alone.film`, `methods.kd`)."""
+
+    found: dict[str, Probabilities]
+
+    def by_model(self, measure: Callable[[Probabilities], Metrics]) -> ByModel[Metrics]:
+        """Return the metrics of everything compared, in the summary's form."""
+        plain: dict[str, Any] = {}
+        for key, probabilities in self.found.items():
+            group, _, member = key.partition(".")
+            if member:
+                plain.setdefault(group, {})[member] = measure(probabilities)
+            else:
+                plain[group] = measure(probabilities)
+        return ByModel[Metrics].model_validate(plain)
+
+
+def kept(store: Path, key: str, compute: Callable[[], Probabilities], progress: Progress) -> Probabilities:
+    """Compute an item once; a second call reads what the first one kept."""
+    path = store / f"{key}.npy"
+    if not path.is_file():
+        progress.say(f"Comparing: {key}")
+        store.mkdir(parents=True, exist_ok=True)
+        result = compute()
+        part = path.with_suffix(".part.npy")
+        np.save(part, result)
+        part.replace(path)
+    probabilities: Probabilities = np.load(path)
+    return probabilities
+
+
+def site_alone(public: Public, study: StudyConfig, site_file: Path, *, private: bool, store: Path) -> Probabilities:
+    """Train one site alone: as many rounds and steps as the federation, with or without noise."""
+    privacy = study.privacy.model_copy(update={"enabled": private})
+    study = study.model_copy(update={"privacy": privacy})
+    state = store / "alone"
+    raw = read_yaml(site_file) | {"state_dir": str(state / site_file.stem), "head_file": str(state / "unused.head")}
+    site = Site(parse_site(raw | {"allow_without_privacy": not private}, site_file.name), simulation=True)
+    training_mechanism(study)  # refuses a study whose noise nobody calibrated
+    compact, adapters = site.compact(study)
+    parameters = dict(compact.named_parameters())
+    weights: Arrays = to_arrays({name: parameters[name] for name in trainable_names(compact, privacy.trainable)})
+    for _ in range(study.federation.rounds):
+        weights = applied(weights, private_update(site, study, compact, adapters, weights))
+    load_trainable(compact, weights)
+    return softmax(predict_logits(compact, public.test))
+
+
+def central(public: Public, study: StudyConfig, sites: list[Path], progress: Progress) -> Probabilities:
+    """Train on all sites' images in one place, without privacy: the whole compact model, from the warm start."""
+    pooled = pooled_images(study, sites)
+    started = WarmStarted(*unpack_initial(study, public.initial()))
+    teacher = load_teacher(public.workspace, study)
+    compact = train_further(study, started, teacher, pooled, epochs=_CENTRAL_EPOCHS, progress=progress)
+    return softmax(predict_logits(compact, public.test))
+
+
+def pooled_images(study: StudyConfig, sites: list[Path]) -> PublicImages:
+    """Read the training images of all simulated sites."""
+    patients: list[Patient] = []
+    for path in sites:
+        site = parse_site(read_yaml(path), path.name)
+        patients += [p for p in read_source(site.data.source, study.task) if p.split == "train"]
+    return load_public(patients, study.task)
+
+
+def of_run(folder: RunFolder, public: Public) -> Probabilities:
+    """Test probabilities of the merged student of a finished run."""
+    return softmax(predict_logits(student_of(folder, public), public.test))
+
+
+def student_of(folder: RunFolder, public: Public) -> CompactModel:
+    """Load the merged student of a finished run."""
+    study = parse_study(read_yaml(folder.study), "study.yaml")
+    state = load_state(folder.checkpoint, study.digest())
+    if state is None:
+        raise FileNotFoundError(folder.checkpoint)
+    return merged_student(study, public.initial(), state)
+
+
+def paired_with(public: Public, own: str, found: dict[str, Probabilities]) -> tuple[Paired, ...]:
+    """Return the paired difference of the study's own student to every other model."""
+    return tuple(
+        Paired(a=own, b=other, difference=public.difference(found[own], probabilities))
+        for other, probabilities in found.items()
+        if other != own
+    )
+
+
+def with_comparison(summary: Summary, public: Public, compared: Compared, own: str) -> Summary:
+    """Return the summary with everything compared added to its tables."""
+    metrics = compared.by_model(public.metrics)
+    return summary.model_copy(
+        update={
+            "metrics": metrics,
+            "test_auc": auc_of(metrics),
+            "paired": paired_with(public, own, compared.found),
+        }
+    )
+
+
+def seed_result(seed: int, public: Public, compared: Compared, own: str) -> SeedResult:
+    """Return one seed's figures."""
+    return SeedResult(
+        seed=seed,
+        test_auc=auc_of(compared.by_model(public.metrics)),
+        paired=paired_with(public, own, compared.found),
+    )
+
+
+def site_files(workspace: Path) -> Iterator[Path]:
+    """Return the simulated hospitals' files in name order."""
+    return iter(sorted((workspace / "sites").glob("*.yaml")))

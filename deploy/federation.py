@@ -1,0 +1,202 @@
+"""Make simulated hospitals on one machine: divide a data source into public sets and sites, once.
+
+In come a study and a description of the hospitals (`deploy/sites/<name>.yaml`); out comes a workspace with
+`public/*.csv`, `data/<site>.csv` and `sites/<site>.yaml`, as real hospitals would write their own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from server.prepare import PUBLIC_SETS, TeacherFit
+from server.public_data import Progress
+from shared.config import (
+    Cap,
+    Frozen,
+    SiteConfig,
+    SiteData,
+    StudyConfig,
+    Task,
+    parse_study,
+    read_yaml,
+    write_yaml,
+)
+from shared.data.division import Division, divide_public
+from shared.data.manifest import write_manifest
+from shared.data.medmnist import made_sites
+from shared.data.records import Patient
+from shared.data.source import describe_source, patients_by_site, read_source
+from shared.errors import ConfigError
+from shared.phantoms import STYLES, Marker, SitePlan, write_phantoms
+
+_HERE = Path(__file__).parent
+
+
+class MadeSites(Frozen):
+    """Sites made by a hash where the data has none."""
+
+    num_sites: int = Field(4, ge=2)
+    seed: int = 0
+    skew: float = Field(0.5, ge=0)
+
+
+class PhantomHospital(Frozen):
+    """One made hospital: numbers of patients, acquisition style (a name in shared.phantoms.STYLES), marker."""
+
+    style: str
+    train: int = Field(ge=0)
+    val: int = Field(0, ge=0)
+    test: int = Field(0, ge=0)
+    prevalence: float = Field(0.5, ge=0, le=1)
+    max_images: int = Field(2, ge=1, le=8)
+    marker: float = Field(0.0, ge=0, le=1, description="share of films with a burned-in letter")
+
+    @model_validator(mode="after")
+    def _style_is_known(self) -> Self:
+        if self.style not in STYLES:
+            raise ValueError(f"style must be one of {', '.join(STYLES)}")
+        return self
+
+
+class Federation(Frozen):
+    """How the hospitals of a simulation come about; `declared_patients` are typed, never counted."""
+
+    title: str
+    phantoms: dict[str, PhantomHospital] = Field(default_factory=dict)
+    label_map: dict[str, str] = Field(default_factory=dict)
+    leave_out_sites: tuple[str, ...] = ()
+    made_sites: MadeSites | None = None
+    public_site: str | None = None
+    cohort_fraction: float = Field(0.3, ge=0, le=1)
+    declared_patients: dict[str, int]
+    cap_epsilon: float = Field(10.0, gt=0)
+    cap_delta: float = Field(1e-5, gt=0, lt=1)
+    teacher_epochs: int = Field(12, ge=1)
+    teacher_learning_rate: float = Field(2e-3, gt=0)
+    notes: tuple[str, ...] = ()
+    attribution: str = ""
+
+    @property
+    def teacher_fit(self) -> TeacherFit:
+        """How the teacher is fitted to the public cohort."""
+        return TeacherFit(epochs=self.teacher_epochs, learning_rate=self.teacher_learning_rate)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A study and its simulated hospitals, found by the name of the data."""
+
+    name: str
+    study: StudyConfig
+    federation: Federation
+    source: Path | None
+
+
+def find_recipe(data: Path | None, study: Path | None, sites: Path | None) -> Recipe:
+    """Find the recipe for a data source by its name, or take the files given; `ConfigError` when unknown."""
+    name = "phantoms" if data is None else data.resolve().stem
+    study_path = study or _HERE / "studies" / f"{name}.yaml"
+    sites_path = sites or _HERE / "sites" / f"{name}.yaml"
+    for path, option in ((study_path, "STUDY"), (sites_path, "SITES")):
+        if not path.is_file():
+            known = ", ".join(sorted(one.stem for one in (_HERE / "studies").glob("*.yaml")))
+            raise ConfigError(
+                f"DATA is {name!r}: {path.name} does not exist; known are {known}, or give {option}=file.yaml "
+                "(see 'Own data' in README.md)"
+            )
+    if data is not None and not data.exists():
+        raise ConfigError(f"DATA is {str(data)!r}: no such file or folder; check the path")
+    try:
+        federation = Federation.model_validate(read_yaml(sites_path))
+    except ValueError as error:
+        first = str(error).splitlines()
+        raise ConfigError(f"{sites_path.name}: {' '.join(part.strip() for part in first[1:3])}") from error
+    return Recipe(name, parse_study(read_yaml(study_path), study_path.name), federation, data)
+
+
+def build_workspace(recipe: Recipe, workspace: Path, *, seed: int, progress: Progress) -> tuple[str, ...]:
+    """Write public sets and site files; returns the notes that every report of this data must show."""
+    task, federation = recipe.study.task, recipe.federation
+    source = recipe.source or _phantoms(federation, workspace / "data", task, seed, progress)
+    notes = (*federation.notes, *describe_source(source, task))
+    patients = _patients(source, federation, task)
+    division = divide_public(
+        patients, cohort_fraction=federation.cohort_fraction, public_site=federation.public_site
+    )
+    _write(division, recipe, workspace)
+    return notes
+
+
+def _patients(source: Path, federation: Federation, task: Task) -> Mapping[str, list[Patient]]:
+    patients = read_source(source, task, label_map=federation.label_map)
+    if federation.made_sites is not None:
+        made = federation.made_sites
+        patients = made_sites(patients, made.num_sites, made.seed, made.skew)
+    by_site = patients_by_site(patients)
+    return {site: found for site, found in by_site.items() if site not in federation.leave_out_sites}
+
+
+def _write(division: Division, recipe: Recipe, workspace: Path) -> None:
+    task = recipe.study.task
+    for name in PUBLIC_SETS:
+        write_manifest(getattr(division, name), workspace / "public" / f"{name}.csv", task)
+    (workspace / "sites").mkdir(parents=True, exist_ok=True)
+    for site, patients in division.sites.items():
+        manifest = workspace / "manifests" / f"{site}.csv"
+        write_manifest(patients, manifest, task)
+        write_yaml(workspace / "sites" / f"{site}.yaml", _site(site, manifest, recipe, workspace))
+
+
+def _site(site: str, manifest: Path, recipe: Recipe, workspace: Path) -> SiteConfig:
+    federation = recipe.federation
+    if site not in federation.declared_patients:
+        raise ConfigError(
+            f"declared_patients: has no number for site {site}; type one in the sites file (never a count of the data)"
+        )
+    return SiteConfig(
+        name=site,
+        data=SiteData(source=manifest.resolve()),
+        declared_patients=federation.declared_patients[site],
+        cap=Cap(epsilon=federation.cap_epsilon, delta=federation.cap_delta),
+        show_cap=True,
+        allow_releases=("enrolment", "update", "ledger_statement", "status", "error", "evaluation"),
+        approved_studies="any-in-simulation",
+        weights_dir=(workspace / "weights").resolve(),
+        state_dir=(workspace / "state" / site).resolve(),
+        head_file=(workspace / "heads" / f"{site}.head").resolve(),
+    )
+
+
+def accept_weights(workspace: Path, study: StudyConfig) -> None:
+    """Let simulated hospitals accept the prepared weights as public: they were made without their patients."""
+    digests = [study.models.teacher.sha256, study.models.initial_sha256]
+    for path in sorted((workspace / "sites").glob("*.yaml")):
+        site = SiteConfig.model_validate(read_yaml(path))
+        accepted = {digest: "public" for digest in digests if digest is not None}
+        write_yaml(path, SiteConfig.model_validate(site.model_dump() | {"accepted_digests": accepted}))
+
+
+def _phantoms(federation: Federation, folder: Path, task: Task, seed: int, progress: Progress) -> Path:
+    plans = [
+        SitePlan(
+            name,
+            {"train": hospital.train, "val": hospital.val, "test": hospital.test},
+            STYLES[hospital.style],
+            prevalence=hospital.prevalence,
+            marker=Marker(probability=dict.fromkeys(task.classes, hospital.marker))
+            if hospital.marker
+            else None,
+            max_images=hospital.max_images,
+        )
+        for name, hospital in federation.phantoms.items()
+    ]
+
+    def report(done: int, total: int) -> None:
+        progress("phantoms", done, total)
+
+    return write_phantoms(
+        folder, sites=plans, seed=seed, size=task.image_size, progress=report, num_processes=2
+    )

@@ -1,0 +1,1 @@
+"""The coordinator's side: drives rounds, merges updates, audits the global student."""

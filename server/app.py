@@ -1,0 +1,92 @@
+"""The ServerApp: translates Flower's run configuration and Grid into a study, and nothing else.
+
+Reads the prepared workspace (study, public data, weights), applies `--run-config` overrides, runs the study and
+leaves its records in the output folder. Report, audit and export are made later by the hub's own process.
+"""
+
+import logging
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import torch
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from server.exchange import Exchange
+from server.run_folder import RunFolder
+from server.scoring import round_score
+from server.study import run_study
+from shared.arrays import to_arrays
+from shared.config import StudyConfig, overridden, parse_study, read_yaml, write_yaml
+from shared.errors import ConfigError, RoundsError
+from shared.models.initial import unpack_initial
+from shared.models.trainable import trainable_names
+from shared.models.weights import find_weights, load_weights
+from shared.privacy.accountant import calibrate
+
+log = logging.getLogger("rounds.hub")
+app = ServerApp()
+_OWN_KEYS = ("workspace", "output", "site-state", "threads")
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run one study; a person's mistake ends the run with one sentence in the events and the log."""
+    run = context.run_config
+    folder = RunFolder(Path(str(run["output"])))
+    try:
+        workspace = prepared(Path(str(run["workspace"])))
+        folder.path.mkdir(parents=True, exist_ok=True)
+        torch.set_num_threads(int(run["threads"]))
+        study = submitted_study(workspace, {k: v for k, v in run.items() if k not in _OWN_KEYS})
+        write_yaml(folder.study, study)
+        compact, _ = unpack_initial(study, initial_state(workspace, study))
+        parameters = dict(compact.named_parameters())
+        initial = to_arrays(
+            {name: parameters[name] for name in trainable_names(compact, study.privacy.trainable)}
+        )
+        score = round_score(workspace, study, compact)
+        run_study(study, initial, Exchange(grid), folder, score)
+    except RoundsError as error:
+        log.error("%s", error)
+        if folder.path.is_dir():
+            folder.record_event("study_failed", why=str(error))
+        raise
+
+
+def prepared(workspace: Path) -> Path:
+    """Return the workspace when `make prepare` has filled it."""
+    if not (workspace / "study.yaml").is_file():
+        raise ConfigError(
+            f"workspace is {str(workspace)!r}: holds no study.yaml; run `make prepare` first, or give another with "
+            "--run-config 'workspace=\"/absolute/path\"'"
+        )
+    return workspace.resolve()
+
+
+def submitted_study(workspace: Path, overrides: dict[str, Any]) -> StudyConfig:
+    """Return the prepared study with overrides by dotted name, its noise calibrated where the study leaves it open."""
+    raw = overridden(read_yaml(workspace / "study.yaml"), {k: _typed(v) for k, v in overrides.items()})
+    study = parse_study(raw, "study.yaml with --run-config")
+    privacy = study.privacy
+    if not privacy.enabled or privacy.noise_multiplier is not None:
+        return study
+    steps = study.federation.rounds * study.federation.steps
+    sigma = calibrate(privacy.epsilon, privacy.delta, privacy.sample_rate, steps)
+    return study.model_copy(update={"privacy": privacy.model_copy(update={"noise_multiplier": sigma})})
+
+
+def initial_state(workspace: Path, study: StudyConfig) -> dict[str, torch.Tensor]:
+    """Load the warm-started weights that the study names."""
+    digest = study.models.initial_sha256
+    if digest is None:
+        raise ConfigError("models.initial_sha256 is missing; run `make prepare` to make the warm start")
+    return load_weights(find_weights(workspace / "weights", digest), digest)
+
+
+def _typed(value: Any) -> Any:
+    """Read a list or table given as text, such as 'classes=["a", "b"]'; Flower passes scalars only."""
+    if isinstance(value, str) and value[:1] in "[{":
+        return tomllib.loads(f"v = {value}")["v"]
+    return value

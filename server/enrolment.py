@@ -1,0 +1,79 @@
+"""Who takes part: asks every connected node to enrol, and maps nodes to the names hospitals gave.
+
+A site that does not enrol is only known not to; why stays at the site.
+"""
+
+from dataclasses import dataclass
+
+from server.exchange import Answer, Exchange
+from server.run_folder import RunFolder
+from shared.arrays import arrays_digest
+from shared.code import code_digest
+from shared.config import StudyConfig
+from shared.errors import RoundsError, StudyError
+from shared.records import Request, RequestHeader, encode_request
+from shared.releases import EnrolmentRelease, ErrorRelease, decode_release
+
+
+@dataclass(frozen=True)
+class EnrolledSite:
+    """One hospital in this study; `declared_patients` is a public number a person typed."""
+
+    name: str
+    node_id: int
+    declared_patients: int
+
+
+def enrol_sites(
+    study: StudyConfig, study_uid: str, exchange: Exchange, folder: RunFolder
+) -> tuple[EnrolledSite, ...]:
+    """Enrol every connected site, in name order; `StudyError` when fewer than min_sites do."""
+    rules = study.federation
+    nodes = exchange.wait_for_nodes(rules.min_sites, rules.enrolment_seconds)
+    header = RequestHeader(
+        study_uid=study_uid,
+        round=0,
+        kind="enrol",
+        study_json=study.canonical_json(),
+        base_digest=arrays_digest({}),
+        code_digest=code_digest(),
+    )
+    payload = encode_request(Request(header, {}))
+    enrolled: dict[str, EnrolledSite] = {}
+    for answer in exchange.ask("enrol", dict.fromkeys(nodes, payload), rules.enrolment_seconds):
+        try:
+            site = _read(answer, study)
+            if site.name in enrolled:
+                raise StudyError(f"site {site.name}: two nodes enrol under this name; give each its own")
+        except RoundsError as error:
+            folder.record_event("not_enrolled", node=str(answer.node_id), why=str(error))
+            continue
+        enrolled[site.name] = site
+        folder.record_event("enrolled", site=site.name, declared_patients=site.declared_patients)
+    if len(enrolled) < rules.min_sites:
+        raise StudyError(
+            f"federation.min_sites is {rules.min_sites}: {len(enrolled)} of {len(nodes)} connected sites enrolled; "
+            "see events.jsonl here and `rounds-site check` at the sites"
+        )
+    return tuple(enrolled[name] for name in sorted(enrolled))
+
+
+def _read(answer: Answer, study: StudyConfig) -> EnrolledSite:
+    if answer.parts is None:
+        raise StudyError("the node failed or sent nothing usable")
+    if "error" in answer.parts:
+        refused = decode_release(answer.parts["error"], kinds=("error",)).fields
+        raise StudyError(
+            f"answered {refused.code if isinstance(refused, ErrorRelease) else 'nothing usable'}"
+        )
+    body = decode_release(answer.parts.get("enrolment", b""), kinds=("enrolment",)).fields
+    if not isinstance(body, EnrolmentRelease):
+        raise StudyError("sent no enrolment")
+    if body.study_digest != study.digest():
+        raise StudyError(f"site {body.site}: accepted another study")
+    if body.code_digest != code_digest():
+        raise StudyError(
+            f"site {body.site}: runs code {body.code_digest[:12]}, the hub runs {code_digest()[:12]}; "
+            "give both the same version (in simulation, start the SuperLink outside the app's folder)"
+        )
+    return EnrolledSite(body.site, answer.node_id, body.declared_patients)

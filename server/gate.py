@@ -1,0 +1,124 @@
+"""May this student be used? Fixed checks with thresholds that the study chose before anything was seen.
+
+In: the audit of a candidate and its figures on the public test set. Out: one verdict with a sentence for each
+check. A check that could not be measured holds the candidate: nothing passes for want of evidence.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from server.audit_result import AuditResult
+from server.intervals import Interval
+from shared.config import Frozen, StudyConfig
+
+FEWEST_MEASURED = 0.5  # share of the images with a region on which the student must show any evidence
+
+
+class Check(Frozen):
+    """One check; `passed` is None where it does not apply, and a check without a value has not passed."""
+
+    name: str
+    value: float | None
+    threshold: float | None
+    passed: bool | None
+    sentence: str
+
+
+class GateResult(Frozen):
+    """The verdict and the checks behind it."""
+
+    verdict: Literal["accepted", "held"]
+    sentence: str
+    checks: tuple[Check, ...]
+
+
+def judge(
+    audit: AuditResult, test_auc: Interval, study: StudyConfig, *, finite_metrics: bool = True
+) -> GateResult:
+    """Judge a candidate: `accepted` when every check that applies has passed, else `held` with the names.
+
+    `test_auc` is the AUC on the public test set; `finite_metrics` says whether all predictions were finite.
+    """
+    checks = (
+        _finite(audit, finite_metrics=finite_metrics),
+        _auc(test_auc, study.audit.min_auc),
+        _lift(audit, study.audit.min_lung_lift_ratio),
+        _mask(audit, study.audit.max_mask_area),
+    )
+    failed = [check.name for check in checks if check.passed is False]
+    if failed:
+        return GateResult(verdict="held", sentence=f"Held because of: {', '.join(failed)}.", checks=checks)
+    return GateResult(verdict="accepted", sentence=f"Accepted: {_count(checks)} passed.", checks=checks)
+
+
+def _finite(audit: AuditResult, *, finite_metrics: bool) -> Check:
+    wrong = [
+        text
+        for text, found in (
+            ("weights that are not finite", not audit.finite_weights),
+            (
+                f"outputs that are not finite on {audit.num_not_finite} reference images",
+                audit.num_not_finite > 0,
+            ),
+            ("test predictions that are not finite", not finite_metrics),
+        )
+        if found
+    ]
+    sentence = f"The student has {' and '.join(wrong)}." if wrong else "All weights and outputs are finite."
+    return Check(name="finite numbers", value=None, threshold=None, passed=not wrong, sentence=sentence)
+
+
+def _auc(auc: Interval, least: float) -> Check:
+    name = "test AUC"
+    if auc.value is None:
+        return _not_measured(name, least, auc.reason or "no test figures")
+    sentence = f"The AUC on the public test set is {_shown(auc)}; at least {least:g} is asked for."
+    return Check(name=name, value=auc.value, threshold=least, passed=auc.value >= least, sentence=sentence)
+
+
+def _lift(audit: AuditResult, least: float) -> Check:
+    name, ratio = "energy in the region", audit.lift_ratio
+    if audit.num_with_region == 0:
+        return _not_measured(name, least, "no reference image has a region mask")
+    if ratio.value is None or ratio.n < FEWEST_MEASURED * audit.num_with_region:
+        shown = f"{ratio.n} of {audit.num_with_region} images with a region"
+        return _not_measured(name, least, f"the student shows evidence for the true class on {shown}")
+    sentence = (
+        f"The student's maps put {_shown(ratio)} times as much energy into the region as random maps do "
+        f"(images: {ratio.n} of {audit.num_with_region}); at least {least:g} is asked for."
+    )
+    return Check(
+        name=name, value=ratio.value, threshold=least, passed=ratio.value >= least, sentence=sentence
+    )
+
+
+def _mask(audit: AuditResult, most: float) -> Check:
+    name = "mask area"
+    if not audit.has_explainer:
+        sentence = "No explainer: the whole image is used, so there is no mask to judge."
+        return Check(name=name, value=None, threshold=most, passed=None, sentence=sentence)
+    area = audit.overall.figures["mask_area"]
+    if area.value is None:
+        return _not_measured(name, most, "no reference image could be run")
+    sentence = (
+        f"The explainer keeps {_shown(area)} of an image; at most {most:g} is allowed, because a mask that "
+        "keeps everything explains nothing."
+    )
+    return Check(name=name, value=area.value, threshold=most, passed=area.value <= most, sentence=sentence)
+
+
+def _not_measured(name: str, threshold: float, reason: str) -> Check:
+    return Check(
+        name=name, value=None, threshold=threshold, passed=False, sentence=f"Could not be measured: {reason}."
+    )
+
+
+def _shown(figure: Interval) -> str:
+    if figure.low is None or figure.high is None:
+        return f"{figure.value:.2f}"
+    return f"{figure.value:.2f} (95 % interval {figure.low:.2f} to {figure.high:.2f})"
+
+
+def _count(checks: Sequence[Check]) -> str:
+    passed = sum(check.passed is True for check in checks)
+    return f"{passed} of {passed} checks that apply"

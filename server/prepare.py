@@ -1,0 +1,169 @@
+"""Make a study ready: teacher, warm start, digests. In comes a study with its public sets, out a resolved one.
+
+The workspace holds `public/{cohort,reference,test}.csv` beforehand, `weights/` and `study.yaml` afterwards. All of it
+is public; a part of the cohort is held out for the calibration of probabilities.
+"""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from numpy.typing import NDArray
+
+from server.public_data import Progress, PublicImages, load_public
+from server.public_training import fit_teacher, warm_start
+from shared.config import StudyConfig, write_yaml
+from shared.data.manifest import manifest_digest
+from shared.data.records import Patient
+from shared.data.source import read_source
+from shared.errors import DataError
+from shared.models.teacher import Teacher, build_teacher
+from shared.models.weights import find_weights, load_weights, save_weights, store_weights
+
+PUBLIC_SETS = ("cohort", "reference", "test")
+_HELD_OUT = 0.15  # share of cohort patients kept for calibration
+
+
+@dataclass(frozen=True)
+class TeacherFit:
+    """How a teacher is fitted to the cohort when no weights file is given."""
+
+    epochs: int = 12
+    learning_rate: float = 2e-3
+    pretrained: bool = False
+
+
+def public_sets(workspace: Path, study: StudyConfig) -> dict[str, list[Patient]]:
+    """Read the three public sets and refuse a patient who stands in two of them."""
+    sets = {name: read_source(workspace / "public" / f"{name}.csv", study.task) for name in PUBLIC_SETS}
+    for name, patients in sets.items():
+        if not patients:
+            raise DataError(f"public/{name}.csv: holds no patient; divide the public data again")
+    ids = [patient.patient_id for patients in sets.values() for patient in patients]
+    overlap = len(ids) - len(set(ids))
+    if overlap:
+        raise DataError(
+            f"public sets: {overlap} patients stand in more than one, allowed is none; divide again"
+        )
+    return sets
+
+
+def training_part(cohort: PublicImages) -> PublicImages:
+    """Return the cohort without the held-out patients."""
+    return cohort.only(np.flatnonzero(~_held_out(cohort)))
+
+
+def calibration_part(cohort: PublicImages) -> PublicImages:
+    """Return the held-out patients of the cohort, that no weight was trained on."""
+    return cohort.only(np.flatnonzero(_held_out(cohort)))
+
+
+def with_public_digests(study: StudyConfig, workspace: Path) -> StudyConfig:
+    """Name the three public sets in the study by the digests of their images and labels."""
+    digests = {
+        f"{name}_sha256": manifest_digest(workspace / "public" / f"{name}.csv") for name in PUBLIC_SETS
+    }
+    return study.model_copy(update={"public": study.public.model_copy(update=digests)})
+
+
+def with_teacher(
+    study: StudyConfig,
+    workspace: Path,
+    fit: TeacherFit,
+    *,
+    seed: int,
+    progress: Progress,
+    teacher_file: Path | None = None,
+    teachers: Path | None = None,
+) -> StudyConfig:
+    """Fit the teacher on the cohort, or load it, and name its weights in the study.
+
+    `teachers` keeps fitted teachers by the digest of what they were fitted on, so that the next study with the
+    same cohort and recipe does not fit again. `teacher_file` is a hospital's or publisher's own.
+    """
+    choice = study.models.teacher
+    build_teacher(
+        choice.name, len(study.task.classes), study.task.image_size
+    )  # refuses a bad name or size now
+    weights = workspace / "weights"
+    weights.mkdir(parents=True, exist_ok=True)
+    if teacher_file is not None:
+        state = load_weights(teacher_file, choice.sha256)
+    else:
+        kept = None if teachers is None else teachers / f"{_recipe(study, fit, seed)}.safetensors"
+        if kept is not None and kept.is_file():
+            state = load_weights(kept, None)
+        else:
+            cohort = load_public(public_sets(workspace, study)["cohort"], study.task)
+            state = _fitted(study, fit, training_part(cohort), seed, progress)
+            if kept is not None:
+                save_weights(state, kept)
+    update = {"teacher": choice.model_copy(update={"sha256": store_weights(state, weights)})}
+    return study.model_copy(update={"models": study.models.model_copy(update=update)})
+
+
+def with_warm_start(study: StudyConfig, workspace: Path, *, seed: int, progress: Progress) -> StudyConfig:
+    """Warm-start the student on the cohort, name its weights in the study, and write study.yaml."""
+    cohort = load_public(public_sets(workspace, study)["cohort"], study.task)
+    started = warm_start(
+        study, load_teacher(workspace, study), training_part(cohort), seed=seed, progress=progress
+    )
+    digest = store_weights(started.state(), workspace / "weights")
+    study = study.model_copy(update={"models": study.models.model_copy(update={"initial_sha256": digest})})
+    write_yaml(workspace / "study.yaml", study)  # last: its presence says that all the rest is there
+    return study
+
+
+def load_teacher(workspace: Path, study: StudyConfig) -> Teacher:
+    """Load the study's teacher from the workspace."""
+    choice = study.models.teacher
+    path = find_weights(workspace / "weights", str(choice.sha256))
+    return build_teacher(
+        choice.name, len(study.task.classes), study.task.image_size, weights=path, sha256=choice.sha256
+    )
+
+
+def _fitted(
+    study: StudyConfig, fit: TeacherFit, cohort: PublicImages, seed: int, progress: Progress
+) -> dict[str, torch.Tensor]:
+    torch.manual_seed(seed)
+    teacher = build_teacher(
+        study.models.teacher.name,
+        len(study.task.classes),
+        study.task.image_size,
+        pretrained=fit.pretrained,
+        seed=seed,
+    )
+    network = teacher.network.requires_grad_(True)
+    fit_teacher(
+        network,
+        cohort,
+        epochs=fit.epochs,
+        learning_rate=fit.learning_rate,
+        seed=seed,
+        flip=not study.task.laterality_matters,
+        progress=progress,
+    )
+    return dict(network.state_dict())
+
+
+def _recipe(study: StudyConfig, fit: TeacherFit, seed: int) -> str:
+    parts = (
+        study.public.cohort_sha256,
+        study.models.teacher.name,
+        study.task.model_dump_json(),
+        asdict(fit),
+        seed,
+        timm.__version__,
+    )
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _held_out(cohort: PublicImages) -> NDArray[np.bool_]:
+    places = [
+        hashlib.sha256(f"calibration|{patient}".encode()).digest()[0] / 256 for patient in cohort.patient_ids
+    ]
+    return np.array(places) < _HELD_OUT

@@ -1,0 +1,223 @@
+"""What audit, gate and ledger statements say, as rows and cards of the report.
+
+In: the plain values of `AuditResult`, `GateResult` and `LedgerStatement`, and the run folder for pictures of
+public reference images. Out: rows of text and pictures as data URIs. A field that is not there prints as
+'not stated' or 'not measured'; nothing is guessed.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from server.figures import interval_bar, interval_text
+from server.intervals import Interval
+from server.report_words import NOT_STATED, look_up, shown
+
+PANELS = ("image, region outlined", "explainer's mask", "teacher's map", "student's map")
+LIFTS = (
+    ("lift_student", "Student's map"),
+    ("lift_teacher", "Teacher's map"),
+    ("lift_explainer", "Explainer's mask"),
+    ("lift_random", "Random map (floor)"),
+    ("lift_centre", "Bump in the middle (floor)"),
+)
+BEHAVIOUR = (
+    ("insertion_student", "insertion"),
+    ("insertion_random", "… of a random map"),
+    ("deletion_student", "deletion"),
+    ("deletion_random", "… of a random map"),
+    ("agreement_teacher", "agreement with teacher"),
+    ("agreement_explainer", "agreement with mask"),
+    ("mask_area", "mask area"),
+    ("border_student", "lift of border"),
+    ("corners_student", "lift of corners"),
+)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of the gate; `mark` is a shape and `word` says the same, so colour is never needed."""
+
+    mark: str
+    word: str
+    name: str
+    value: str
+    limit: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """One reference image with its mask and maps, in one picture."""
+
+    title: str
+    caption: str
+    picture: str
+
+
+@dataclass(frozen=True)
+class LiftRow:
+    """One figure with its interval and its bar."""
+
+    name: str
+    text: str
+    bar: Markup
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """The figures of one class, one site of origin, or all."""
+
+    name: str
+    num_images: str
+    without_evidence: str
+    lifts: tuple[str, ...]
+    behaviour: tuple[str, ...]
+
+
+def checks(gate: Mapping[str, Any] | None) -> list[Check]:
+    """Rows of the gate's checks; one that does not apply or was not measured stays visible."""
+    words = {True: ("✓", "passed"), False: ("✕", "failed"), None: ("—", "does not apply")}
+    rows = []
+    for one in (gate or {}).get("checks", ()):
+        mark, word = words[one.get("passed")]
+        value, limit = one.get("value"), one.get("threshold")
+        rows.append(
+            Check(
+                mark=mark,
+                word=word,
+                name=shown(one.get("name")),
+                value="—" if value is None else shown(float(value)),
+                limit="—" if limit is None else shown(float(limit)),
+                sentence=str(one.get("sentence") or ""),
+            )
+        )
+    return rows
+
+
+def lift_rows(audit: Mapping[str, Any] | None) -> list[LiftRow]:
+    """Lift of every map over all images, on one scale with 1 (uniform) marked."""
+    figures = look_up(audit or {}, "overall.figures") or {}
+    measured = [(name, _interval(figures[key])) for key, name in LIFTS if key in figures]
+    edges = [edge for _, one in measured for edge in (one.value, one.high) if edge is not None]
+    top = max([2.0, *edges])
+    return [
+        LiftRow(name, interval_text(one, 2), interval_bar(f"Lift, {name}", one, 0, top, marks=(1,)))
+        for name, one in measured
+        if one.value is not None
+    ]
+
+
+def group_rows(audit: Mapping[str, Any] | None) -> list[GroupRow]:
+    """All images, then by class, then by site of origin."""
+    if not audit or "overall" not in audit:
+        return []
+    named = [("All", audit["overall"])]
+    named += [(f"class {one['name']}", one) for one in audit.get("by_class", ())]
+    named += [(f"from {one['name']}", one) for one in audit.get("by_site", ())]
+    return [
+        GroupRow(
+            name=name,
+            num_images=shown(one.get("num_images")),
+            without_evidence=shown(one.get("num_without_evidence")),
+            lifts=tuple(_cell(one, key) for key, _ in LIFTS),
+            behaviour=tuple(_cell(one, key) for key, _ in BEHAVIOUR),
+        )
+        for name, one in named
+    ]
+
+
+def examples(audit: Mapping[str, Any] | None, run_dir: Path) -> list[Example]:
+    """Cards of the pictured images, worst first (the audit numbers its pictures so)."""
+    pictured = [one for one in (audit or {}).get("images", ()) if one.get("picture")]
+    cards = []
+    for one in sorted(pictured, key=lambda image: str(image["picture"])):
+        picture = data_uri(run_dir, str(one["picture"]))
+        if picture is not None:
+            cards.append(_example(one, picture))
+    return cards
+
+
+def data_uri(run_dir: Path, name: str) -> str | None:
+    """Read a PNG inside the run folder as a data URI; anything outside or missing is None."""
+    path = (run_dir / name).resolve()
+    if path.suffix != ".png" or not path.is_relative_to(run_dir.resolve()) or not path.is_file():
+        return None
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def statement_rows(statements: Mapping[str, Mapping[str, Any]], clip: str) -> list[tuple[str, list[str]]]:
+    """For each field of the privacy label its name and one value a site; `clip` is the study's."""
+    columns = [_statement(one, clip) for _, one in sorted(statements.items())]
+    names = list(columns[0]) if columns else []
+    return [(name, [column[name] for column in columns]) for name in names]
+
+
+def _statement(one: Mapping[str, Any], clip: str) -> dict[str, str]:
+    mechanisms = [row for part in one.get("partitions", ()) for row in part.get("mechanisms", ())]
+    pld = [part.get("pld_epsilon") for part in one.get("partitions", ())]
+    cap = one.get("cap_epsilon")
+    return {
+        "epsilon spent": "no guarantee"
+        if "epsilon" in one and one["epsilon"] is None
+        else shown(one.get("epsilon")),
+        "delta": shown(one.get("delta")),
+        "accountant": _joined(part.get("accountant") for part in one.get("partitions", ())),
+        "independent check (PLD)": shown(max((value for value in pld if value is not None), default=None)),
+        "unit of privacy": _unit(one),
+        "adjacency": shown(one.get("adjacency")),
+        "sampling": shown(one.get("sampling")),
+        "sample rate": _joined(look_up(row, "mechanism.sample_rate") for row in mechanisms),
+        "clip (max_grad_norm)": clip,
+        "noise multiplier": _joined(look_up(row, "mechanism.noise_multiplier") for row in mechanisms),
+        "private steps": shown(sum(look_up(row, "mechanism.steps") or 0 for row in mechanisms) or None),
+        "ledger rows": shown(sum(row.get("rows", 0) for row in mechanisms) or None),
+        "ledger head": f"{shown(one.get('head_seq'))} · {str(one.get('head_hash', NOT_STATED))[:16]}",
+        "time span": "⚠ this run alone (simulation)"
+        if "simulation" in str(one.get("span"))
+        else shown(one.get("span")),
+        "against whom": shown(one.get("trust_model")),
+        "cap of the hospital": "not shown by the hospital" if cap is None else shown(cap),
+    }
+
+
+def _unit(one: Mapping[str, Any]) -> str:
+    unit = one.get("unit")
+    return "all records of one patient identifier" if unit == "patient" else shown(unit)
+
+
+def _joined(values: Any) -> str:
+    return "; ".join(dict.fromkeys(shown(value) for value in values if value is not None)) or NOT_STATED
+
+
+def _example(one: Mapping[str, Any], picture: str) -> Example:
+    true, said, figures = one.get("true_class"), one.get("predicted_class"), one.get("figures", {})
+    facts = [f"image of {shown(one.get('site'))}"]
+    facts += [
+        f"{text} {figures[key]:.2f}"
+        for key, text in (
+            ("probability_true", "probability of the true class"),
+            ("lift_student", "lift of the student's map"),
+            ("lift_teacher", "lift of the teacher's map"),
+            ("agreement_teacher", "agreement of both maps"),
+            ("mask_area", "mask area"),
+        )
+        if figures.get(key) is not None
+    ]
+    if one.get("evidence_student") is False:
+        facts.append("the student shows no positive evidence")
+    verdict = "✓ right" if true == said else f"✕ wrong: student says {shown(said)}"
+    return Example(f"{shown(true)} — {verdict}", "; ".join(facts), picture)
+
+
+def _cell(one: Mapping[str, Any], key: str) -> str:
+    figure = look_up(one, "figures").get(key)
+    return "—" if figure is None or figure.get("value") is None else interval_text(_interval(figure), 2)
+
+
+def _interval(figure: Mapping[str, Any]) -> Interval:
+    return Interval.model_validate(figure)

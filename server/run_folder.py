@@ -1,0 +1,60 @@
+"""The folder of one run: where a study leaves its records, and where report and progress find them."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`results/<study>-<run>/`: study.yaml, rounds.jsonl, events.jsonl, checkpoint, weights, report."""
+
+    path: Path
+
+    @property
+    def study(self) -> Path:
+        """The resolved study."""
+        return self.path / "study.yaml"
+
+    @property
+    def rounds(self) -> Path:
+        """One line a closed round."""
+        return self.path / "rounds.jsonl"
+
+    @property
+    def events(self) -> Path:
+        """One line whenever something worth knowing happened."""
+        return self.path / "events.jsonl"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The study's state after the last finished stage."""
+        return self.path / "checkpoint.safetensors"
+
+    def record_event(self, event: str, **details: Any) -> None:
+        """Append one event with its time (UTC)."""
+        _append(
+            self.events,
+            {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event} | details,
+        )
+
+    def record_round(self, record: dict[str, Any]) -> None:
+        """Append one closed round."""
+        _append(self.rounds, record)
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the records of a .jsonl file; a last line cut off by a crash is left out."""
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        if line.endswith("\n"):
+            yield json.loads(line)
+
+
+def _append(path: Path, record: dict[str, Any]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record, sort_keys=True, default=str) + "\n")

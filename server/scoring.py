@@ -1,0 +1,50 @@
+"""The figure that follows the rounds: the global student on a part of the public test set.
+
+For progress and the curve only; nothing is chosen by it.
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from server.metrics import evaluate
+from server.public_data import load_public, predict_logits, softmax, tensors
+from shared.arrays import Arrays
+from shared.config import StudyConfig
+from shared.data.source import read_source
+from shared.models.compact import CompactModel
+from shared.models.trainable import load_trainable
+
+_CURVE_IMAGES = 400
+
+
+def round_score(
+    workspace: Path, study: StudyConfig, compact: CompactModel
+) -> Callable[[Arrays], dict[str, Any]]:
+    """Return a function from global weights to their figures on at most 400 public test images."""
+    images = load_public(read_source(workspace / "public" / "test.csv", study.task), study.task)
+    order = np.array(
+        sorted(range(len(images)), key=lambda row: _place(images.patient_ids[row], row)), np.int64
+    )
+    images = images.only(order[:_CURVE_IMAGES])
+    some = tensors(images.pixels[:64])
+
+    def score(weights: Arrays) -> dict[str, Any]:
+        load_trainable(compact, weights)
+        probabilities = softmax(predict_logits(compact, images))
+        metrics = evaluate(
+            probabilities, images.labels, images.patients, study.task.classes, study.task.positive
+        )
+        with torch.inference_mode():
+            area = float(compact.mask(some).mean())
+        return {"auc": metrics.auc.model_dump(), "mask_area": area, "num_images": len(images)}
+
+    return score
+
+
+def _place(patient_id: str, row: int) -> str:
+    return hashlib.sha256(f"curve|{patient_id}|{row}".encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Reading images: manifests, folders, MedMNIST files; the division of public data."""

@@ -1,0 +1,204 @@
+"""Load one image as a model sees it: a record comes in, pixels and masks of one geometry go out.
+
+Pixels never leave the hospital. The X-ray is squashed to a square, not padded: in the public packs the
+aspect ratio goes with the class, so padding would draw the label into the picture. The squash hides that
+only in part (ribs look flatter), and the audit must still look for it.
+"""
+
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from shared.config import Task
+from shared.data.medmnist import npz_row
+from shared.data.records import ImageRecord, Patient
+from shared.errors import DataError
+
+Pixels = npt.NDArray[np.uint8]
+Box = tuple[int, int, int, int]  # left, top, right, bottom; may reach over the border
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, as timm's weights expect
+REGION_SHARE = 0.5  # a pixel is in a region when at least this share of it is
+LESION_SHARE = 0.15  # lower, or the smallest lesions vanish when the picture is made small
+# What Pillow and its codecs raise on damaged files; anything else is our own mistake.
+UNREADABLE = (
+    OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError,
+    MemoryError, struct.error, zlib.error, Image.DecompressionBombError,
+)  # fmt: skip
+DISC_LEVEL = 0.12  # brightness at which the fundus begins, as a share of the picture's own bright level
+
+
+class ImageError(DataError):
+    """One image or mask cannot be used; `kind` is the word under which `check_images` counts it."""
+
+    def __init__(self, kind: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class ImageProblems:
+    """Counts of what is wrong with a site's images; stays at the site."""
+
+    num_images: int
+    num_unreadable: int
+    num_bad_masks: int
+    kinds: dict[str, int]
+
+
+def load_pixels(record: ImageRecord, task: Task) -> Pixels:
+    """Load (S, S, 3) uint8 with S = task.image_size; grey is replicated, the aspect ratio is not kept.
+
+    Enlarged by bicubic interpolation, reduced by area averages. With crop field_of_view the picture is first
+    cut to the square around the bright disc, found in this picture alone.
+    Errors: `ImageError` for a file that is missing, unreadable or empty (no area, one grey value).
+    """
+    image = _open(record)
+    return _square(image, _box(image, task), task)
+
+
+def load_mask(
+    record: ImageRecord, task: Task, which: Literal["mask", "lesion_mask"] = "mask"
+) -> npt.NDArray[np.bool_] | None:
+    """Load a mask (S, S) bool in the geometry of `load_pixels`; None when the record names none.
+
+    A pixel is on when half of it is (15 % for lesions, which are small).
+    Errors: `ImageError` for a missing or unreadable mask or one of another size than its image.
+    """
+    path = record.mask if which == "mask" else record.lesion_mask
+    if path is None:
+        return None
+    image = _open(record)
+    return _region(path, which, image.size, _box(image, task), task)
+
+
+def normalise(pixels: Pixels) -> Tensor:
+    """Turn ([N,] H, W, 3) uint8 into ([N,] 3, H, W) float32 with ImageNet mean and deviation."""
+    scaled = torch.from_numpy(np.ascontiguousarray(pixels)).float().div_(255)
+    return scaled.sub_(torch.tensor(MEAN)).div_(torch.tensor(STD)).movedim(-1, -3).contiguous()
+
+
+def check_images(patients: Iterable[Patient], task: Task) -> ImageProblems:
+    """Decode every image and mask once and count what cannot be used; names nothing."""
+    records = [record for patient in patients for record in patient.images]
+    kinds = Counter(kind for record in records for kind in _problems(record, task))
+    return ImageProblems(
+        num_images=len(records),
+        num_unreadable=sum(count for kind, count in kinds.items() if kind.startswith("image")),
+        num_bad_masks=sum(count for kind, count in kinds.items() if kind.startswith("mask")),
+        kinds=dict(sorted(kinds.items())),
+    )
+
+
+def _problems(record: ImageRecord, task: Task) -> list[str]:
+    try:
+        image = _open(record)
+        box = _box(image, task)
+        _square(image, box, task)
+    except DataError as error:
+        return [error.kind if isinstance(error, ImageError) else "image_unreadable"]
+    try:
+        for path, which in ((record.mask, "mask"), (record.lesion_mask, "lesion_mask")):
+            if path is not None:
+                _region(path, which, image.size, box, task)
+    except ImageError as error:
+        return [error.kind]
+    return []
+
+
+def _open_picture(record: ImageRecord) -> Image.Image:
+    return _decoded(record.file, "image", "file")
+
+
+def _open_npz(record: ImageRecord) -> Image.Image:
+    return Image.fromarray(npz_row(record.file, record.split, record.index or 0))
+
+
+# How to open a file, by its suffix; every other suffix is Pillow's. A new format (DICOM) is one entry.
+OPENERS: dict[str, Callable[[ImageRecord], Image.Image]] = {".npz": _open_npz}
+
+
+def _open(record: ImageRecord) -> Image.Image:
+    """Open as 8-bit RGB in full size; refuses an image without content."""
+    image = OPENERS.get(record.file.suffix.lower(), _open_picture)(record).convert("RGB")
+    low, high = image.convert("L").getextrema() if 0 not in image.size else (0, 0)
+    if low == high:
+        raise ImageError(
+            "image_empty", f"image {record.file} holds one grey value only, needed is a picture; replace it"
+        )
+    return image
+
+
+def _decoded(path: Path, what: str, field: str) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return _eight_bit(np.asarray(image)) if image.mode.startswith("I;16") else image.copy()
+    except FileNotFoundError as error:
+        raise ImageError(
+            f"{what}_missing", f"{field} {path} does not exist; restore it or remove it from the data"
+        ) from error
+    except UNREADABLE as error:
+        raise ImageError(
+            f"{what}_unreadable",
+            f"{field} {path} is no readable image, allowed is PNG, JPEG, BMP or TIFF; replace it",
+        ) from error
+
+
+def _eight_bit(grey: npt.NDArray[np.integer[Any]]) -> Image.Image:
+    """Scale 16-bit grey between its own darkest and brightest value.
+
+    Twelve bits in sixteen are common, and Pillow's own conversion cuts off at 255.
+    """
+    low, high = int(grey.min(initial=65535)), int(grey.max(initial=0))
+    return Image.fromarray(((grey.astype(np.float32) - low) * (255 / max(high - low, 1))).astype(np.uint8))
+
+
+def _box(image: Image.Image, task: Task) -> Box:
+    return _disc(image) if task.crop == "field_of_view" else (0, 0, *image.size)
+
+
+def _disc(image: Image.Image) -> Box:
+    """Bounding square of the bright disc of a fundus photograph; the whole picture when there is none."""
+    red = np.asarray(image).max(axis=2)
+    bright = red > max(8.0, DISC_LEVEL * float(np.quantile(red, 0.95)))
+    columns = np.flatnonzero(bright.mean(axis=0) > 0.05)
+    rows = np.flatnonzero(bright.mean(axis=1) > 0.05)
+    if columns.size == 0 or rows.size == 0:
+        return (0, 0, *image.size)
+    left, right, top, bottom = columns[0], columns[-1] + 1, rows[0], rows[-1] + 1
+    side = int(max(right - left, bottom - top))
+    x, y = (int(left) + int(right) - side) // 2, (int(top) + int(bottom) - side) // 2
+    return (x, y, x + side, y + side)
+
+
+def _square(image: Image.Image, box: Box, task: Task) -> Pixels:
+    part = image.crop(box)  # beyond the border is black
+    size = (task.image_size, task.image_size)
+    reduces = min(part.size) >= task.image_size
+    resized = part.resize(size, Image.Resampling.BOX if reduces else Image.Resampling.BICUBIC)
+    return np.array(resized, dtype=np.uint8)
+
+
+def _region(path: Path, which: str, size: tuple[int, int], box: Box, task: Task) -> npt.NDArray[np.bool_]:
+    mask = _decoded(path, "mask", which).convert("L")
+    if mask.size != size:
+        raise ImageError(
+            "mask_size",
+            f"{which} {path} is {mask.width}x{mask.height}, allowed is its image's "
+            f"{size[0]}x{size[1]}; redraw it",
+        )
+    on = mask.point(lambda grey: 255 if grey > 127 else 0).crop(box)
+    share = np.asarray(on.resize((task.image_size, task.image_size), Image.Resampling.BOX)) / 255
+    lesion = which == "lesion_mask" or task.crop == "field_of_view"
+    inside: npt.NDArray[np.bool_] = share >= (LESION_SHARE if lesion else REGION_SHARE)
+    return inside

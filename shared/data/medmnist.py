@@ -1,0 +1,126 @@
+"""MedMNIST .npz files: real images in number, without patients and without sites.
+
+A file with {train,val,test}_{images,labels} comes in; rows go out, each image a patient of its own. The
+sites of such a file are made, not found (`made_sites`); `medmnist_notes` says so in every report. Public
+benchmark data: leaving out duplicates looks across rows, which a hospital's reader never does.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.config import Task
+from shared.data.records import SPLITS, Patient, Row
+from shared.errors import DataError
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def read_medmnist(path: Path, task: Task) -> list[Row]:
+    """Read the rows of a MedMNIST file; label i is the task's class i.
+
+    Train images that repeat an earlier train image, or stand in val or test, are left out, byte by byte.
+    Errors: `DataError` for a file of another layout, or a label without a class.
+    """
+    rows = []
+    held_out = {_digest(image) for split in ("val", "test") for image in _array(path, f"{split}_images")}
+    seen: set[bytes] = set()
+    for split in SPLITS:
+        images, labels = _array(path, f"{split}_images"), _labels(path, split, task)
+        if len(images) != len(labels):
+            raise DataError(
+                f"{split}_labels of {path} has {len(labels)} rows, needed is one for each of {len(images)} "
+                f"{split}_images; repair the file"
+            )
+        for index, image in enumerate(images):
+            digest = _digest(image)
+            if split == "train" and (digest in seen or digest in held_out):
+                continue
+            seen.add(digest)
+            patient_id = f"mnist-{split}-{index:06d}"
+            rows.append(Row(path, task.classes[labels[index]], "", patient_id, split, index=index))
+    return rows
+
+
+def medmnist_notes(path: Path, task: Task) -> tuple[str, ...]:  # noqa: ARG001 - the readers' common shape
+    """Say what every report about this file must tell."""
+    return (
+        "The file names no patients: each image counts as a patient, and privacy is then for one image.",
+        "The file names no sites: any sites in this study were made by drawing labels, not found.",
+        f"The file holds class numbers, read in the order {', '.join(task.classes)}.",
+        "Train images that repeat another train image or stand in val or test were left out.",
+    )
+
+
+def made_sites(patients: Sequence[Patient], num_sites: int, seed: int, skew: float) -> list[Patient]:
+    """Deal patients to `num_sites` made sites site-1, site-2, ... with a label skew.
+
+    Each class has shares over the sites from Dirichlet(1 / skew) (Hsu et al., arXiv 1909.06335; skew 0:
+    equal shares, 1: flat Dirichlet, larger: each site has few classes). A patient's place in them is the
+    hash of (seed, patient_id), so it depends on no other patient.
+    """
+    if num_sites < 1 or skew < 0:
+        raise DataError(
+            f"num_sites is {num_sites} and skew {skew:g}, allowed is at least 1 and 0; correct them"
+        )
+    dealt = []
+    for patient in patients:
+        edges = np.cumsum(_shares(num_sites, seed, skew, patient.label))
+        key = hashlib.blake2b(f"{seed}\0{patient.patient_id}".encode(), digest_size=8).digest()
+        place = int(np.searchsorted(edges, int.from_bytes(key, "little") / 2**64, side="right"))
+        site = f"site-{min(place, num_sites - 1) + 1}"
+        dealt.append(replace(patient, images=tuple(replace(image, site=site) for image in patient.images)))
+    return dealt
+
+
+def npz_row(path: Path, split: str, index: int) -> Pixels:
+    """Return one image (H, W) or (H, W, 3) uint8 of a MedMNIST file."""
+    images = _array(path, f"{split}_images")
+    if index >= len(images):
+        raise DataError(f"index is {index} for {path}, allowed is below {len(images)}; correct the manifest")
+    row: Pixels = images[index]
+    return row
+
+
+def _shares(num_sites: int, seed: int, skew: float, label: int) -> npt.NDArray[np.float64]:
+    if skew == 0:
+        return np.full(num_sites, 1 / num_sites)
+    return np.random.default_rng([seed, label]).dirichlet(np.full(num_sites, 1 / skew))
+
+
+def _digest(image: Pixels) -> bytes:
+    return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+
+
+def _labels(path: Path, split: str, task: Task) -> list[int]:
+    labels = _array(path, f"{split}_labels")
+    if labels.ndim > 1 and labels.shape[1:] != (1,):
+        raise DataError(f"{split}_labels of {path} has {labels.shape[1]} labels an image, allowed is one")
+    found = [int(label) for label in labels.reshape(-1)]
+    wrong = sorted({label for label in found if not 0 <= label < len(task.classes)})
+    if wrong:
+        raise DataError(
+            f"label is {wrong[0]} in {path}, allowed is 0 to {len(task.classes) - 1} (the study's classes "
+            f"{', '.join(task.classes)}); choose a study with these classes"
+        )
+    return found
+
+
+# An .npz is decompressed whole for any row, so the last arrays are kept; the key is the file, not a site.
+@lru_cache(maxsize=6)
+def _array(path: Path, name: str) -> npt.NDArray[np.uint8]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            array: npt.NDArray[np.uint8] = arrays[name]
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise DataError(
+            f"{path} holds no {name}, needed is a MedMNIST .npz with {{train,val,test}}_{{images,labels}}; "
+            "check the file"
+        ) from error
+    array.setflags(write=False)
+    return array

@@ -1,0 +1,75 @@
+"""Images grouped by patient: what every reader returns and everything else in `shared/data` takes.
+
+Nothing of a record leaves the hospital: not the path, not the identifier, not the label.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One image and where its truth stands."""
+
+    file: Path  # an .npz for MedMNIST, then with `index`
+    label: int  # index into task.classes
+    site: str
+    patient_id: str
+    split: str  # "train", "val", "test", or "" when the source has none
+    mask: Path | None  # region mask (lungs or lesions), 0/255, same size as the image
+    index: int | None = None  # row inside an .npz
+    lesion_mask: Path | None = None  # beside a lung mask, where the source has both
+
+
+@dataclass(frozen=True)
+class Patient:
+    """All images of one person at one site, sorted by file name whoever else is there."""
+
+    patient_id: str
+    images: tuple[ImageRecord, ...]
+
+    @property
+    def site(self) -> str:
+        """The one site of this patient."""
+        return self.images[0].site
+
+    @property
+    def split(self) -> str:
+        """The one split of this patient; "" when the source has none."""
+        return self.images[0].split
+
+    @property
+    def label(self) -> int:
+        """The label of the first image; a patient's other eye may have another."""
+        return self.images[0].label
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image as a reader finds it, before labels are matched with the study's classes."""
+
+    file: Path
+    label: str
+    site: str
+    patient_id: str
+    split: str
+    mask: Path | None = None
+    index: int | None = None
+    lesion_mask: Path | None = None
+
+
+def group_patients(records: Iterable[ImageRecord]) -> list[Patient]:
+    """Group records into patients sorted by identifier, each with images sorted by file name and row."""
+    images: dict[str, list[ImageRecord]] = defaultdict(list)
+    for record in records:
+        images[record.patient_id].append(record)
+    return [
+        Patient(
+            patient_id, tuple(sorted(images[patient_id], key=lambda r: (r.file.as_posix(), r.index or 0)))
+        )
+        for patient_id in sorted(images)
+    ]

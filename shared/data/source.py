@@ -1,0 +1,134 @@
+"""Read a hospital's or a public data source: a path and a task come in, patients sorted by identifier go out.
+
+A new kind of source is one more entry in `KINDS`. Nothing read here leaves the hospital; `describe_source`
+gives sentences without counts or names, and those may stand in reports.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.config import Task
+from shared.data.folder import folder_notes, read_folder
+from shared.data.manifest import manifest_notes, read_manifest
+from shared.data.medmnist import medmnist_notes, read_medmnist
+from shared.data.records import ImageRecord, Patient, Row, group_patients
+from shared.errors import DataError
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of source: how to know it, how to read it, what a reader of a report must know about it."""
+
+    fits: Callable[[Path], bool]
+    read: Callable[[Path, Task], list[Row]]
+    notes: Callable[[Path, Task], tuple[str, ...]]
+
+
+def _beside(folder: Path) -> Path:
+    return folder / "manifest.csv"
+
+
+KINDS: dict[str, Kind] = {
+    "manifest": Kind(lambda p: p.is_file() and p.suffix.lower() == ".csv", read_manifest, manifest_notes),
+    "folder with manifest": Kind(
+        lambda p: _beside(p).is_file(),
+        lambda p, task: read_manifest(_beside(p), task),
+        lambda p, task: manifest_notes(_beside(p), task),
+    ),
+    "MedMNIST": Kind(lambda p: p.is_file() and p.suffix.lower() == ".npz", read_medmnist, medmnist_notes),
+    "class folders": Kind(Path.is_dir, read_folder, folder_notes),
+}
+
+
+def read_source(
+    source: Path, task: Task, *, site: str | None = None, label_map: Mapping[str, str] | None = None
+) -> list[Patient]:
+    """Read all patients of a source, or of one `site` of a manifest, sorted by identifier.
+
+    A label is first looked up in `label_map`; what maps to "" is left out. A source without sites (class
+    folders, MedMNIST) gets `site` as its name. Whether an image can be read is not looked at here.
+    Errors: `DataError` for an unknown label, or a patient in two splits or two sites.
+    """
+    rows = _kind(source).read(source, task)
+    records = [
+        record for row in rows if (record := _labelled(row, task, label_map or {}, source)) is not None
+    ]
+    _refuse_spread(records, "split", source)
+    _refuse_spread(records, "site", source)
+    if site is not None:
+        found = sorted({record.site for record in records})
+        if found == [""]:
+            records = [_at_site(record, site) for record in records]
+        elif site not in found:
+            raise DataError(f"site is {site!r}, allowed in {source} is one of {', '.join(found)}; correct it")
+        else:
+            records = [record for record in records if record.site == site]
+    else:
+        records = [record if record.site else _at_site(record, source.stem) for record in records]
+    if not records:
+        raise DataError(
+            f"source {source} holds no image of the study's classes; check the path and label_map"
+        )
+    return group_patients(records)
+
+
+def describe_source(source: Path, task: Task) -> tuple[str, ...]:
+    """Say in sentences what every report about this source must tell; no counts, no names."""
+    return _kind(source).notes(source, task)
+
+
+def patients_by_site(patients: Iterable[Patient]) -> dict[str, list[Patient]]:
+    """Group patients by their site, sites and patients in sorted order."""
+    sites: dict[str, list[Patient]] = defaultdict(list)
+    for patient in patients:
+        sites[patient.site].append(patient)
+    return {site: sorted(sites[site], key=lambda p: p.patient_id) for site in sorted(sites)}
+
+
+def _kind(source: Path) -> Kind:
+    for kind in KINDS.values():
+        if kind.fits(source):
+            return kind
+    raise DataError(
+        f"source is {source}, allowed is a manifest .csv, a folder of class folders or a MedMNIST .npz; "
+        "check that the path exists"
+    )
+
+
+def _labelled(row: Row, task: Task, label_map: Mapping[str, str], source: Path) -> ImageRecord | None:
+    label = label_map.get(row.label, row.label)
+    if label == "":
+        return None
+    if label not in task.classes:
+        raise DataError(
+            f"label is {row.label!r} in {source}, allowed is one of {', '.join(task.classes)}; add it to "
+            'label_map (map it to "" to leave it out) or correct the data'
+        )
+    return ImageRecord(
+        row.file,
+        task.classes.index(label),
+        row.site,
+        row.patient_id,
+        row.split,
+        row.mask,
+        row.index,
+        row.lesion_mask,
+    )
+
+
+def _at_site(record: ImageRecord, site: str) -> ImageRecord:
+    return ImageRecord(**{**record.__dict__, "site": site})
+
+
+def _refuse_spread(records: Iterable[ImageRecord], field: str, source: Path) -> None:
+    seen: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        seen[record.patient_id].add(getattr(record, field))
+    num_spread = sum(len(values) > 1 for values in seen.values())
+    if num_spread:
+        raise DataError(
+            f"patient_id stands in more than one {field} for {num_spread} patients of {source}, allowed "
+            f"is one {field} for all images of a patient; correct the {field} or the patient_id of their rows"
+        )

@@ -1,0 +1,1 @@
+"""Score-CAM maps and the figures that judge them."""

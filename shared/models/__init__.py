@@ -1,0 +1,1 @@
+"""Teacher, student, explainer and the compact model made of the last two."""

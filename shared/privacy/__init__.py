@@ -1,0 +1,1 @@
+"""Mechanisms, accountants and noise."""

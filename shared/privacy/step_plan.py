@@ -1,0 +1,78 @@
+"""The numbers of a site's private steps: what hub and site compute with, known to both.
+
+In: study and declared values. Out: one frozen, checked value. All of it is public: nothing is counted.
+"""
+
+import math
+from dataclasses import dataclass
+
+from shared.config import StudyConfig
+from shared.errors import PrivacyError
+
+SMALLEST_NORM = 1e-6
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """Steps of sampled, clipped, noised SGD in one round.
+
+    `normaliser` is the PUBLIC constant that divides a noisy sum: sample_rate * declared patients.
+    `noise_multiplier` 0 and `max_grad_norm` inf are for runs with privacy off. Only `patients_per_chunk`
+    changes nothing but speed and memory; every other field changes the guarantee or the result.
+    """
+
+    steps: int
+    sample_rate: float
+    noise_multiplier: float
+    max_grad_norm: float
+    learning_rate: float
+    momentum: float
+    normaliser: float
+    patients_per_chunk: int = 16
+
+    def __post_init__(self) -> None:
+        allowed = {
+            "steps": (self.steps >= 1, "at least 1"),
+            "sample_rate": (0 < self.sample_rate <= 1, "above 0, at most 1"),
+            "noise_multiplier": (0 <= self.noise_multiplier < math.inf, "a finite number from 0 up"),
+            "max_grad_norm": (self.max_grad_norm >= SMALLEST_NORM, f"at least {SMALLEST_NORM:g}"),
+            "learning_rate": (0 < self.learning_rate < math.inf, "a finite number above 0"),
+            "momentum": (0 <= self.momentum < 1, "at least 0, below 1"),
+            "normaliser": (0 < self.normaliser < math.inf, "a finite number above 0"),
+            "patients_per_chunk": (self.patients_per_chunk >= 1, "at least 1"),
+        }
+        for field, (fits, words) in allowed.items():
+            if not fits:
+                raise PrivacyError(
+                    f"{field} is {getattr(self, field)}, allowed is {words}; correct the study"
+                )
+        if self.noise_multiplier > 0 and math.isinf(self.max_grad_norm):
+            raise PrivacyError(
+                "max_grad_norm is inf, allowed with noise is a finite bound; set one or turn privacy off"
+            )
+
+    def influence(self, step: int) -> float:
+        """Return how far one unit of step `step`'s averaged gradient moves the final weights.
+
+        lr * sum_{j=0}^{steps-1-step} momentum^j: momentum carries a gradient into all later steps.
+        """
+        remaining = self.steps - step
+        return self.learning_rate * (1 - self.momentum**remaining) / (1 - self.momentum)
+
+
+def step_plan(study: StudyConfig, declared_patients: int, patients_per_chunk: int = 16) -> StepPlan:
+    """Return a round's numbers, all public; without privacy the clip stays and the noise is zero."""
+    privacy, federation = study.privacy, study.federation
+    sigma = privacy.noise_multiplier if privacy.enabled else 0.0
+    if sigma is None:
+        raise PrivacyError("privacy.noise_multiplier is missing; the hub calibrates it when a study starts")
+    return StepPlan(
+        steps=federation.steps,
+        sample_rate=privacy.sample_rate,
+        noise_multiplier=sigma,
+        max_grad_norm=privacy.max_grad_norm,
+        learning_rate=federation.learning_rate,
+        momentum=federation.momentum,
+        normaliser=privacy.sample_rate * declared_patients,
+        patients_per_chunk=patients_per_chunk,
+    )

@@ -1,0 +1,193 @@
+"""Time and memory of one private step beside plain SGD and Opacus, on the study's own student.
+
+In: image size, batch, threads. Out: a table, and JSON with `--json FILE`. Every row runs in a process of its
+own, forked after the imports, so that peak memory is its own and has one common base; made-up images only.
+
+    python tests/benchmarks/private_step.py --json bench.json
+"""
+
+import argparse
+import json
+import multiprocessing
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+import torch  # noqa: E402 - run as a script, the repository is found by the line above
+from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping  # noqa: E402
+from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping  # noqa: E402
+from opacus.utils.fast_gradient_clipping_utils import DPLossFastGradientClipping  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+from torch.nn import functional  # noqa: E402
+
+from client.gradients import PatientGradients  # noqa: E402
+from client.private_training import StepPlan, private_steps  # noqa: E402
+from shared.config import StudentChoice, TrainableSet  # noqa: E402
+from shared.models.compact import CompactModel  # noqa: E402
+from shared.models.student import build_student  # noqa: E402
+from shared.models.trainable import trainable_names  # noqa: E402
+from shared.privacy.noise import Coins, NoiseSource  # noqa: E402
+
+SETS: tuple[TrainableSet, ...] = ("scales", "all")
+METHODS = {"plain SGD": 6, "our clipped sum": 6, "our whole step": 3, "Opacus hooks": 1, "Opacus ghost": 1}
+CLASSES = 2
+
+
+def plain_step(model: nn.Module, names: list[str], x: Tensor, y: Tensor) -> Callable[[], None]:
+    """Return SGD on the batch mean; only the named parameters train."""
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in set(names))
+    optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-6)
+
+    def step() -> None:
+        optimiser.zero_grad()
+        functional.cross_entropy(model(x), y).backward()
+        optimiser.step()
+
+    return step
+
+
+def our_sum(model: nn.Module, names: list[str], x: Tensor, y: Tensor) -> Callable[[], None]:
+    """Return the clipped sum of one chunk, without sampling and noise: comparable with one plain step."""
+
+    def step() -> None:
+        with PatientGradients(model, names) as gradients:
+            gradients.clipped_sum(
+                lambda: functional.cross_entropy(model(x), y, reduction="none"), len(x), 1.0
+            )
+
+    return step
+
+
+class Images:
+    """Made-up patients of one image each, already in memory."""
+
+    def __init__(self, model: nn.Module, x: Tensor, y: Tensor) -> None:
+        self.model, self.x, self.y = model, x, y
+        self.template = {"x": torch.zeros_like(x[:1]), "y": torch.zeros_like(y[:1])}
+
+    def load(self, patient: int, step: int) -> dict[str, Tensor]:  # noqa: ARG002 - the same in every step
+        """Return one image and its label."""
+        return {"x": self.x[patient : patient + 1], "y": self.y[patient : patient + 1]}
+
+    def losses(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return the cross-entropy of each image."""
+        return functional.cross_entropy(self.model(batch["x"]), batch["y"], reduction="none")
+
+
+def our_step(model: nn.Module, names: list[str], x: Tensor, y: Tensor) -> Callable[[], None]:
+    """Return one whole private step: everybody sampled, clipped sum, noise from the keystream, update.
+
+    A call of `private_steps` also rehearses the loss on one made-up image; here one step bears all of it.
+    """
+    plan = StepPlan(1, 1.0, 1.0, 1.0, 1e-6, 0.0, float(len(x)), len(x))
+    coins, noise, ids = Coins.fresh(), NoiseSource(), [str(index) for index in range(len(x))]
+
+    def step() -> None:
+        private_steps(
+            model, names, plan, patient_ids=ids, coins=coins, noise=noise, source=Images(model, x, y)
+        )
+
+    return step
+
+
+def opacus_hooks(model: nn.Module, names: list[str], x: Tensor, y: Tensor) -> Callable[[], None]:
+    """Return Opacus' per-sample gradients, clip and noise (`GradSampleModule`, `DPOptimizer`)."""
+    plain_step(model, names, x, y)
+    wrapped = GradSampleModule(model)
+    sgd = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-6)
+    optimiser = DPOptimizer(sgd, noise_multiplier=1.0, max_grad_norm=1.0, expected_batch_size=len(x))
+
+    def step() -> None:
+        optimiser.zero_grad()
+        functional.cross_entropy(wrapped(x), y).backward()
+        optimiser.step()
+
+    return step
+
+
+def opacus_ghost(model: nn.Module, names: list[str], x: Tensor, y: Tensor) -> Callable[[], None]:
+    """Return Opacus' fast gradient clipping: norms first, then a second backward pass on weighted losses."""
+    plain_step(model, names, x, y)
+    wrapped = GradSampleModuleFastGradientClipping(model, max_grad_norm=1.0, use_ghost_clipping=True)
+    sgd = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-6)
+    optimiser = DPOptimizerFastGradientClipping(
+        sgd, noise_multiplier=1.0, max_grad_norm=1.0, expected_batch_size=len(x)
+    )
+    criterion = DPLossFastGradientClipping(wrapped, optimiser, nn.CrossEntropyLoss())
+
+    def step() -> None:
+        optimiser.zero_grad()
+        criterion(wrapped(x), y).backward()
+        optimiser.step()
+
+    return step
+
+
+STEPS = dict(zip(METHODS, (plain_step, our_sum, our_step, opacus_hooks, opacus_ghost), strict=True))
+
+
+def measured(method: str, which: TrainableSet, size: int, batch: int, threads: int) -> dict[str, float]:
+    """Return the best time of a step in seconds, and MiB of peak memory beyond that before the first step."""
+    torch.set_num_threads(threads)
+    warnings.filterwarnings("ignore")  # Opacus' advice about hooks
+    torch.manual_seed(0)
+    model = CompactModel(build_student(StudentChoice(), CLASSES), None)
+    x, y = torch.randn(batch, 3, size, size), torch.arange(batch) % CLASSES
+    step = STEPS[method](model, list(trainable_names(model, which)), x, y)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step()
+    times = []
+    for _ in range(METHODS[method]):
+        start = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - start)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"seconds": min(times), "peak_mib": peak / 1024, "step_mib": (peak - before) / 1024}
+
+
+def row(method: str, which: TrainableSet, size: int, batch: int, threads: int) -> dict[str, float]:
+    """Measure one row in a fresh process."""
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pool.apply(measured, (method, which, size, batch, threads))
+
+
+def main() -> None:
+    """Measure every method for every set, print ratios to plain SGD of the same set and of all weights."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    setting = {"size": arguments.size, "batch": arguments.batch, "threads": arguments.threads}
+    order = [(m, s) for s in reversed(SETS) for m in METHODS if (m, s) != ("Opacus ghost", "scales")]
+    rows = {key: row(*key, **setting) for key in order}
+    table = [
+        {"method": m, "trained": s, **r, "time_ratio": r["seconds"] / rows["plain SGD", s]["seconds"],
+         "time_ratio_to_all": r["seconds"] / rows["plain SGD", "all"]["seconds"],
+         "memory_ratio": r["peak_mib"] / rows["plain SGD", s]["peak_mib"]}
+        for (m, s), r in rows.items()
+    ]  # fmt: skip
+    print(
+        f"OFA-595 (GroupNorm), {arguments.size} px, batch {arguments.batch}, {arguments.threads} threads, CPU"
+    )
+    print(
+        f"{'method':18}{'trained':9}{'s/step':>8}{'x plain':>9}{'x plain all':>13}{'peak MiB':>10}{'x plain':>9}"
+    )
+    for r in table:
+        print(
+            f"{r['method']:18}{r['trained']:9}{r['seconds']:8.3f}{r['time_ratio']:9.2f}"
+            f"{r['time_ratio_to_all']:13.2f}{r['peak_mib']:10.0f}{r['memory_ratio']:9.2f}"
+        )
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"setting": setting, "rows": table}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

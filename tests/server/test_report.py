@@ -1,0 +1,177 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from server.intervals import Interval
+from server.metrics import evaluate
+from server.report import render_report, write_report
+from server.results import Event, Paired, StudyFacts, Summary
+from shared.config import Privacy
+
+LOADS = re.compile(r"""(?:src|href|action|data)\s*=\s*["']?([^"'\s>]+)|url\(\s*["']?([^"')\s]+)|@import""")
+SECTIONS = (
+    "verdict",
+    "model",
+    "performance",
+    "rounds",
+    "privacy",
+    "explanations",
+    "comparisons",
+    "provenance",
+)
+
+
+def test_full_report_has_every_section_and_figure(run_dir: Path, full_summary: Summary) -> None:
+    """A full run shows every section in the reader's order, three pictures and its four charts."""
+    text = write_report(run_dir, full_summary).read_text()
+    places = [text.index(f'id="{name}"') for name in SECTIONS]
+    assert places == sorted(places)
+    assert text.count('class="example"') == 3
+    assert text.count('<figure class="chart">') == 4
+
+
+def test_failed_run_renders_and_says_what_is_not_known(tmp_path: Path, minimal_summary: Summary) -> None:
+    """A run that failed early still gives every section, its reason, and no invented number."""
+    text = render_report(tmp_path, minimal_summary)
+    assert all(f'id="{name}"' in text for name in SECTIONS)
+    assert "The run failed: two sites enrolled, three were needed." in text
+    assert "Explanations were not measured" in text
+    assert "its spend is not stated" in text
+
+
+def test_two_renderings_have_equal_bytes(run_dir: Path, full_summary: Summary) -> None:
+    """The same summary gives the same bytes, whenever it is rendered and also after a round trip."""
+    again = Summary.model_validate_json(full_summary.model_dump_json())
+    assert write_report(run_dir, full_summary).read_bytes() == write_report(run_dir, again).read_bytes()
+
+
+def test_nothing_is_fetched(run_dir: Path, full_summary: Summary) -> None:
+    """Everything that a browser would load is a data: URI or an anchor in the page, and there is no script."""
+    text = write_report(run_dir, full_summary).read_text()
+    loaded = [first or second for first, second in LOADS.findall(text)]
+    assert len(loaded) > 10
+    assert [one for one in loaded if not one.startswith(("#", "data:image/png;base64,"))] == []
+    assert "<script" not in text
+    assert "@import" not in text
+    assert "https://nihcc.app.box.com" in text  # attribution, as plain text
+
+
+def test_hostile_names_are_escaped(run_dir: Path, full_summary: Summary) -> None:
+    """Names of sites, classes, studies and reasons are text, also inside SVG attributes."""
+    evil = '"><img src=http://evil.test/x onerror=alert(1)><script>&'
+    study = full_summary.study.model_copy(
+        update={"name": evil, "notes": (evil,), "attribution": evil, "classes": (evil, "b")}
+    )
+    rounds = tuple(
+        one.model_copy(update={"answered": (evil,), "missing": {evil + "2": evil}, "epsilon": {evil: 1.0}})
+        for one in full_summary.rounds
+    )
+    audit = full_summary.audit or {}
+    image = audit["images"][1] | {"site": evil, "true_class": evil, "predicted_class": evil}
+    hostile = full_summary.model_copy(
+        update={
+            "study": study,
+            "rounds": rounds,
+            "reasons": (evil,),
+            "events": (Event(round=1, site=evil, code=evil, what=evil),),
+            "statements": {evil: {"accountant": evil, "unit": evil}},
+            "by_site_of_origin": {evil: full_summary.metrics.federated_private},
+            "audit": audit | {"images": [image]},
+            "versions": {evil: evil},
+        }
+    )
+    text = write_report(run_dir, hostile).read_text()
+    assert "<script" not in text
+    assert "<img src=http" not in text
+    assert text.count("&lt;script&gt;") > 20
+
+
+def test_pictures_outside_the_run_folder_are_not_read(run_dir: Path, full_summary: Summary) -> None:
+    """A picture's name that leaves the run folder is ignored."""
+    (run_dir.parent / "secret.png").write_bytes(b"secret")
+    audit = full_summary.audit or {}
+    image = audit["images"][0] | {"picture": "../secret.png"}
+    text = render_report(run_dir, full_summary.model_copy(update={"audit": audit | {"images": [image]}}))
+    assert 'class="example"' not in text
+
+
+def test_every_figure_has_title_description_and_name(run_dir: Path, full_summary: Summary) -> None:
+    """Each SVG carries role, label, title and description; each chart has its table beside it."""
+    text = write_report(run_dir, full_summary).read_text()
+    figures = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    assert len(figures) > 10
+    assert all('role="img" ' in one and "<title>" in one and "<desc>" in one for one in figures)
+    charts = re.findall(r'<figure class="chart">.*?</figure>', text, re.DOTALL)
+    assert all("<details>" in chart and "<td>" in chart for chart in charts)
+
+
+def test_status_is_never_colour_alone(run_dir: Path, full_summary: Summary) -> None:
+    """Every outcome of a check is a shape and a word."""
+    text = write_report(run_dir, full_summary).read_text()
+    assert all(
+        f"{mark}</span> {word}" in text
+        for mark, word in (("✓", "passed"), ("✕", "failed"), ("—", "does not"))
+    )
+
+
+@pytest.mark.parametrize("change", [{"privacy": Privacy(enabled=False)}, {"epsilon": {"a": None}}])
+def test_without_privacy_the_claim_is_gone(
+    run_dir: Path, full_summary: Summary, change: dict[str, object]
+) -> None:
+    """A run without privacy says so in the verdict and the privacy section, and makes no claim."""
+    text = render_report(run_dir, full_summary.model_copy(update=change))
+    assert "No privacy guarantee holds" in text
+    assert "differential privacy for adding or removing" not in text
+
+
+def test_span_of_a_simulation_is_marked(run_dir: Path, full_summary: Summary) -> None:
+    """A simulated site's spend is marked as that of this run alone."""
+    assert "⚠ this run alone (simulation)" in render_report(run_dir, full_summary)
+
+
+def test_many_rounds_stay_small(run_dir: Path, full_summary: Summary) -> None:
+    """A thousand rounds and twenty sites give a page below 10 MB that names the rounds with missing sites."""
+    names = tuple(f"site{k}" for k in range(20))
+    first = full_summary.rounds[0]
+    rounds = tuple(
+        first.model_copy(
+            update={
+                "round": k + 1,
+                "answered": names[1:] if k == 500 else names,
+                "missing": {names[0]: "late"} if k == 500 else {},
+                "epsilon": dict.fromkeys(names, k / 1000),
+            }
+        )
+        for k in range(1000)
+    )
+    text = render_report(run_dir, full_summary.model_copy(update={"rounds": rounds}))
+    assert len(text) < 10_000_000
+    assert "</span> late" in text
+
+
+def test_three_classes_render(run_dir: Path, full_summary: Summary) -> None:
+    """Three classes print as a mean of one against the rest, with an absent class's reason."""
+    metrics = evaluate([[0.5, 0.3, 0.2]] * 4, [0, 1, 0, 1], [0, 1, 2, 3], ("a", "b", "c"))
+    study = StudyFacts(**(full_summary.study.model_dump() | {"classes": ("a", "b", "c")}))
+    changed = {"study": study, "metrics": type(full_summary.metrics)(federated_private=metrics)}
+    text = render_report(run_dir, full_summary.model_copy(update=changed))
+    assert "mean of one class against the rest" in text
+    assert "not measured: no test image of class c" in text
+
+
+def test_difference_reads_as_what_its_interval_allows(run_dir: Path, full_summary: Summary) -> None:
+    """A difference is called better only when its interval leaves zero out."""
+    pair = Paired(
+        a="federated_private", b="trivial", difference=Interval(value=0.02, low=-0.01, high=0.05, n=9)
+    )
+    text = render_report(run_dir, full_summary.model_copy(update={"paired": (pair,)}))
+    assert "no difference shown" in text
+    assert "first is better" not in text
+
+
+def test_claim_without_a_ledger_is_called_an_aim(tmp_path: Path, minimal_summary: Summary) -> None:
+    """Where no site sent a statement, the claim is not presented as a result."""
+    text = render_report(tmp_path, minimal_summary)
+    assert "aim, not as a result" in text
+    assert "privacy not stated" in text

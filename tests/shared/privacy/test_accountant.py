@@ -1,0 +1,152 @@
+"""The accountant states upper bounds that independent accountants and closed forms confirm."""
+
+import itertools
+import math
+import time
+from collections.abc import Sequence
+
+import pytest
+from scipy.optimize import brentq
+from scipy.stats import norm
+
+from shared.errors import PrivacyError
+from shared.privacy import accountant
+from shared.privacy.accountant import calibrate, spend, spend_pld
+from shared.privacy.mechanisms import (
+    Declared,
+    Gaussian,
+    Mechanism,
+    PoissonGaussian,
+    Unprotected,
+    merged,
+)
+
+DELTA = 1e-5
+
+
+def poisson(sigma: float, rate: float = 0.1, steps: int = 10) -> PoissonGaussian:
+    """Return a training row."""
+    return PoissonGaussian(noise_multiplier=sigma, sample_rate=rate, steps=steps)
+
+
+def exact_gaussian(sigma: float, delta: float) -> float:
+    """Return epsilon of one Gaussian sum in closed form (arXiv 1805.06530, theorem 8)."""
+
+    def excess(eps: float) -> float:
+        tail = norm.logcdf(-1 / (2 * sigma) - eps * sigma)
+        return float(norm.cdf(1 / (2 * sigma) - eps * sigma) - math.exp(eps + tail) - delta)
+
+    return float(brentq(excess, 0, 200))
+
+
+@pytest.mark.parametrize(("delta", "sigma"), [(1e-3, 0.632), (1e-5, 0.770)])
+def test_known_calibrations(delta: float, sigma: float) -> None:
+    """Sample rate 0.1, 40 steps and epsilon 8 need the published multipliers."""
+    assert calibrate(8.0, delta, 0.1, 40) == pytest.approx(sigma, abs=0.0015)
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "delta", "rate", "steps"),
+    [(8.0, 1e-5, 0.1, 40), (1.0, 1e-5, 0.05, 500), (0.1, 1e-5, 0.1, 40), (30.0, 1e-6, 1.0, 3)],
+)
+def test_calibration_fills_the_budget(epsilon: float, delta: float, rate: float, steps: int) -> None:
+    """The calibrated noise spends between 99.5 % and 100 % of the budget."""
+    start = time.perf_counter()
+    sigma = calibrate(epsilon, delta, rate, steps)
+    assert time.perf_counter() - start < 30
+    assert 0.995 * epsilon <= spend([poisson(sigma, rate, steps)], delta).epsilon <= epsilon
+
+
+@pytest.mark.parametrize(
+    "mechanisms",
+    [
+        [poisson(0.77, steps=40)],
+        [poisson(1.5, 0.05, 400), *[Gaussian(noise_multiplier=3.73)] * 5],
+        [poisson(2.0, steps=40), Gaussian(noise_multiplier=4.0), poisson(0.7, steps=30)],
+        [poisson(1.07, 0.001, 10_000)],
+    ],
+)
+def test_prv_and_pld_agree(mechanisms: Sequence[Mechanism]) -> None:
+    """Two accountants by different authors agree up to PRV's stated error, and PRV's bound is above."""
+    figure, independent = spend(mechanisms, DELTA), spend_pld(mechanisms, DELTA)
+    assert figure.accountant == "prv"
+    assert independent <= figure.epsilon <= independent + 2 * accountant.EPS_ERROR
+
+
+@pytest.mark.parametrize(("sigma", "count"), [(4.0, 1), (2.0, 3), (0.7, 1)])
+def test_gaussians_match_the_closed_form(sigma: float, count: int) -> None:
+    """Repeated Gaussian sums (k of them) spend what one with sigma / sqrt(k) does, whose epsilon is known exactly."""
+    exact = exact_gaussian(sigma / math.sqrt(count), DELTA)
+    rows = [Gaussian(noise_multiplier=sigma)] * count
+    assert exact <= spend(rows, DELTA).epsilon <= exact + 2 * accountant.EPS_ERROR
+    assert spend_pld(rows, DELTA) == pytest.approx(exact, abs=1e-3)
+
+
+def test_nothing_spends_nothing() -> None:
+    """No mechanism, no epsilon."""
+    assert spend([], DELTA).epsilon == 0
+    assert spend_pld([], DELTA) == 0
+
+
+def test_order_and_splitting_do_not_matter() -> None:
+    """Four rounds of ten steps in any order spend the same as one of forty."""
+    other = Gaussian(noise_multiplier=5.0)
+    whole = spend([poisson(1.0, steps=40), other], DELTA)
+    parts = [poisson(1.0), poisson(1.0), other, poisson(1.0), poisson(1.0)]
+    assert spend(parts, DELTA) == whole
+    assert spend(parts[::-1], DELTA) == whole
+
+
+def test_every_round_adds() -> None:
+    """Epsilon grows with every round."""
+    spent = [spend([poisson(1.0)] * rounds, DELTA).epsilon for rounds in range(1, 5)]
+    assert all(later > earlier for earlier, later in itertools.pairwise(spent))
+
+
+def test_declared_spends_add_and_use_up_delta() -> None:
+    """Declared epsilons add; their deltas are taken out of the delta left for the rest."""
+    declared = Declared(epsilon=1.5, delta=4e-6)
+    both = spend([poisson(1.0), declared], DELTA)
+    assert both.epsilon == pytest.approx(1.5 + spend([poisson(1.0)], 6e-6).epsilon)
+    assert both.accountant == "prv + basic"
+    assert spend_pld([poisson(1.0), declared], DELTA) == pytest.approx(1.5 + spend_pld([poisson(1.0)], 6e-6))
+    assert spend([declared, declared], DELTA).epsilon == 3.0
+    assert spend([declared] * 3, DELTA).epsilon == math.inf
+
+
+def test_unprotected_release_ends_the_guarantee() -> None:
+    """A release without noise makes epsilon infinite, whatever else was done."""
+    assert spend([poisson(1.0), Unprotected()], DELTA).epsilon == math.inf
+    assert spend_pld([Unprotected()], DELTA) == math.inf
+
+
+def test_rdp_takes_over_where_prv_cannot_answer() -> None:
+    """Where PRV's grid would burst, RDP's looser bound is stated and named."""
+    figure = spend([poisson(0.15, 0.5, 200)], DELTA)
+    assert figure.accountant == "rdp"
+    assert spend_pld([poisson(0.5, 0.5, 30)], DELTA) <= spend([poisson(0.5, 0.5, 30)], DELTA).epsilon
+    assert accountant._compose(((1.0, 0.1, 40),), 1e-25)[1] == "rdp"  # PRV raises: delta below rounding
+
+
+@pytest.mark.parametrize("epsilon", [0.01, 1000.0])
+def test_uncalibratable_budget_is_refused(epsilon: float) -> None:
+    """A budget that PRV cannot resolve is refused with field, value and what is allowed."""
+    with pytest.raises(PrivacyError, match=r"privacy\.epsilon is .* allowed"):
+        calibrate(epsilon, DELTA, 0.1, 40)
+
+
+@pytest.mark.parametrize("delta", [0.0, 1.0, float("nan")])
+def test_impossible_delta_is_refused(delta: float) -> None:
+    """Delta lies strictly between 0 and 1."""
+    with pytest.raises(PrivacyError, match="delta is"):
+        spend([poisson(1.0)], delta)
+
+
+def test_equal_rows_merge() -> None:
+    """Equal rows are counted together, Poisson steps added, and nothing is lost."""
+    rows = merged([poisson(1.0), Gaussian(noise_multiplier=2.0), poisson(1.0), poisson(1.0, rate=0.2)])
+    assert {(row.mechanism, row.rows) for row in rows} == {
+        (poisson(1.0, steps=20), 2),
+        (poisson(1.0, rate=0.2), 1),
+        (Gaussian(noise_multiplier=2.0), 1),
+    }
