@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from client.gradients import PatientGradients
-from shared.errors import DataError, PrivacyError, RoundsError
+from shared.errors import DataError, PrivacyError, UnsupportedLayerError
 from shared.privacy.noise import Coins, NoiseSource
 from shared.privacy.step_plan import StepPlan
 
@@ -146,7 +146,7 @@ def _chunk_sum(
     """Return a chunk's clipped sum; if its loss raises, patients go one by one and the culprit counts zero."""
     try:
         return _clipped(gradients, plan, source, chunk)
-    except RoundsError:
+    except UnsupportedLayerError:
         raise
     except Exception:  # noqa: BLE001 - as above; the rehearsal has shown that the loss itself works
         if len(chunk) == 1:

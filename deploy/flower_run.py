@@ -28,6 +28,7 @@ _START_SECONDS = 90
 _ASK_EVERY_SECONDS = 20  # `flwr list` starts a Python process, which the sites' training would feel
 _LAST_WORD_SECONDS = 60
 _CONNECTION = "rounds"
+COMPLETED = "finished:completed"
 QUIET = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -117,6 +118,8 @@ def run_app(
         if over or time.monotonic() - asked > _ASK_EVERY_SECONDS:
             status = _settled_status(link, run_id) if over else _status(link, run_id)
             if status.startswith("finished"):
+                if status != COMPLETED:
+                    _keep_log(link, run_id)
                 return status
             asked = time.monotonic()
         time.sleep(0.5)
@@ -139,6 +142,16 @@ def _status(link: SuperLink, run_id: str) -> str:
     return str(runs[0].get("status", "unknown")) if isinstance(runs, list) else "unknown"
 
 
+def _keep_log(link: SuperLink, run_id: str) -> None:
+    """Write what the app said before it failed beside the SuperLink's own log."""
+    flwr = str(Path(sys.executable).parent / "flwr")
+    with link.log.with_name("app.log").open("wb") as output:
+        subprocess.run(
+            [flwr, "log", run_id, _CONNECTION, "--show"],
+            env=dict(link.environment), stdout=output, stderr=output, timeout=60, check=False,
+        )  # fmt: skip
+
+
 def _flwr(link: SuperLink, *words: str) -> dict[str, object]:
     flwr = str(Path(sys.executable).parent / "flwr")
     done = subprocess.run(
@@ -152,6 +165,8 @@ def _flwr(link: SuperLink, *words: str) -> dict[str, object]:
             f"(command: flwr {shlex.join(words)})"
         )
     answer: dict[str, object] = json.loads(done.stdout[start:])
+    if answer.get("success") is False:
+        raise StudyError(f"flwr {words[0]}: {answer.get('error-message', 'failed without a word')}")
     return answer
 
 

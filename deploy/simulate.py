@@ -19,14 +19,14 @@ import torch
 import typer
 
 from deploy.federation import Recipe, accept_weights, build_workspace, find_recipe
-from deploy.flower_run import run_app, superlink
+from deploy.flower_run import COMPLETED, run_app, superlink
 from deploy.progress import Progress
 from server.finish import About, finish_run
 from server.prepare import with_public_digests, with_teacher, with_warm_start
 from server.results import Summary
 from server.run_folder import RunFolder, read_lines
 from shared.config import StudyConfig, overridden, parse_study, read_yaml
-from shared.errors import RoundsError
+from shared.errors import RoundsError, StudyError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS = Path("results")
@@ -130,6 +130,8 @@ def run(
             deadline_seconds=_RUN_SECONDS,
         )
     progress.follow(folder.events, folder.rounds)
+    if status != COMPLETED and not folder.study.is_file():
+        raise StudyError(f"Flower says {status} before the study began; see app.log in {folder.path}")
     return folder, status
 
 
@@ -221,7 +223,7 @@ def _conclude(progress: Progress, folder: RunFolder, summary: Summary, status: s
     progress.say(f"  verdict: {summary.verdict} {' '.join(summary.reasons)}")
     progress.say(f"  {summary.seconds.get('total', 0):.0f} s in all")
     progress.say(f"Report: {report}\nFolder: {folder.path} (also results/latest)")
-    if status != "finished:completed" or summary.status != "completed":
+    if status != COMPLETED or summary.status != "completed":
         progress.say(
             f"The run did not complete: Flower says {status}; see {folder.path / 'superlink.log'}", "red"
         )

@@ -5,7 +5,6 @@ leaves its records in the output folder. Report, audit and export are made later
 """
 
 import logging
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +66,7 @@ def prepared(workspace: Path) -> Path:
 
 def submitted_study(workspace: Path, overrides: dict[str, Any]) -> StudyConfig:
     """Return the prepared study with overrides by dotted name, its noise calibrated where the study leaves it open."""
-    raw = overridden(read_yaml(workspace / "study.yaml"), {k: _typed(v) for k, v in overrides.items()})
+    raw = overridden(read_yaml(workspace / "study.yaml"), overrides)
     study = parse_study(raw, "study.yaml with --run-config")
     privacy = study.privacy
     if not privacy.enabled or privacy.noise_multiplier is not None:
@@ -83,10 +82,3 @@ def initial_state(workspace: Path, study: StudyConfig) -> dict[str, torch.Tensor
     if digest is None:
         raise ConfigError("models.initial_sha256 is missing; run `make prepare` to make the warm start")
     return load_weights(find_weights(workspace / "weights", digest), digest)
-
-
-def _typed(value: Any) -> Any:
-    """Read a list or table given as text, such as 'classes=["a", "b"]'; Flower passes scalars only."""
-    if isinstance(value, str) and value[:1] in "[{":
-        return tomllib.loads(f"v = {value}")["v"]
-    return value

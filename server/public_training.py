@@ -19,6 +19,7 @@ from shared.data.views import view
 from shared.distillation import Targets, Terms, method_terms, teacher_in_loop_losses, view_losses
 from shared.models.adapters import Adapters
 from shared.models.compact import CompactModel, build_compact, fill_image
+from shared.models.fast_depthwise import fast_depthwise
 from shared.models.initial import pack_initial
 from shared.models.teacher import Teacher
 
@@ -168,14 +169,15 @@ def _optimise(
         return
     optimiser = torch.optim.AdamW(parameters, lr=plan.learning_rate, weight_decay=_WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.learning_rate, total_steps=total)
-    for step, batch in enumerate(_augmented_batches(cohort, plan)):
-        optimiser.zero_grad(set_to_none=True)
-        loss = losses(batch, step)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(parameters, _MAX_GRAD_NORM)
-        optimiser.step()
-        schedule.step()
-        progress(plan.name, step + 1, total)
+    with fast_depthwise():
+        for step, batch in enumerate(_augmented_batches(cohort, plan)):
+            optimiser.zero_grad(set_to_none=True)
+            loss = losses(batch, step)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(parameters, _MAX_GRAD_NORM)
+            optimiser.step()
+            schedule.step()
+            progress(plan.name, step + 1, total)
 
 
 def _augmented_batches(cohort: PublicImages, plan: _Plan) -> Iterator[Batch]:

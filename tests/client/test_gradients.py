@@ -222,3 +222,14 @@ def test_uses_that_mix_patients_are_refused(run: Callable[[nn.Linear, Tensor], T
     layer = nn.Linear(2, 2)
     with PatientGradients(layer, ["weight"]) as gradients, pytest.raises(UnsupportedLayerError):
         gradients.clipped_sum(lambda: run(layer, torch.ones(4, 2)).sum(1), 4, 1.0)
+
+
+def test_only_the_named_parameters_require_gradients_inside() -> None:
+    """Nothing is computed for frozen parameters, and autograd reaches a trained layer behind them."""
+    model = Small()
+    with PatientGradients(model, ["layers.4.bias"]) as gradients:
+        assert [name for name, p in model.named_parameters() if p.requires_grad] == ["layers.4.bias"]
+        clipped = gradients.clipped_sum(lambda: model(torch.ones(2, 3, 8, 8)).sum(1), 2, 1.0)
+    assert list(clipped.sums) == ["layers.4.bias"]
+    assert clipped.norms.min() > 0
+    assert all(p.requires_grad for p in model.parameters())
