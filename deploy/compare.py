@@ -20,8 +20,8 @@ from server.aggregation import applied
 from server.checkpoints import load_state
 from server.finish import Public, merged_student
 from server.metrics import Metrics
-from server.public_data import PublicImages, load_public, predict_logits, softmax
 from server.prepare import load_teacher
+from server.public_data import PublicImages, load_public, predict_logits, softmax
 from server.public_training import WarmStarted, train_further
 from server.results import ByModel, Paired, SeedResult, Summary, auc_of
 from server.run_folder import RunFolder
@@ -70,17 +70,24 @@ def kept(store: Path, key: str, compute: Callable[[], Probabilities], progress: 
     return probabilities
 
 
-def site_alone(public: Public, study: StudyConfig, site_file: Path, *, private: bool, store: Path) -> Probabilities:
+def site_alone(
+    public: Public, study: StudyConfig, site_file: Path, *, private: bool, store: Path
+) -> Probabilities:
     """Train one site alone: as many rounds and steps as the federation, with or without noise."""
     privacy = study.privacy.model_copy(update={"enabled": private})
     study = study.model_copy(update={"privacy": privacy})
     state = store / "alone"
-    raw = read_yaml(site_file) | {"state_dir": str(state / site_file.stem), "head_file": str(state / "unused.head")}
+    raw = read_yaml(site_file) | {
+        "state_dir": str(state / site_file.stem),
+        "head_file": str(state / "unused.head"),
+    }
     site = Site(parse_site(raw | {"allow_without_privacy": not private}, site_file.name), simulation=True)
     training_mechanism(study)  # refuses a study whose noise nobody calibrated
     compact, adapters = site.compact(study)
     parameters = dict(compact.named_parameters())
-    weights: Arrays = to_arrays({name: parameters[name] for name in trainable_names(compact, privacy.trainable)})
+    weights: Arrays = to_arrays(
+        {name: parameters[name] for name in trainable_names(compact, privacy.trainable)}
+    )
     for _ in range(study.federation.rounds):
         weights = applied(weights, private_update(site, study, compact, adapters, weights))
     load_trainable(compact, weights)

@@ -71,6 +71,9 @@ class Federation(Frozen):
     made_sites: MadeSites | None = None
     public_site: str | None = None
     cohort_fraction: float = Field(0.3, ge=0, le=1)
+    reference_fraction: float = Field(
+        0.5, gt=0, lt=1, description="share of test patients kept for the audit"
+    )
     declared_patients: dict[str, int]
     cap_epsilon: float = Field(10.0, gt=0)
     cap_delta: float = Field(1e-5, gt=0, lt=1)
@@ -124,7 +127,10 @@ def build_workspace(recipe: Recipe, workspace: Path, *, seed: int, progress: Pro
     notes = (*federation.notes, *describe_source(source, task))
     patients = _patients(source, federation, task)
     division = divide_public(
-        patients, cohort_fraction=federation.cohort_fraction, public_site=federation.public_site
+        patients,
+        cohort_fraction=federation.cohort_fraction,
+        public_site=federation.public_site,
+        reference_fraction=federation.reference_fraction,
     )
     _write(division, recipe, workspace)
     return notes

@@ -10,27 +10,41 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
 
+from deploy.compare import (
+    METHODS,
+    Compared,
+    Probabilities,
+    central,
+    kept,
+    of_run,
+    site_alone,
+    site_files,
+    with_comparison,
+)
 from deploy.federation import Recipe, accept_weights, build_workspace, find_recipe
 from deploy.flower_run import COMPLETED, run_app, superlink
 from deploy.progress import Progress
-from server.finish import About, finish_run
+from server.finish import About, Public, finish_run, written
 from server.prepare import with_public_digests, with_teacher, with_warm_start
-from server.results import Summary
+from server.results import SeedResult, Summary, read_summary
 from server.run_folder import RunFolder, read_lines
-from shared.config import StudyConfig, overridden, parse_study, read_yaml
+from shared.config import StudyConfig, overridden, parse_site, parse_study, read_yaml, write_yaml
 from shared.errors import RoundsError, StudyError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS = Path("results")
 _RUN_SECONDS = 3600
+WITHOUT_PRIVACY = {"privacy.enabled": False}
 cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
@@ -155,6 +169,8 @@ def demo(
     prepared = time.monotonic()
     progress.say("Running the study by Flower")
     folder, status = run(workspace, progress, site_state=site_state)
+    if status == COMPLETED and site_state is None:
+        _link(workspace.path / "run-main", folder.path)  # what `make compare` compares with
     ran = time.monotonic()
     progress.say("Measuring, auditing and writing the report")
     torch.set_num_threads(os.cpu_count() or 1)
@@ -201,6 +217,113 @@ def teacher(
             teachers=RESULTS / "teachers",
         )
     progress.say(f"Teacher {fitted.models.teacher.name}: {fitted.models.teacher.sha256}")
+
+
+@cli.command()
+def compare(
+    data: Annotated[Path | None, typer.Option(help="data source; none: phantoms are made")] = None,
+    study: Annotated[Path | None, typer.Option(help="study YAML instead of the one for this data")] = None,
+    sites: Annotated[Path | None, typer.Option(help="YAML of the simulated hospitals")] = None,
+    seeds: Annotated[
+        list[int] | None, typer.Option(help="seeds; all comparisons for the first of them")
+    ] = None,
+) -> None:
+    """Add central, site-alone, without-privacy and per-method figures to the report; goes on where it stopped.
+
+    The first seed gets every comparison; further seeds repeat the warm start, the private federation and each
+    site alone under the same budget.
+    """
+    progress = Progress()
+    torch.set_num_threads(os.cpu_count() or 1)
+    recipe = chosen(data, study, sites, [])
+    first, *others = seeds or [0]
+    started = time.monotonic()
+    folder, summary = _compared(recipe, first, progress, everything=True)
+    results = [_seed_result(recipe, seed, progress) for seed in others]
+    if others:
+        results.insert(0, SeedResult(seed=first, test_auc=summary.test_auc, paired=summary.paired))
+    resolved = parse_study(read_yaml(folder.study), "study.yaml")
+    seconds = summary.seconds | {"compare": round(time.monotonic() - started, 1)}
+    written(folder, resolved, summary.model_copy(update={"seeds": tuple(results), "seconds": seconds}))
+    _link(RESULTS / "latest", folder.path)
+    progress.say(f"Report with comparisons: {folder.path / 'report.html'}")
+
+
+def _seed_result(recipe: Recipe, seed: int, progress: Progress) -> SeedResult:
+    _, summary = _compared(recipe, seed, progress, everything=False)
+    return SeedResult(seed=seed, test_auc=summary.test_auc, paired=summary.paired)
+
+
+def _compared(
+    recipe: Recipe, seed: int, progress: Progress, *, everything: bool
+) -> tuple[RunFolder, Summary]:
+    """Run what one seed needs and return its main run with the comparisons in its summary."""
+    started = time.monotonic()
+    workspace = prepare(recipe, seed, progress)
+    folder = _finished_run(workspace, progress, "main", {})
+    if not (folder.path / "summary.json").is_file():
+        finish_run(folder, workspace.path, workspace.about(started, {}), progress)
+    resolved = parse_study(read_yaml(folder.study), "study.yaml")
+    public = Public.load(workspace.path, workspace.study)
+    store = RESULTS / "compare" / workspace.path.name
+    files = list(site_files(workspace.path))
+
+    def item(key: str, compute: Callable[[], Probabilities]) -> None:
+        found[key] = kept(store, key, compute, progress)
+
+    found = public.baselines(study=workspace.study)
+    item("federated_private", lambda: of_run(folder, public))
+    for path in files:
+        item(
+            f"site_alone.{path.stem}", partial(site_alone, public, resolved, path, private=True, store=store)
+        )
+    if everything:
+        item("federated", lambda: of_run(_without_privacy(workspace, progress), public))
+        for path in files:
+            key = f"site_alone_without_privacy.{path.stem}"
+            item(key, partial(site_alone, public, resolved, path, private=False, store=store))
+        item("central", lambda: central(public, resolved, files, progress))
+        for method in METHODS:
+            item(f"methods.{method}", partial(_of_method, recipe, method, seed, progress))
+    return folder, with_comparison(read_summary(folder.path), public, Compared(found), "federated_private")
+
+
+def _of_method(recipe: Recipe, method: str, seed: int, progress: Progress) -> Probabilities:
+    """Prepare and run the study with another method: its own warm start, the same teacher and budget."""
+    changed = overridden(recipe.study.model_dump(mode="json"), {"distillation.method": method})
+    workspace = prepare(replace(recipe, study=parse_study(changed, method)), seed, progress)
+    folder = _finished_run(workspace, progress, "main", {})
+    return of_run(folder, Public.load(workspace.path, workspace.study))
+
+
+def _without_privacy(workspace: Workspace, progress: Progress) -> RunFolder:
+    """Run the same study without noise, at hospitals that allow it."""
+    open_path = workspace.path.with_name(f"{workspace.path.name}-open")
+    (open_path / "sites").mkdir(parents=True, exist_ok=True)
+    for name in ("weights", "public", "study.yaml"):
+        if not (open_path / name).exists():
+            (open_path / name).symlink_to(workspace.path / name)
+    for path in site_files(workspace.path):
+        site = parse_site(read_yaml(path), path.name)
+        write_yaml(open_path / "sites" / path.name, site.model_copy(update={"allow_without_privacy": True}))
+    return _finished_run(replace(workspace, path=open_path), progress, "main", WITHOUT_PRIVACY)
+
+
+def _finished_run(
+    workspace: Workspace, progress: Progress, name: str, overrides: dict[str, Any]
+) -> RunFolder:
+    """Return the run of this workspace under this name, running it when there is none that completed."""
+    link = workspace.path / f"run-{name}"
+    if link.exists():
+        return RunFolder(link.resolve())
+    progress.say(f"Running {workspace.study.distillation.method} by Flower {overrides or ''}")
+    folder, status = run(
+        workspace, progress, overrides=overrides, label=f"-{workspace.study.distillation.method}"
+    )
+    if status != COMPLETED:
+        raise StudyError(f"Flower says {status}; see {folder.path}")
+    _link(link, folder.path)
+    return folder
 
 
 def chosen(data: Path | None, study: Path | None, sites: Path | None, settings: list[str]) -> Recipe:

@@ -157,7 +157,7 @@ def finish_run(folder: RunFolder, workspace: Path, about: About, progress: Progr
     summary = summary.model_copy(
         update={
             "verdict": gate.verdict,
-            "reasons": tuple(c.sentence for c in gate.checks if c.passed is False),
+            "reasons": tuple(check.name for check in gate.checks if check.passed is False),
             "temperature": temperature,
             "audit": audit.model_dump(mode="json"),
             "gate": gate.model_dump(mode="json"),
@@ -202,7 +202,8 @@ def _recorded(
             purpose=study.purpose,
             attribution=about.attribution,
         ),
-        epsilon={site: one["epsilon"] for site, one in statements.items() if one["epsilon"] is not None},
+        privacy=study.privacy,
+        epsilon={site: one["epsilon"] for site, one in statements.items()},
         delta={site: one["delta"] for site, one in statements.items()},
         statements=statements,
         events=_events(folder),
@@ -230,7 +231,9 @@ def _measured(
     arrays: dict[str, Any] = {name: value.astype(np.float32) for name, value in probabilities.items()}
     arrays |= {"labels": public.test.labels, "patients": public.test.patients}
     np.savez_compressed(folder.path / "predictions.npz", **arrays)
-    metrics = ByModel[Metrics].model_validate({name: public.metrics(value) for name, value in probabilities.items()})
+    metrics = ByModel[Metrics].model_validate(
+        {name: public.metrics(value) for name, value in probabilities.items()}
+    )
     paired = tuple(
         Paired(a=own, b=other, difference=public.difference(probabilities[own], probabilities[other]))
         for other in ("warm_start", "teacher", "trivial")

@@ -29,13 +29,17 @@ class Division:
 
 
 def divide_public(
-    patients_by_site: Mapping[str, Sequence[Patient]], *, cohort_fraction: float, public_site: str | None
+    patients_by_site: Mapping[str, Sequence[Patient]],
+    *,
+    cohort_fraction: float,
+    public_site: str | None,
+    reference_fraction: float = 0.5,
 ) -> Division:
     """Divide patients into public sets and sites.
 
     Cohort: all train patients of `public_site` if one is named (its val patients are then unused), otherwise
-    about `cohort_fraction` of each site's train patients, taken away from the site. Test patients: about half
-    reference, half test. Val patients stay at their site. A patient without a split gets one by hash (70 %
+    about `cohort_fraction` of each site's train patients, taken away from the site. Test patients: about
+    `reference_fraction` of them reference, the others test. Val patients stay at their site. A patient without a split gets one by hash (70 %
     train, 10 % val, 20 % test).
     Errors: `DataError` for an unknown public site, a fraction outside 0..1, or an identifier used twice.
     """
@@ -50,8 +54,8 @@ def divide_public(
     for site in sorted(patients_by_site):
         for patient in (_with_split(patient) for patient in patients_by_site[site]):
             if patient.split == "test":
-                half = division.reference if _share("test half", patient) < 0.5 else division.test
-                half.append(patient)
+                is_reference = _share("test half", patient) < reference_fraction
+                (division.reference if is_reference else division.test).append(patient)
             elif public_site is not None and site == public_site:
                 if patient.split == "train":
                     division.cohort.append(patient)
