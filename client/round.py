@@ -94,6 +94,7 @@ def train(site: Site, study: StudyConfig, request: Request) -> dict[str, bytes]:
     compact, adapters = site.compact(study)
     expected = checked_weights(compact, study, request.weights)
     with site.ledger() as ledger:
+        charge_weights(site, ledger, study)
         reservation = reserve(site, ledger, request, training_mechanism(study), "train")
         if reservation.stored is None:
             update = private_update(site, study, compact, adapters, request.weights)
@@ -114,6 +115,7 @@ def evaluate(site: Site, study: StudyConfig, request: Request) -> dict[str, byte
     checked_weights(compact, study, request.weights)
     sigma = study.federation.evaluation_noise_multiplier
     with site.ledger() as ledger:
+        charge_weights(site, ledger, study)
         mechanism = Gaussian(noise_multiplier=sigma)
         reservation = reserve(site, ledger, request, mechanism, "evaluation")
         if reservation.stored is None:
@@ -156,6 +158,13 @@ def checked_weights(compact: CompactModel, study: StudyConfig, weights: Arrays) 
     except RoundsError as error:
         raise Refusal(ErrorCode.BAD_REQUEST, str(error)) from error
     return expected
+
+
+def charge_weights(site: Site, ledger: Ledger, study: StudyConfig) -> None:
+    """Charge, once a file, what private-dp weights had spent on this hospital's patients when they came."""
+    for digest in (study.models.initial_sha256, study.models.teacher.sha256):
+        if digest is not None and site.config.accepted_digests.get(digest) == "private-dp":
+            ledger.record_declared(digest, *site.config.private_dp_spend[digest])
 
 
 def reserve(

@@ -86,7 +86,7 @@ def prepare(recipe: Recipe, seed: int, progress: Progress, *, teacher_file: Path
         progress.say(f"Preparing {recipe.federation.title} in {path.relative_to(Path.cwd())}")
         shutil.rmtree(path, ignore_errors=True)
         notes = build_workspace(recipe, path, seed=seed, progress=progress)
-        torch.set_num_threads(os.cpu_count() or 1)
+        use_all_threads()
         started = time.monotonic()
         study = with_teacher(
             with_public_digests(recipe.study, path),
@@ -173,7 +173,7 @@ def demo(
         _link(workspace.path / "run-main", folder.path)  # what `make compare` compares with
     ran = time.monotonic()
     progress.say("Measuring, auditing and writing the report")
-    torch.set_num_threads(os.cpu_count() or 1)
+    use_all_threads()
     seconds = {"prepare": prepared - started, "rounds": ran - prepared}
     summary = finish_run(folder, workspace.path, workspace.about(started, seconds), progress)
     _link(RESULTS / "latest", folder.path)
@@ -207,7 +207,7 @@ def teacher(
     with tempfile.TemporaryDirectory(prefix="rounds-") as scratch:
         path = Path(scratch)
         build_workspace(recipe, path, seed=seed, progress=progress)
-        torch.set_num_threads(os.cpu_count() or 1)
+        use_all_threads()
         fitted = with_teacher(
             with_public_digests(recipe.study, path),
             path,
@@ -234,7 +234,7 @@ def compare(
     site alone under the same budget.
     """
     progress = Progress()
-    torch.set_num_threads(os.cpu_count() or 1)
+    use_all_threads()
     recipe = chosen(data, study, sites, [])
     first, *others = seeds or [0]
     started = time.monotonic()
@@ -351,6 +351,11 @@ def _conclude(progress: Progress, folder: RunFolder, summary: Summary, status: s
             f"The run did not complete: Flower says {status}; see {folder.path / 'superlink.log'}", "red"
         )
         raise typer.Exit(1)
+
+
+def use_all_threads() -> None:
+    """Use the threads of OMP_NUM_THREADS, else all cores: nothing else of ours runs beside this stage."""
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
 
 
 def _rounded(seconds: dict[str, float]) -> dict[str, float]:

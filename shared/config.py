@@ -19,6 +19,8 @@ from shared.errors import ConfigError
 
 T = TypeVar("T", bound=BaseModel)
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Epsilon = Annotated[float, Field(ge=0)]
+Delta = Annotated[float, Field(ge=0, lt=1)]
 Method = Literal["supervised", "kd", "hybrid", "medtex", "rounds"]
 TrainableSet = Literal["head", "scales", "last", "all"]
 ReleaseKind = Literal[
@@ -248,7 +250,7 @@ class SiteConfig(Frozen):
         "error",
     )
     accepted_digests: dict[Digest, Literal["public", "private-dp"]] = Field(default_factory=dict)
-    private_dp_spend: dict[Digest, tuple[float, float]] = Field(
+    private_dp_spend: dict[Digest, tuple[Epsilon, Delta]] = Field(
         default_factory=dict, description="(epsilon, delta) already spent by a private-dp weights file"
     )
     approved_studies: tuple[Digest, ...] | Literal["any-in-simulation"] = ()
@@ -261,6 +263,16 @@ class SiteConfig(Frozen):
     @model_validator(mode="after")
     def _delta_fits_patients(self) -> Self:
         check_delta(self.cap.delta, self.declared_patients, "cap.delta")
+        return self
+
+    @model_validator(mode="after")
+    def _private_weights_have_a_spend(self) -> Self:
+        for digest, kind in self.accepted_digests.items():
+            if kind == "private-dp" and digest not in self.private_dp_spend:
+                raise ValueError(
+                    f"private_dp_spend has no (epsilon, delta) for {digest[:12]}, which accepted_digests lists as "
+                    "private-dp; add what these weights spent"
+                )
         return self
 
 

@@ -174,8 +174,9 @@ def _each(
     if num_processes == 1:
         yield from map(write, jobs)
         return
-    # spawn: a forked copy of a process with threads (torch, Ray) may hang
-    with ProcessPoolExecutor(num_processes, mp_context=get_context("spawn")) as pool:
+    # fork: a spawned worker would first import the caller, torch included, which takes longer than the drawing;
+    # the workers touch numpy and Pillow only, which hold no lock that a fork could copy
+    with ProcessPoolExecutor(num_processes, mp_context=get_context("fork")) as pool:
         yield from pool.map(write, jobs, chunksize=32)
 
 

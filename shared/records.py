@@ -52,7 +52,7 @@ def decode_request(payload: bytes) -> Request:
     try:
         header = RequestHeader.model_validate_json(_metadata(payload)[_HEADER])
         weights = load(payload)
-    except (SafetensorError, ValidationError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, ValidationError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise StudyError("request: is malformed; hub and site must run the same version") from error
     if any(array.dtype != np.float32 for array in weights.values()):
         raise StudyError(

@@ -179,9 +179,9 @@ def row(method: str, which: TrainableSet, size: int, batch: int, threads: int) -
 def main() -> None:
     """Measure every method for every set, print ratios to plain SGD of the same set and of all weights."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     setting = {"size": arguments.size, "batch": arguments.batch, "threads": arguments.threads}

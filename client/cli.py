@@ -1,0 +1,170 @@
+"""`rounds-site`: the hospital's command line. It translates words into calls, and findings into lines.
+
+In: the hospital's own files. Out: text on this machine, with counts of the hospital's data: it is for the people
+of the hospital, and nothing of it is sent.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from client.check import Mark, check_site
+from client.ledger import Ledger
+from client.ledger_file import LedgerFile
+from client.ledger_schema import Row
+from client.site import Site
+from shared.command_line import SentenceGroup, examples
+from shared.config import SiteConfig, parse_site, parse_study, read_yaml
+from shared.errors import ConfigError, LedgerError
+
+app = typer.Typer(
+    cls=SentenceGroup,
+    help="A site of Teaching Rounds: check the hospital's data and rules, look into its privacy ledger.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+ledger_app = typer.Typer(
+    help="Look into the ledger: what was spent, and whether it is whole.", no_args_is_help=True
+)
+app.add_typer(ledger_app, name="ledger")
+
+SiteFile = Annotated[Path, typer.Argument(metavar="SITE.yaml", help="the hospital's own configuration")]
+SiteState = Annotated[
+    Path | None,
+    typer.Option("--site-state", help="ledgers of a simulation: the `sites` folder of its result folder"),
+]
+_STYLES: dict[Mark, str] = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+@app.command(
+    epilog=examples(
+        "rounds-site check site.yaml study.yaml",
+        "rounds-site check results/workspaces/phantoms/sites/film.yaml results/workspaces/phantoms/study.yaml",
+    )
+)
+def check(
+    site: SiteFile,
+    study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="the study as the hub sends it")],
+    site_state: SiteState = None,
+) -> None:
+    """Check data, weights, rules, ledger and budget; exit status 1 when the site could not take part.
+
+    Writes nothing: no ledger is begun and no patient's partition is fixed.
+    """
+    opened = Site(_site_config(site, site_state), simulation=site_state is not None)
+    asked = parse_study(read_yaml(study), study.name)
+    console = Console(highlight=False, soft_wrap=True)
+    marks: list[Mark] = []
+    for finding in check_site(opened, asked):
+        marks.append(finding.mark)
+        console.print(
+            f"[{_STYLES[finding.mark]}]{finding.mark:>4}[/]  {escape(finding.what)}: {escape(finding.sentence)}"
+        )
+    failed, warned = marks.count("fail"), marks.count("warn")
+    ready = "Not ready" if failed else "Ready"
+    console.print(f"{ready} for {asked.name}: {failed} to repair, {warned} to look at.", markup=False)
+    if failed:
+        raise typer.Exit(1)
+
+
+@ledger_app.command(
+    epilog=examples(
+        "rounds-site ledger show site.yaml",
+        "rounds-site ledger show results/workspaces/phantoms/sites/film.yaml --site-state results/latest/sites",
+    )
+)
+def show(site: SiteFile, site_state: SiteState = None) -> None:
+    """Show every row, what each partition's patients have spent, the cap and the head."""
+    config = _site_config(site, site_state)
+    with _existing(config) as ledger:
+        rows = LedgerFile(_ledger_path(config), config.head_file).rows()
+        stated = ledger.statement(config.cap.delta, site=config.name, simulation=site_state is not None)
+    console = Console(highlight=False)
+    console = console if console.is_terminal else Console(highlight=False, width=160)
+    table = Table(
+        "row", "kind", "study", "round", "request", "partition", "spends", "hash", box=None, pad_edge=False
+    )
+    for row in rows:
+        table.add_row(*map(escape, _cells(row)))
+    console.print(table)
+    for part in stated.partitions:
+        spent = "no guarantee holds" if part.epsilon is None else f"epsilon {part.epsilon:.4g}"
+        console.print(f"{part.partition} patients: {spent} at delta {stated.delta:g} ({part.accountant})")
+    console.print(f"cap: epsilon {config.cap.epsilon:g} at delta {config.cap.delta:g}; span: {stated.span}")
+    console.print(f"head: {stated.head_seq}:{stated.head_hash}", soft_wrap=True)
+
+
+@ledger_app.command(
+    epilog=examples(
+        "rounds-site ledger verify site.yaml", "rounds-site ledger verify site.yaml --head 8:3fa9..."
+    )
+)
+def verify(
+    site: SiteFile,
+    site_state: SiteState = None,
+    head: Annotated[
+        str | None, typer.Option(help="ROW:HASH that a report or the hub remembers; the ledger must have it")
+    ] = None,
+) -> None:
+    """Recompute every hash and reply; exit status 1 when a row is missing, edited or not the remembered one."""
+    config = _site_config(site, site_state)
+    with _existing(config) as ledger:
+        number = ledger.verify()
+        if head is not None:
+            ledger.require_head(*_head(head))
+    typer.echo(f"{config.name}: {number} rows, whole, and equal to the head file")
+
+
+def _site_config(path: Path, site_state: Path | None) -> SiteConfig:
+    """Read a site file; a simulation keeps each site's state below one folder, as `client/app.py` says."""
+    raw = read_yaml(path)
+    if site_state is not None and "name" in raw:
+        raw |= {
+            "state_dir": str(site_state / str(raw["name"])),
+            "head_file": str(site_state / "heads" / f"{raw['name']}.head"),
+        }
+    return parse_site(raw, path.name)
+
+
+def _ledger_path(config: SiteConfig) -> Path:
+    return config.state_dir / "ledger.sqlite"
+
+
+def _existing(config: SiteConfig) -> Ledger:
+    """Open a ledger that is there; looking at one must not begin it."""
+    path = _ledger_path(config)
+    if not path.is_file():
+        raise LedgerError(
+            f"ledger {path}: there is none; check state_dir, or give --site-state for a simulated site"
+        )
+    return Ledger.open(path, config.head_file)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    mechanism = json.loads(row.mechanism) if row.mechanism else {}
+    spends = ", ".join(f"{name} {value}" for name, value in mechanism.items() if name != "kind")
+    return (
+        str(row.seq),
+        row.kind,
+        row.study_uid[:12],
+        str(row.round),
+        row.request_kind,
+        row.partition,
+        f"{mechanism['kind']} {spends}".strip() if mechanism else "",
+        row.hash[:12],
+    )
+
+
+def _head(text: str) -> tuple[int, str]:
+    seq, _, digest = text.partition(":")
+    if not seq.isdigit() or not digest:
+        raise ConfigError(
+            f"--head is {text!r}, allowed is ROW:HASH such as 8:3fa9...; copy it from the report"
+        )
+    return int(seq), digest

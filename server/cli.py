@@ -1,0 +1,224 @@
+"""`rounds-hub`: the coordinator's command line. It translates words into calls, and results into tables.
+
+In: model files, images and result folders at the hub. Out: tables, JSON and pictures on this machine.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from server.figures import interval_text
+from server.finish import finish_run
+from server.predict import Prediction, ReleasedModel, open_model, predict_image
+from server.results import read_summary
+from server.run_folder import RunFolder, read_lines
+from server.run_origin import about, origin, run_folder
+from shared.command_line import SentenceGroup, examples
+from shared.errors import DataError, RoundsError
+
+app = typer.Typer(
+    cls=SentenceGroup,
+    help="The hub of Teaching Rounds: use a released student, look at runs, make their reports.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+_RUN_FILES = ("study.yaml", "events.jsonl", "summary.json", "superlink.log")
+
+
+@app.command(
+    epilog=examples(
+        "rounds-hub predict results/latest/student.safetensors film.png",
+        "rounds-hub predict results/latest/candidate.safetensors a.png b.png --maps maps --json",
+    )
+)
+def predict(
+    model: Annotated[Path, typer.Argument(help="student.safetensors or candidate.safetensors")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="PNG, JPEG, BMP or TIFF files")],
+    maps: Annotated[Path, typer.Option(help="folder for one picture an image: film, mask, map")] = Path(
+        "maps"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
+) -> None:
+    """Classify images, with calibrated probabilities, a map picture each, and the gate's verdict.
+
+    Exit status 1 when an image could not be used; the others are still classified.
+    """
+    opened = open_model(model)
+    done: list[Prediction] = []
+    failed: dict[Path, str] = {}
+    for number, file in enumerate(images, start=1):
+        try:
+            done.append(predict_image(opened, file, maps / f"{number:02d}-{file.stem}.png"))
+        except DataError as error:
+            failed[file] = str(error)
+    if as_json:
+        typer.echo(json.dumps(_as_json(opened, done, failed), indent=1, ensure_ascii=False))
+    else:
+        _show_predictions(opened, done)
+    for sentence in failed.values():
+        typer.echo(f"Error: {sentence}", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog=examples(
+        "rounds-hub report results/flwr-run",
+        "rounds-hub report results/flwr-run --workspace results/workspaces/phantoms",
+    )
+)
+def report(
+    run_dir: Annotated[Path, typer.Argument(help="folder of a run, for example after plain `flwr run .`")],
+    workspace: Annotated[
+        Path | None, typer.Option(help="prepared workspace; found by its digests when not given")
+    ] = None,
+) -> None:
+    """Measure and audit a run, and write (again) its summary, report, model card and student.
+
+    Comparisons that `make compare` had added are left out; that command adds them again.
+    """
+    folder = run_folder(run_dir)
+    source = origin(folder, workspace)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"Measuring, auditing and writing the report of {folder.path.name}")
+    summary = finish_run(folder, source, about(folder, source), _Steps(console))
+    console.print(f"{summary.status}, verdict: {summary.verdict} {' '.join(summary.reasons)}", markup=False)
+    console.print(f"Report: {folder.path / 'report.html'}", markup=False)
+    if summary.status != "completed":
+        raise typer.Exit(1)
+
+
+@app.command(epilog=examples("rounds-hub runs", "rounds-hub runs /data/results"))
+def runs(
+    results: Annotated[Path, typer.Argument(help="folder of result folders")] = Path("results"),
+) -> None:
+    """List runs, newest last: status, verdict, test AUC, and the most any site spent on one patient."""
+    if not results.is_dir():
+        raise DataError(f"RESULTS is {str(results)!r}: no such folder; run `make demo` or give another")
+    latest = (results / "latest").resolve()
+    table = Table("run", "status", "verdict", "test AUC (95 %)", "epsilon", "data", box=None, pad_edge=False)
+    for path in _run_folders(results):
+        shown = "* " if path.resolve() == latest else "  "
+        table.add_row(shown + path.name, *(escape(cell) for cell in _run_cells(path)))
+    _console().print(table)
+    if not table.row_count:
+        typer.echo(f"No runs in {results}; `make demo` makes one.")
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """Prints a stage of the work once it is over."""
+
+    console: Console
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if done >= total:
+            self.console.print(f"  {what}: {total}", markup=False)
+
+
+def _console() -> Console:
+    """Return a console of the terminal's own width, or wide enough for a table where there is no terminal."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=160)
+
+
+def _show_predictions(model: ReleasedModel, done: list[Prediction]) -> None:
+    console = _console()
+    if model.verdict != "accepted":
+        console.print(
+            f"HELD: this model did not pass its gate and may not be used. {model.gate}",
+            style="bold red",
+            markup=False,
+        )
+    table = Table(
+        "file", "class", *map(escape, model.study.task.classes), "verdict", "map", box=None, pad_edge=False
+    )
+    for one in done:
+        chances = [f"{chance:.3f}" for chance in one.probabilities.values()]
+        picture = f"{one.picture}" + ("" if one.evidence else " (no positive evidence)")
+        table.add_row(
+            *map(escape, (str(one.file), one.predicted, *chances)),
+            "accepted" if model.verdict == "accepted" else "[bold red]HELD[/]",
+            escape(picture),
+        )
+    if done:
+        console.print(table)
+    console.print(
+        f"Study {model.study.name}, model {model.sha256[:12]}. {model.gate} Probabilities are calibrated with "
+        f"temperature {model.temperature:.3g}. Research software, not for diagnosis.",
+        markup=False,
+    )
+
+
+def _as_json(model: ReleasedModel, done: list[Prediction], failed: dict[Path, str]) -> dict[str, Any]:
+    images: list[dict[str, Any]] = [
+        {
+            "file": str(one.file),
+            "class": one.predicted,
+            "probabilities": one.probabilities,
+            "mask_area": one.mask_area,
+            "evidence": one.evidence,
+            "map": str(one.picture),
+        }
+        for one in done
+    ]
+    return {
+        "model_sha256": model.sha256,
+        "study": model.study.name,
+        "study_digest": model.study.digest(),
+        "verdict": model.verdict,
+        "gate": model.gate,
+        "temperature": model.temperature,
+        "images": images + [{"file": str(file), "error": sentence} for file, sentence in failed.items()],
+    }
+
+
+def _run_folders(results: Path) -> Iterator[Path]:
+    """Yield the run folders in the order in which they began."""
+    folders = [
+        path
+        for path in results.iterdir()
+        if path.is_dir() and not path.is_symlink() and any((path / name).is_file() for name in _RUN_FILES)
+    ]
+    return iter(sorted(folders, key=lambda path: (_started(path), path.name)))
+
+
+def _started(path: Path) -> float:
+    return min((path / name).stat().st_mtime for name in _RUN_FILES if (path / name).is_file())
+
+
+def _run_cells(path: Path) -> tuple[str, ...]:
+    try:
+        summary = read_summary(path)
+    except RoundsError:
+        return (_status_without_report(RunFolder(path)), "", "", "", "")
+    auc = summary.test_auc.federated_private or summary.test_auc.federated
+    spent = [value for value in summary.epsilon.values() if value is not None]
+    epsilon = f"{max(spent):.2f}" if spent and summary.privacy_enabled else "no guarantee"
+    return (
+        summary.status,
+        summary.verdict,
+        "not measured" if auc is None else interval_text(auc),
+        epsilon,
+        summary.study.data_name,
+    )
+
+
+def _status_without_report(folder: RunFolder) -> str:
+    events = {line["event"] for line in read_lines(folder.events)}
+    if "study_completed" in events:
+        return "completed, no report: rounds-hub report"
+    if "study_failed" in events:
+        return "failed, no report"
+    return "not finished" if events else "did not begin"

@@ -1,0 +1,147 @@
+"""A whole federation in miniature, made once a session: three phantom hospitals, a teacher, a warm start."""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+with warnings.catch_warnings():  # Flower imports typer, which imports a name that click has deprecated
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import flwr.serverapp  # noqa: F401
+
+from client.round import answer
+from client.site import Site
+from deploy.federation import Federation, Recipe, accept_weights, build_workspace
+from server.app import initial_state
+from server.exchange import Answer, Exchange
+from server.prepare import with_public_digests, with_teacher, with_warm_start
+from shared.arrays import Arrays, arrays_digest, to_arrays
+from shared.code import code_digest
+from shared.config import StudyConfig, parse_site, parse_study, read_yaml
+from shared.models.initial import unpack_initial
+from shared.models.trainable import trainable_names
+from shared.phantoms import STYLES, SitePlan, write_phantoms
+from shared.records import Request, RequestHeader, RequestKind, encode_request
+
+UID = "a" * 32
+SITES = ("bedside", "children", "film")
+STUDY = {
+    "name": "tiny",
+    "purpose": "test the whole way",
+    "ethics_reference": "none needed",
+    "expires": "2035-12-31",
+    "task": {"classes": ["normal", "opacity"], "positive": "opacity", "image_size": 32},
+    "models": {
+        "teacher": {"name": "resnet10t"},
+        "student": {
+            "architecture": {"kernels": (3,) * 20, "expand_ratios": (3,) * 20, "depths": (2,) * 5}
+        },
+        "explainer": {"width": 4},
+    },
+    "warm_start": {"epochs": 1, "batch_size": 8},
+    "privacy": {"noise_multiplier": 1.0, "sample_rate": 0.5},
+    "federation": {"rounds": 2, "steps": 2, "learning_rate": 0.1, "quorum": 2, "min_sites": 3},
+}
+Tamper = Callable[[str, RequestKind, dict[str, bytes]], dict[str, bytes] | None]
+
+
+class Hospitals(Exchange):
+    """Real sites answering in this process, in reverse order, so that nothing rests on arrival order.
+
+    `tamper(site, kind, parts)` may change an answer on its way; where it returns None the site stays silent,
+    as one does that misses the deadline. `asked` keeps what each site was asked and what the hub got.
+    """
+
+    def __init__(self, sites: Mapping[str, Site], tamper: Tamper | None = None) -> None:
+        self.sites = list(sites.values())
+        self.tamper: Tamper = tamper or (lambda _site, _kind, parts: parts)
+        self.asked: list[tuple[str, RequestKind, bytes, dict[str, bytes] | None]] = []
+
+    def wait_for_nodes(self, at_least: int, seconds: float) -> list[int]:  # noqa: ARG002 - Exchange's shape
+        """Return one node a site."""
+        return list(range(len(self.sites)))
+
+    def ask(self, kind: RequestKind, payloads: Mapping[int, bytes], seconds: float) -> Iterator[Answer]:  # noqa: ARG002
+        """Let each site answer."""
+        for node, payload in reversed(payloads.items()):
+            name = self.sites[node].config.name
+            parts = self.tamper(name, kind, answer(self.sites[node], payload))
+            self.asked.append((name, kind, payload, parts))
+            if parts is not None:
+                yield Answer(node, parts, sum(len(part) for part in parts.values()))
+
+
+@dataclass(frozen=True)
+class TinyFederation:
+    """A prepared workspace at 32 px; its sites get a ledger and a key of their own in each test."""
+
+    workspace: Path
+    study: StudyConfig
+    initial: Arrays
+
+    def site(self, name: str, state: Path, **changed: Any) -> Site:
+        """Open a hospital with its state under `state`; `changed` overrides fields of its site.yaml."""
+        raw = read_yaml(self.workspace / "sites" / f"{name}.yaml")
+        raw |= {"state_dir": str(state / name), "head_file": str(state / "heads" / f"{name}.head")}
+        return Site(parse_site(raw | changed), simulation=True)
+
+    def sites(self, state: Path, **changed: dict[str, Any]) -> dict[str, Site]:
+        """Open all hospitals; `changed` holds overrides by site name."""
+        return {name: self.site(name, state, **changed.get(name, {})) for name in SITES}
+
+    def hospitals(self, sites: Mapping[str, Site], tamper: Tamper | None = None) -> Hospitals:
+        """Put the hub in touch with these sites."""
+        return Hospitals(sites, tamper)
+
+    def request(
+        self, kind: RequestKind, round_: int, weights: Arrays | None = None, study: StudyConfig | None = None
+    ) -> bytes:
+        """Return a request as the hub sends it; without weights a train request carries the initial ones."""
+        if weights is None:
+            weights = {} if kind == "enrol" else self.initial
+        header = RequestHeader(
+            study_uid=UID,
+            round=round_,
+            kind=kind,
+            study_json=(study or self.study).canonical_json(),
+            base_digest=arrays_digest(weights),
+            code_digest=code_digest(),
+        )
+        return encode_request(Request(header, weights))
+
+    def changed(self, **groups: dict[str, Any]) -> StudyConfig:
+        """Return the study with fields of some of its groups changed."""
+        raw = self.study.model_dump(mode="json")
+        return parse_study({key: value | groups.get(key, {}) if key in groups else value for key, value in raw.items()})
+
+
+@pytest.fixture(scope="session")
+def tiny_federation(tmp_path_factory: pytest.TempPathFactory) -> TinyFederation:
+    """Make phantoms, workspace, teacher and warm start: about 3 s of one core."""
+    torch.set_num_threads(1)
+    workspace = tmp_path_factory.mktemp("tiny")
+    patients = {"train": 4, "val": 2, "test": 4}
+    plans = [SitePlan(name, patients, STYLES[name], max_images=2) for name in SITES]
+    plans.append(SitePlan("public", {"train": 24}, STYLES["public"], max_images=1))
+    source = write_phantoms(workspace / "data", sites=plans, seed=0, size=32)
+    federation = Federation(
+        title="tiny", public_site="public", declared_patients=dict.fromkeys(SITES, 4), teacher_epochs=1
+    )
+    study = parse_study(STUDY)
+    build_workspace(Recipe("tiny", study, federation, source), workspace, seed=0, progress=_quiet)
+    study = with_public_digests(study, workspace)
+    study = with_teacher(study, workspace, federation.teacher_fit, seed=0, progress=_quiet)
+    study = with_warm_start(study, workspace, seed=0, progress=_quiet)
+    accept_weights(workspace, study)
+    compact, _ = unpack_initial(study, initial_state(workspace, study))
+    parameters = dict(compact.named_parameters())
+    names = trainable_names(compact, study.privacy.trainable)
+    return TinyFederation(workspace, study, to_arrays({name: parameters[name] for name in names}))
+
+
+def _quiet(_what: str, _done: int, _total: int) -> None:
+    """Show no progress."""
