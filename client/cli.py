@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from client.check import Mark, check_site
+from client.check import check_site
+from client.findings import Mark
 from client.ledger import Ledger
 from client.ledger_file import LedgerFile
 from client.ledger_schema import Row

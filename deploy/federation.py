@@ -53,6 +53,7 @@ class PhantomHospital(Frozen):
     prevalence: float = Field(0.5, ge=0, le=1)
     max_images: int = Field(2, ge=1, le=8)
     marker: float = Field(0.0, ge=0, le=1, description="share of films with a burned-in letter")
+    amplitude: tuple[float, float] = Field((0.25, 0.5), description="peak of an opacity over the grey range")
 
     @model_validator(mode="after")
     def _style_is_known(self) -> Self:
@@ -195,6 +196,7 @@ def _phantoms(federation: Federation, folder: Path, task: Task, seed: int, progr
             marker=Marker(probability=dict.fromkeys(task.classes, hospital.marker))
             if hospital.marker
             else None,
+            amplitude=hospital.amplitude,
             max_images=hospital.max_images,
         )
         for name, hospital in federation.phantoms.items()

@@ -247,7 +247,7 @@ def test_without_mask_terms_the_identity_is_optimal(weights: dict[str, float], s
     openness = torch.zeros(1, 1, 4, 4, dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.Adam([openness], lr=0.2)
     terms = Terms(**{**METHODS["medtex"].__dict__, "feature": 0.0, "mask_area": 0.3, **weights})
-    for _ in range(150):
+    for _ in range(600):
         mask = torch.sigmoid(openness).expand(32, 1, 4, 4)
         masked = mask * images
         loss = view_losses(Output(teacher(masked), mask, masked, ()), labels, targets, None, terms).mean()

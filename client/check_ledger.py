@@ -1,0 +1,85 @@
+"""Is the ledger whole, and does the budget pay for a study? Answered without spending or writing.
+
+In: `site.yaml`, the ledger and the study's public parameters. Out: findings for the hospital; nothing leaves.
+"""
+
+from collections.abc import Iterator
+
+from client.findings import Finding
+from client.ledger import Ledger
+from client.site import Site
+from shared.config import StudyConfig
+from shared.errors import RoundsError
+from shared.privacy.accountant import calibrate, spend
+from shared.privacy.mechanisms import Declared, Gaussian, Mechanism, PoissonGaussian, Unprotected
+
+
+def ledger_findings(site: Site, study: StudyConfig) -> Iterator[Finding]:
+    """Yield what is to be said of ledger, head file and budget; a ledger that is not there is not begun."""
+    path, head = site.config.state_dir / "ledger.sqlite", site.config.head_file
+    rows: list[Mechanism] = []
+    evaluated: list[Mechanism] = []
+    if not path.is_file() and not head.is_file():
+        yield Finding("ok", "ledger", "none yet: it begins when the site first enrols")
+    else:
+        try:
+            with Ledger.open(path, head) as ledger:
+                number = ledger.verify()
+                rows, evaluated = ledger.mechanisms("train"), ledger.mechanisms("evaluation")
+        except RoundsError as error:
+            yield Finding("fail", "ledger", str(error))
+            return
+        yield Finding("ok", "ledger", f"{number} rows, whole, and equal to its head file")
+        if path.stat().st_dev == head.stat().st_dev:
+            sentence = "head_file is on the ledger's volume: a restored volume would hide lost rows; move it"
+            yield Finding("warn", "ledger", sentence)
+    yield from _budget(site, study, rows, evaluated)
+
+
+def _budget(
+    site: Site, study: StudyConfig, train: list[Mechanism], evaluated: list[Mechanism]
+) -> Iterator[Finding]:
+    """Say what the whole study would bring each partition to; rows of a study already begun count as well."""
+    rules, cap = study.federation, site.config.cap
+    weights = [
+        Declared(epsilon=spent[0], delta=spent[1])
+        for digest, spent in site.config.private_dp_spend.items()
+        if digest in {study.models.teacher.sha256, study.models.initial_sha256}
+    ]
+    missing = [one for one in weights if one not in train]
+    before = [*train, *missing]
+    yield _affordable(site, "budget", before, [_one_round(study)] * rules.rounds)
+    if rules.evaluate_sites:
+        noise = Gaussian(noise_multiplier=rules.evaluation_noise_multiplier)
+        yield _affordable(site, "evaluation budget", [*evaluated, *missing], [noise])
+    if cap.delta < study.privacy.delta:
+        sentence = f"cap.delta {cap.delta:g} is below the study's {study.privacy.delta:g}: epsilon counts higher here"
+        yield Finding("warn", "budget", sentence)
+
+
+def _one_round(study: StudyConfig) -> Mechanism:
+    privacy, rules = study.privacy, study.federation
+    if not privacy.enabled:
+        return Unprotected()
+    noise = privacy.noise_multiplier or calibrate(
+        privacy.epsilon, privacy.delta, privacy.sample_rate, rules.rounds * rules.steps
+    )
+    return PoissonGaussian(noise_multiplier=noise, sample_rate=privacy.sample_rate, steps=rules.steps)
+
+
+def _affordable(site: Site, what: str, before: list[Mechanism], asked: list[Mechanism]) -> Finding:
+    cap = site.config.cap
+    spent, after = spend(before, cap.delta).epsilon, spend([*before, *asked], cap.delta).epsilon
+    if after <= cap.epsilon:
+        sentence = f"epsilon {spent:.2f} spent, {after:.2f} after this study, the cap is {cap.epsilon:g}"
+        return Finding("ok", what, f"{sentence} (at delta {cap.delta:g})")
+    if after == float("inf") and site.config.allow_without_privacy:
+        return Finding("warn", what, "after this study no epsilon can be claimed for these patients")
+    fit = 0
+    while fit < len(asked) and spend([*before, *asked[: fit + 1]], cap.delta).epsilon <= cap.epsilon:
+        fit += 1
+    sentence = (
+        f"epsilon {spent:.2f} spent, the whole study would bring it to {after:.2f}, the cap is {cap.epsilon:g}: "
+        f"{fit} of {len(asked)} requests would be answered; the hospital alone may raise the cap"
+    )
+    return Finding("warn" if fit else "fail", what, sentence)

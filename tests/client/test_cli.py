@@ -1,0 +1,234 @@
+"""The hospital's commands, on real tiny sites."""
+
+import re
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from client.cli import app
+from client.round import answer
+from client.site import Site
+from shared.config import StudyConfig, write_yaml
+
+
+def rounds_site(*words: object) -> Result:
+    """Run a command."""
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+class Hospital:
+    """One tiny hospital with its two files, as a person at the hospital has them."""
+
+    def __init__(self, federation: Any, folder: Path) -> None:
+        self.federation = federation
+        self.folder = folder
+        self.study_file = folder / "study.yaml"
+        self.site_file = folder / "site.yaml"
+        self.write()
+
+    def write(self, study: StudyConfig | None = None, **changed: Any) -> Site:
+        """Write both files, with some fields of site.yaml changed."""
+        write_yaml(self.study_file, study or self.federation.study)
+        site: Site = self.federation.site("film", self.folder / "state", **changed)
+        write_yaml(self.site_file, site.config)
+        return site
+
+    def check(self) -> tuple[int, dict[str, list[str]]]:
+        """Run `check`; returns the exit status and lines by mark."""
+        done = rounds_site("check", self.site_file, self.study_file)
+        lines: dict[str, list[str]] = {"ok": [], "warn": [], "fail": []}
+        for line in done.stdout.splitlines()[:-1]:
+            mark, _, rest = line.strip().partition("  ")
+            lines[mark].append(rest)
+        return done.exit_code, lines
+
+
+@pytest.fixture
+def hospital(tiny_federation, tmp_path: Path) -> Hospital:
+    """Return a hospital that is ready."""
+    return Hospital(tiny_federation, tmp_path)
+
+
+def test_ready_hospital_passes_and_nothing_is_written(hospital: Hospital) -> None:
+    """Exit status 0, counts by class and patient, budget and cache forecast; no state comes to be."""
+    status, lines = hospital.check()
+    assert status == 0
+    assert lines["fail"] == []
+    told = "\n".join(lines["ok"])
+    assert re.search(r"data: 6 patients \(4 train, 2 evaluation, 0 audit\), \d+ images", told)
+    assert "class opacity: 3 patients" in told
+    assert "declared: 4 declared, 4 train" in told
+    assert "teacher targets will take" in told
+    assert "none yet" in told
+    assert re.search(r"budget: epsilon 0.00 spent, \d", told)
+    assert not (hospital.folder / "state").exists()
+
+
+def test_check_agrees_with_enrolment(hospital: Hospital, tiny_federation) -> None:
+    """Where check says ready the site enrols; where it says fail the site answers with an error."""
+    site = hospital.write()
+    assert hospital.check()[0] == 0
+    assert "enrolment" in answer(site, tiny_federation.request("enrol", 0))
+    for changed in (
+        {"accepted_digests": {}},
+        {"approved_studies": ["0" * 64]},
+        {"allow_releases": ["error"]},
+    ):
+        site = hospital.write(**changed)
+        assert hospital.check()[0] == 1, changed
+        assert "enrolment" not in answer(site, tiny_federation.request("enrol", 0)), changed
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({"accepted_digests": {}}, "accepted_digests"),
+        ({"approved_studies": ["0" * 64]}, "approved_studies"),
+        ({"allow_releases": ["enrolment", "error"]}, "update"),
+        ({"declared_patients": 1}, "sample_rate"),
+        ({"cap": {"epsilon": 0.01, "delta": 1e-5}}, "0 of 2 requests"),
+    ],
+)
+def test_each_obstacle_has_its_own_line(hospital: Hospital, changed: dict[str, Any], what: str) -> None:
+    """A rule that would stop the site fails the check and names its field."""
+    hospital.write(**changed)
+    status, lines = hospital.check()
+    assert status == 1
+    assert any(what in line for line in lines["fail"]), lines
+
+
+def test_budget_that_pays_for_some_rounds_only_is_a_warning(hospital: Hospital) -> None:
+    """A cap between the spend of one round and of two says how many requests would be answered."""
+    epsilons = []
+    for cap in (1000.0, 1000.0):
+        hospital.write(cap={"epsilon": cap, "delta": 1e-5})
+        line = next(line for line in hospital.check()[1]["ok"] if line.startswith("budget"))
+        epsilons.append(float(re.search(r"spent, ([\d.]+) after", line)[1]))
+    hospital.write(cap={"epsilon": epsilons[0] - 0.02, "delta": 1e-5})
+    status, lines = hospital.check()
+    assert status == 0
+    assert any("1 of 2 requests" in line for line in lines["warn"])
+
+
+def test_bad_images_are_counted_by_kind(hospital: Hospital, tmp_path: Path) -> None:
+    """An unreadable image fails past max_unreadable and warns below it; nobody is named."""
+    manifest = tmp_path / "bad.csv"
+    rows = (hospital.federation.workspace / "manifests" / "film.csv").read_text().splitlines()
+    broken = tmp_path / "broken.png"
+    broken.write_text("no picture")
+    cells = rows[1].split(",")
+    manifest.write_text(
+        "\n".join([rows[0], ",".join([str(broken), *cells[1:5], "", *cells[6:]]), *rows[2:]]) + "\n"
+    )
+    hospital.write(data={"source": str(manifest), "max_unreadable": 0.02})
+    status, lines = hospital.check()
+    assert status == 1
+    (line,) = lines["fail"]
+    assert "image_unreadable 1" in line
+    assert cells[3] not in line
+    hospital.write(data={"source": str(manifest), "max_unreadable": 0.9})
+    status, lines = hospital.check()
+    assert status == 0
+    assert any("image_unreadable 1" in line for line in lines["warn"])
+
+
+def test_declared_number_far_from_the_real_one_is_a_warning(hospital: Hospital) -> None:
+    """Twice too many declared: the site would count for more than it has."""
+    hospital.write(declared_patients=100)
+    status, lines = hospital.check()
+    assert status == 0
+    assert any("100 declared, 4 train" in line for line in lines["warn"])
+
+
+def test_study_without_privacy_needs_the_hospital(hospital: Hospital) -> None:
+    """Refused by default; where allowed, a warning says that no guarantee holds."""
+    study = hospital.federation.changed(privacy={"enabled": False})
+    hospital.write(study)
+    assert hospital.check()[0] == 1
+    hospital.write(study, allow_without_privacy=True)
+    status, lines = hospital.check()
+    assert status == 0
+    assert any("no guarantee" in line for line in lines["warn"])
+
+
+def test_private_weights_count_in_the_budget_before_they_are_charged(hospital: Hospital) -> None:
+    """Two files accepted as private-dp bring their epsilons to the spend that the budget begins with."""
+    models = hospital.federation.study.models
+    digests = (models.initial_sha256, models.teacher.sha256)
+    spent = dict.fromkeys(digests, (0.5, 1e-7))
+    hospital.write(
+        accepted_digests=dict.fromkeys(digests, "private-dp"),
+        private_dp_spend=spent,
+        cap={"epsilon": 99.0, "delta": 1e-5},
+    )
+    status, lines = hospital.check()
+    assert status == 0
+    assert any(line.startswith("budget: epsilon 1.00 spent") for line in lines["ok"])
+
+
+@pytest.fixture
+def trained(hospital: Hospital, tiny_federation) -> Hospital:
+    """Return a hospital that has answered one round."""
+    assert "update" in answer(hospital.write(), tiny_federation.request("train", 1))
+    return hospital
+
+
+def test_ledger_show_lists_rows_spend_cap_and_head(trained: Hospital) -> None:
+    """The spend shown is the one that the site stated to the hub, to four digits."""
+    done = rounds_site("ledger", "show", trained.site_file)
+    assert done.exit_code == 0
+    assert "poisson_gaussian noise_multiplier 1.0, sample_rate 0.5, steps 2" in done.stdout
+    site = trained.write()
+    with site.ledger() as ledger:
+        stated = ledger.statement(site.config.cap.delta, site="film", simulation=False)
+    assert f"train patients: epsilon {stated.epsilon:.4g} at delta 1e-05" in done.stdout
+    assert "cap: epsilon 10 at delta 1e-05; span: all runs" in done.stdout
+    assert f"head: 2:{stated.head_hash}" in done.stdout
+
+
+def test_ledger_of_a_simulation_is_found_by_site_state(trained: Hospital) -> None:
+    """--site-state takes the folder of all simulated sites, and the span is this run's."""
+    trained.federation.site("film", trained.folder / "elsewhere")
+    trained.write(state_dir=str(trained.folder / "nowhere"))
+    done = rounds_site("ledger", "show", trained.site_file, "--site-state", trained.folder / "state")
+    assert "span: this run alone (simulation)" in done.stdout
+    missing = rounds_site("ledger", "show", trained.site_file)
+    assert missing.exit_code == 1
+    assert "there is none" in missing.stderr
+    assert not (trained.folder / "nowhere").exists()
+
+
+def test_ledger_verify_finds_a_deleted_row(trained: Hospital) -> None:
+    """Whole: exit 0 and the rows; a row deleted behind the triggers: one sentence and exit 1."""
+    done = rounds_site("ledger", "verify", trained.site_file)
+    assert (done.exit_code, done.stdout) == (0, "film: 2 rows, whole, and equal to the head file\n")
+    with sqlite3.connect(trained.folder / "state" / "film" / "ledger.sqlite") as database:
+        database.execute("DROP TRIGGER no_DELETE_rows")
+        database.execute("DELETE FROM rows WHERE seq = 1")
+    database.close()
+    done = rounds_site("ledger", "verify", trained.site_file)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("Error: ledger ")
+    assert done.stderr.count("\n") == 1
+    assert trained.check()[0] == 1
+
+
+def test_ledger_verify_knows_a_remembered_head(trained: Hospital) -> None:
+    """The head of a report passes, another one stops, and a malformed one says how it looks."""
+    head = re.search(r"head: (\S+)", rounds_site("ledger", "show", trained.site_file).stdout)[1]
+    assert rounds_site("ledger", "verify", trained.site_file, "--head", head).exit_code == 0
+    assert rounds_site("ledger", "verify", trained.site_file, "--head", "2:" + "0" * 64).exit_code == 1
+    assert "allowed is ROW:HASH" in rounds_site("ledger", "verify", trained.site_file, "--head", "x").stderr
+
+
+def test_wrong_site_file_is_one_sentence(tmp_path: Path) -> None:
+    """A field that does not exist, or a missing file, is named without a traceback."""
+    (tmp_path / "site.yaml").write_text("name: film\ncolour: blue\n")
+    for file in ("site.yaml", "none.yaml"):
+        done = rounds_site("check", tmp_path / file, tmp_path / file)
+        assert done.exit_code == 1
+        assert done.stderr.startswith("Error: ")
+        assert done.stderr.count("\n") == 1
