@@ -41,12 +41,7 @@ def _budget(
 ) -> Iterator[Finding]:
     """Say what the whole study would bring each partition to; rows of a study already begun count as well."""
     rules, cap = study.federation, site.config.cap
-    weights = [
-        Declared(epsilon=spent[0], delta=spent[1])
-        for digest, spent in site.config.private_dp_spend.items()
-        if digest in {study.models.teacher.sha256, study.models.initial_sha256}
-    ]
-    missing = [one for one in weights if one not in train]
+    missing = _not_yet_charged(site, study, train)
     before = [*train, *missing]
     yield _affordable(site, "budget", before, [_one_round(study)] * rules.rounds)
     if rules.evaluate_sites:
@@ -55,6 +50,21 @@ def _budget(
     if cap.delta < study.privacy.delta:
         sentence = f"cap.delta {cap.delta:g} is below the study's {study.privacy.delta:g}: epsilon counts higher here"
         yield Finding("warn", "budget", sentence)
+
+
+def _not_yet_charged(site: Site, study: StudyConfig, train: list[Mechanism]) -> list[Mechanism]:
+    """Return the spends of this study's private-dp weights that the ledger does not hold yet."""
+    held = [one for one in train if isinstance(one, Declared)]
+    missing: list[Mechanism] = []
+    for digest in (study.models.initial_sha256, study.models.teacher.sha256):
+        if digest is not None and site.config.accepted_digests.get(digest) == "private-dp":
+            epsilon, delta = site.config.private_dp_spend[digest]
+            one = Declared(epsilon=epsilon, delta=delta)
+            if one in held:
+                held.remove(one)
+            else:
+                missing.append(one)
+    return missing
 
 
 def _one_round(study: StudyConfig) -> Mechanism:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from shared.arrays import Arrays
@@ -49,10 +50,16 @@ def load_state(path: Path, study_digest: str) -> StudyState | None:
         return None
     payload = path.read_bytes()
     length = int.from_bytes(payload[:8], "little")
-    plain = json.loads(json.loads(payload[8 : 8 + length])["__metadata__"][_STATE])
-    if plain["study_digest"] != study_digest:
+    try:
+        plain = json.loads(json.loads(payload[8 : 8 + length])["__metadata__"][_STATE])
+        state = StudyState(weights=load(payload), **plain)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise StudyError(
-            f"checkpoint: belongs to study {plain['study_digest'][:12]}, this one is {study_digest[:12]}; "
+            "checkpoint: is damaged, allowed is the file this hub wrote; choose another output folder"
+        ) from error
+    if state.study_digest != study_digest:
+        raise StudyError(
+            f"checkpoint: belongs to study {state.study_digest[:12]}, this one is {study_digest[:12]}; "
             "choose another output folder"
         )
-    return StudyState(weights=load(payload), **plain)
+    return state

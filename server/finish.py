@@ -208,7 +208,7 @@ def _recorded(
         statements=statements,
         events=_events(folder),
         bytes_sent={site: tuple(counts) for site, counts in (state.bytes_received if state else {}).items()},
-        rounds=tuple(_round(line) for line in read_lines(folder.rounds)),
+        rounds=_rounds(folder),
         digests={
             "study": study.digest(),
             "code": code_digest(),
@@ -297,6 +297,12 @@ def _model_facts(student: CompactModel, study: StudyConfig, state: StudyState, w
         num_macs=count_macs(student, study.task.image_size),
         num_bytes=weights.stat().st_size,
     )
+
+
+def _rounds(folder: RunFolder) -> tuple[Round, ...]:
+    """Closed rounds; one that a killed hub recorded but did not save was run again, and its last record counts."""
+    last = {line["round"]: line for line in read_lines(folder.rounds)}
+    return tuple(_round(line) for line in last.values())
 
 
 def _round(line: dict[str, Any]) -> Round:

@@ -56,5 +56,9 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _append(path: Path, record: dict[str, Any]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record, sort_keys=True, default=str) + "\n")
+    line = json.dumps(record, sort_keys=True, default=str) + "\n"
+    with path.open("a+b") as file:
+        file.seek(0)
+        before = file.read()
+        file.truncate(before.rfind(b"\n") + 1)  # a line cut off by a crash would spoil this one
+        file.write(line.encode())

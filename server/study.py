@@ -97,7 +97,7 @@ def run_round(
         {
             "round": number,
             "answered": sorted(collected.releases),
-            "missing": collected.missing,
+            "missing": state.excluded | collected.missing,
             "epsilon": {name: one.epsilon for name, one in state_statements(state).items()},
             "bytes": collected.num_bytes,
             "test": score(weights),
@@ -191,6 +191,8 @@ def accept(
         raise StudyError("sent nothing usable")
     if (release.study_uid, release.round) != (state.study_uid, stage.round):
         raise StudyError("answered another round; discarded")
+    if arrays_digest(stage.weights) not in release.fields.model_dump().values():
+        raise StudyError("answered for other base weights; discarded")
     if stage.kind == "train":
         check_update(study, release.arrays, site.declared_patients)
     collected.releases[site.name] = release

@@ -37,9 +37,7 @@ STUDY = {
     "task": {"classes": ["normal", "opacity"], "positive": "opacity", "image_size": 32},
     "models": {
         "teacher": {"name": "resnet10t"},
-        "student": {
-            "architecture": {"kernels": (3,) * 20, "expand_ratios": (3,) * 20, "depths": (2,) * 5}
-        },
+        "student": {"architecture": {"kernels": (3,) * 20, "expand_ratios": (3,) * 20, "depths": (2,) * 5}},
         "explainer": {"width": 4},
     },
     "warm_start": {"epochs": 1, "batch_size": 8},
@@ -116,7 +114,9 @@ class TinyFederation:
     def changed(self, **groups: dict[str, Any]) -> StudyConfig:
         """Return the study with fields of some of its groups changed."""
         raw = self.study.model_dump(mode="json")
-        return parse_study({key: value | groups.get(key, {}) if key in groups else value for key, value in raw.items()})
+        return parse_study(
+            {key: value | groups.get(key, {}) if key in groups else value for key, value in raw.items()}
+        )
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ MANY = [patient(f"p{number}") for number in range(300)]
 
 
 def test_the_manifests_split_decides(tmp_path: Path) -> None:
-    """train trains, val evaluates, test is for the audit."""
+    """Patients of split train train, those of val evaluate, those of test are for the audit."""
     patients = [patient("a", "train"), patient("b", "val"), patient("c", "test")]
     assert places(patients, tmp_path / "t") == {"a": "train", "b": "evaluation", "c": "audit"}
 

@@ -92,9 +92,7 @@ def test_gaussian_nll_is_torch_nll() -> None:
     expected = [
         sum(
             loss(mean[n], target[n], variance.view(-1, 1, 1).expand_as(mean[n])).item()
-            for mean, target, variance in zip(
-                output.features, targets.features, Same.variances, strict=True
-            )
+            for mean, target, variance in zip(output.features, targets.features, Same.variances, strict=True)
         )
         / 2
         for n in range(4)
@@ -150,7 +148,7 @@ def test_the_area_hinge_is_free_below_its_share() -> None:
 
 
 def test_the_teacher_in_the_loop() -> None:
-    """d weighs KL(T(x) || T(x')), c weighs KL(uniform || T of the complement), each view for itself."""
+    """The weight d is on KL(T(x) || T(x')), c on KL(uniform || T of the complement), each view for itself."""
     output, _, targets = made()
     teacher = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 3)).double()
     images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -226,7 +224,7 @@ def test_a_study_may_put_its_own_weights_over_a_method(method: Method) -> None:
 
 
 def test_supervised_is_cross_entropy_and_kd_is_kl() -> None:
-    """supervised sees labels only, kd sees the teacher only, hybrid is the mean of both."""
+    """Method supervised sees labels only, kd sees the teacher only, hybrid is the mean of both."""
     output, labels, targets = made()
     hard = functional.cross_entropy(output.logits, labels, reduction="none")
     soft = softened_kl(targets.logits, output.logits, 4.0)

@@ -42,7 +42,9 @@ def test_the_teacher_is_never_changed(teacher: Teacher, patients: list[Patient],
     assert not any(parameter.requires_grad for parameter in teacher.parameters())
 
 
-def test_targets_are_the_teachers_words(teacher: Teacher, patients: list[Patient], study: StudyConfig) -> None:
+def test_targets_are_the_teachers_words(
+    teacher: Teacher, patients: list[Patient], study: StudyConfig
+) -> None:
     """Logits are the teacher's own on the views, features its maps rounded to float16; nothing has a gradient."""
     views = read_views(patients[0], study)
     targets = compute_targets(teacher, views, study)
@@ -77,7 +79,7 @@ def test_a_patients_targets_do_not_depend_on_others(
 
 
 def test_pick_and_stack() -> None:
-    """pick takes views in the order asked for, features as float32; stack joins patients in order."""
+    """Picking takes views in the order asked for, features as float32; stack joins patients in order."""
     first = Targets(torch.arange(6.0).view(3, 2), (torch.arange(3, dtype=torch.float16).view(3, 1, 1, 1),))
     second = Targets(first.logits + 10, (first.features[0] + 10,))
     joined = stack([pick(first, (2, 0)), pick(second, (1,))])

@@ -11,7 +11,13 @@ from shared.errors import PrivacyError
 from shared.privacy.step_plan import StepPlan, step_plan
 
 PLAN = StepPlan(
-    steps=5, sample_rate=0.2, noise_multiplier=1.0, max_grad_norm=1.0, learning_rate=0.5, momentum=0.9, normaliser=8.0
+    steps=5,
+    sample_rate=0.2,
+    noise_multiplier=1.0,
+    max_grad_norm=1.0,
+    learning_rate=0.5,
+    momentum=0.9,
+    normaliser=8.0,
 )
 
 

@@ -1,0 +1,106 @@
+"""Recipes: every study that ships is whole, and a mistake in one is a sentence."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.federation import Federation, Recipe, build_workspace, find_recipe
+from server.prepare import PUBLIC_SETS, public_sets
+from shared.config import check_delta, check_sampling, parse_site, parse_study, read_yaml
+from shared.data.source import read_source
+from shared.errors import ConfigError
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+STUDIES = sorted((DEPLOY / "studies").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_study_has_its_hospitals(path: Path) -> None:
+    """A shipped study parses, has a sites file beside it, and asks nothing its declared sites must refuse."""
+    study = parse_study(read_yaml(path), path.name)
+    sites = Federation.model_validate(read_yaml(DEPLOY / "sites" / path.name))
+    assert study.name == path.stem
+    for declared in sites.declared_patients.values():
+        check_delta(sites.cap_delta, declared, "cap_delta")
+        check_delta(study.privacy.delta, declared, "privacy.delta")
+        check_sampling(study, declared)
+    assert study.federation.quorum <= study.federation.min_sites <= len(sites.declared_patients)
+    assert sites.cap_epsilon >= study.privacy.epsilon
+
+
+def test_no_sites_file_stands_alone() -> None:
+    """Every sites file has its study."""
+    assert {path.name for path in (DEPLOY / "sites").glob("*.yaml")} == {path.name for path in STUDIES}
+
+
+def test_the_demo_is_the_default() -> None:
+    """Without data the recipe is that of the phantoms."""
+    recipe = find_recipe(None, None, None)
+    assert (recipe.name, recipe.source, recipe.study.name) == ("phantoms", None, "phantoms")
+
+
+def test_an_unknown_data_source(tmp_path: Path) -> None:
+    """Data without a recipe is one sentence that names the known ones and the way to give one's own."""
+    (tmp_path / "scans").mkdir()
+    with pytest.raises(ConfigError, match=r"'scans': .*known are .*phantoms.* STUDY=file\.yaml") as refused:
+        find_recipe(tmp_path / "scans", None, None)
+    assert "\n" not in str(refused.value)
+
+
+def test_data_that_is_not_there(tmp_path: Path) -> None:
+    """A known name at a wrong path is said to be missing."""
+    with pytest.raises(ConfigError, match="no such file or folder; check the path"):
+        find_recipe(tmp_path / "cxr", None, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"declared_patients": None}, "declared_patients"),
+        ({"cap_epsilon": -1}, "cap_epsilon"),
+        ({"made_sites": {"num_sites": 1}}, "num_sites"),
+        ({"phantoms": {"a": {"style": "baroque", "train": 5}}}, "style must be one of"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_a_wrong_sites_file_is_one_sentence(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    """A mistake in the sites file is one ConfigError with file and field."""
+    raw = {"title": "t", "declared_patients": {"a": 5}} | change
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(raw))
+    with pytest.raises(ConfigError, match=rf"^own\.yaml: .*{words}") as refused:
+        find_recipe(None, None, tmp_path / "own.yaml")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_wrong_study_is_one_sentence(tmp_path: Path) -> None:
+    """A mistake in the study file is one ConfigError with file and field."""
+    raw = read_yaml(DEPLOY / "studies" / "phantoms.yaml")
+    raw["privacy"]["epsilon"] = 0
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(raw))
+    with pytest.raises(ConfigError, match=r"^own\.yaml: privacy\.epsilon is 0: "):
+        find_recipe(None, tmp_path / "own.yaml", None)
+
+
+def test_the_workspace_divides_patients(tiny_federation) -> None:
+    """No patient stands in two places, and each site's file is one that the site itself can read."""
+    study, workspace = tiny_federation.study, tiny_federation.workspace
+    sets = [patient.patient_id for patients in public_sets(workspace, study).values() for patient in patients]
+    assert all((workspace / "public" / f"{name}.csv").is_file() for name in PUBLIC_SETS)
+    for path in sorted((workspace / "sites").glob("*.yaml")):
+        site = parse_site(read_yaml(path))
+        assert site.name == path.stem
+        assert site.declared_patients == 4
+        sets += [patient.patient_id for patient in read_source(site.data.source, study.task)]
+    assert len(sets) == len(set(sets)) == 24 + 3 * (4 + 2 + 4)
+
+
+def test_nobody_is_counted_for_a_hospital(tiny_federation, tmp_path: Path) -> None:
+    """A site without a typed number of patients is refused: the number is never taken from the data."""
+    federation = Federation(title="t", public_site="public", declared_patients={"bedside": 4, "film": 4})
+    recipe = Recipe(
+        "t", tiny_federation.study, federation, tiny_federation.workspace / "data" / "manifest.csv"
+    )
+    with pytest.raises(ConfigError, match="no number for site children; type one"):
+        build_workspace(recipe, tmp_path, seed=0, progress=lambda *_: None)

@@ -1,0 +1,89 @@
+"""The merged update is a weighted mean that does not know who answered first."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+from server.aggregation import RunningMean, applied, update_norm
+from shared.arrays import Arrays
+from shared.errors import WeightsError
+
+SITES = ("a", "b", "c", "d")
+DECLARED = {"a": 100.0, "b": 300.0, "c": 77.0, "d": 5.0}
+
+
+def updates() -> dict[str, Arrays]:
+    """Return updates of very different sizes, whose float sums depend on their order."""
+    generator = np.random.default_rng(0)
+    return {
+        site: {
+            "w": (generator.normal(size=(5, 3)) * 10.0**power).astype(np.float32),
+            "b": generator.normal(size=3).astype(np.float32),
+        }
+        for site, power in zip(SITES, (6, -6, 0, 3), strict=True)
+    }
+
+
+def mean_of(order: tuple[str, ...]) -> Arrays:
+    """Return the mean of the sites' updates as they arrive in this order."""
+    mean = RunningMean(SITES, DECLARED)
+    given = updates()
+    for site in order:
+        mean.add(site, given[site])
+    return mean.mean()
+
+
+def test_the_mean_by_numpy() -> None:
+    """The mean is numpy's weighted average in float64, as float32."""
+    given = updates()
+    found = mean_of(SITES)
+    for name in ("w", "b"):
+        stacked = np.stack([given[site][name].astype(np.float64) for site in SITES])
+        expected = np.average(stacked, axis=0, weights=[DECLARED[site] for site in SITES])
+        np.testing.assert_allclose(found[name], expected, rtol=1e-6)
+        assert found[name].dtype == np.float32
+
+
+@pytest.mark.parametrize("missing", [None, "a", "b", "d"])
+def test_the_order_of_arrival_changes_no_bit(missing: str | None) -> None:
+    """Every order of arrival, with all sites or with one missing, gives the same bits."""
+    present = tuple(site for site in SITES if site != missing)
+    results = {
+        b"".join(array.tobytes() for array in mean_of(order).values()) for order in permutations(present)
+    }
+    assert len(results) == 1
+
+
+def test_a_missing_site_has_no_weight() -> None:
+    """The mean of the sites that answered is divided by their weights alone."""
+    given = updates()
+    found = mean_of(("b", "d"))["b"]
+    expected = (300 * given["b"]["b"].astype(np.float64) + 5 * given["d"]["b"]) / 305
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_one_site_is_its_own_mean() -> None:
+    """The mean of one update is that update."""
+    np.testing.assert_array_equal(mean_of(("c",))["w"], updates()["c"]["w"])
+
+
+def test_no_update_is_an_error() -> None:
+    """Without any update there is no mean."""
+    with pytest.raises(WeightsError, match="none was accepted"):
+        RunningMean(SITES, DECLARED).mean()
+
+
+def test_the_norm_is_of_all_arrays_together() -> None:
+    """The norm of (3, 4) in one array and 12 in another is 13; it does not overflow in float32."""
+    update = {"w": np.array([[3, 4]], np.float32), "b": np.array([12], np.float32)}
+    assert update_norm(update) == 13.0
+    assert update_norm({"w": np.full(4, 1e30, np.float32)}) == pytest.approx(2e30)
+    assert np.isnan(update_norm({"w": np.array([np.nan], np.float32)}))
+
+
+def test_applied_moves_every_weight() -> None:
+    """The new weights are the old plus the update, and the old stay as they were."""
+    weights = {"w": np.array([1, 2], np.float32)}
+    assert applied(weights, {"w": np.array([0.5, -1], np.float32)})["w"].tolist() == [1.5, 1.0]
+    assert weights["w"].tolist() == [1, 2]

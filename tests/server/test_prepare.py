@@ -1,0 +1,136 @@
+"""Preparing a study: public sets that never meet, a kept teacher, weights named by their content."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from server.prepare import (
+    TeacherFit,
+    calibration_part,
+    load_teacher,
+    public_sets,
+    training_part,
+    with_public_digests,
+    with_teacher,
+    with_warm_start,
+)
+from server.public_data import load_public
+from shared.config import parse_study, read_yaml
+from shared.data.manifest import write_manifest
+from shared.errors import DataError
+from shared.models.weights import file_sha256
+
+
+def quiet(_what: str, _done: int, _total: int) -> None:
+    """Show no progress."""
+
+
+@pytest.fixture
+def workspace(tiny_federation, tmp_path: Path) -> Path:
+    """Return an unprepared workspace with the tiny federation's public sets."""
+    for name, patients in public_sets(tiny_federation.workspace, tiny_federation.study).items():
+        write_manifest(patients, tmp_path / "public" / f"{name}.csv", tiny_federation.study.task)
+    return tmp_path
+
+
+def test_calibration_patients_train_nothing(tiny_federation) -> None:
+    """Training and calibration part share no patient and are the cohort together."""
+    study = tiny_federation.study
+    cohort = load_public(public_sets(tiny_federation.workspace, study)["cohort"], study.task)
+    training, calibration = training_part(cohort), calibration_part(cohort)
+    assert not set(training.patient_ids) & set(calibration.patient_ids)
+    assert len(training) + len(calibration) == len(cohort)
+    assert 0 < len(set(calibration.patient_ids)) < len(set(training.patient_ids))
+
+
+def test_a_patients_part_is_its_own(tiny_federation) -> None:
+    """Whether a cohort patient is held out does not depend on the others; all images of one stay together."""
+    study = tiny_federation.study
+    cohort = load_public(public_sets(tiny_federation.workspace, study)["cohort"], study.task)
+    half = cohort.only(np.arange(0, len(cohort), 2))
+    assert set(calibration_part(half).patient_ids) == set(calibration_part(cohort).patient_ids) & set(
+        half.patient_ids
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("cohort", "test"), ("reference", "test"), ("cohort", "reference")]
+)
+def test_overlapping_public_sets_are_refused(
+    tiny_federation, workspace: Path, first: str, second: str
+) -> None:
+    """A patient in two public sets is refused, counted and not named."""
+    study = tiny_federation.study
+    sets = public_sets(workspace, study)
+    shared = sets[first][0]
+    write_manifest([*sets[second], shared], workspace / "public" / f"{second}.csv", study.task)
+    with pytest.raises(DataError, match="1 patients stand in more than one") as refused:
+        public_sets(workspace, study)
+    assert shared.patient_id not in str(refused.value)
+
+
+def test_an_empty_public_set_is_refused(tiny_federation, workspace: Path) -> None:
+    """A public set without a patient is refused by name."""
+    write_manifest([], workspace / "public" / "reference.csv", tiny_federation.study.task)
+    with pytest.raises(DataError, match=r"reference\.csv holds no image"):
+        public_sets(workspace, tiny_federation.study)
+
+
+def test_digests_name_the_public_sets(tiny_federation, workspace: Path) -> None:
+    """The study names its public sets by content: the same elsewhere, another when one patient is gone."""
+    study = tiny_federation.study
+    assert with_public_digests(study, workspace).public == study.public
+    patients = public_sets(workspace, study)["test"]
+    write_manifest(patients[1:], workspace / "public" / "test.csv", study.task)
+    changed = with_public_digests(study, workspace).public
+    assert changed.test_sha256 != study.public.test_sha256
+    assert changed.cohort_sha256 == study.public.cohort_sha256
+
+
+def test_the_same_seed_gives_the_same_weights(tiny_federation, workspace: Path) -> None:
+    """Teacher and warm start made again have the same digests; another seed gives others. One thread."""
+    torch.set_num_threads(1)
+    fit = TeacherFit(epochs=1)
+    again = with_teacher(tiny_federation.study, workspace, fit, seed=0, progress=quiet)
+    assert again.models.teacher == tiny_federation.study.models.teacher
+    assert with_warm_start(again, workspace, seed=0, progress=quiet).models == tiny_federation.study.models
+    other = with_teacher(tiny_federation.study, workspace, fit, seed=1, progress=quiet)
+    assert other.models.teacher.sha256 != again.models.teacher.sha256
+
+
+def test_the_workspace_is_complete(tiny_federation) -> None:
+    """study.yaml is the resolved study, and every digest it names is a file of that content."""
+    study = parse_study(read_yaml(tiny_federation.workspace / "study.yaml"))
+    assert study == tiny_federation.study
+    for digest in (study.models.teacher.sha256, study.models.initial_sha256):
+        assert file_sha256(tiny_federation.workspace / "weights" / f"{digest}.safetensors") == digest
+
+
+def test_a_kept_teacher_is_not_fitted_again(tiny_federation, workspace: Path) -> None:
+    """The second study with the same cohort and recipe takes the kept weights and fits nothing."""
+    torch.set_num_threads(1)
+    fit, steps = TeacherFit(epochs=1), []
+
+    def count(what: str, _done: int, _total: int) -> None:
+        steps.append(what)
+
+    given = {"seed": 0, "progress": count, "teachers": workspace / "teachers"}
+    first = with_teacher(tiny_federation.study, workspace, fit, **given)
+    num_steps = len(steps)
+    assert with_teacher(tiny_federation.study, workspace, fit, **given) == first
+    assert len(steps) == num_steps > 0
+    with_teacher(tiny_federation.study, workspace, TeacherFit(epochs=2), **given)
+    assert len(steps) > num_steps
+
+
+def test_an_own_teacher_file(tiny_federation, workspace: Path) -> None:
+    """A teacher file given by a person is taken as it is and named by its digest."""
+    digest = tiny_federation.study.models.teacher.sha256
+    file = tiny_federation.workspace / "weights" / f"{digest}.safetensors"
+    study = with_teacher(
+        tiny_federation.study, workspace, TeacherFit(), seed=0, progress=quiet, teacher_file=file
+    )
+    assert study.models.teacher.sha256 == digest
+    assert not load_teacher(workspace, study).training

@@ -1,0 +1,379 @@
+"""A study with real sites: it closes at the quorum or the deadline, names who is missing, and resumes as itself."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from client.round import failure
+from server.aggregation import update_norm
+from server.checkpoints import StudyState, load_state, save_state
+from server.enrolment import EnrolledSite
+from server.exchange import Answer, Exchange
+from server.run_folder import RunFolder, read_lines
+from server.study import run_round, run_study
+from shared.arrays import Arrays, arrays_digest
+from shared.errors import ErrorCode, StudyError
+from shared.privacy.bounds import update_norm_bound
+from shared.privacy.step_plan import step_plan
+from shared.records import RequestKind, decode_request
+from shared.releases import Release, UpdateRelease, decode_release, encode_release
+
+SITES = ("bedside", "children", "film")
+
+
+class KilledError(Exception):
+    """The hub's process ends here."""
+
+
+def score(weights: Arrays) -> dict[str, Any]:
+    """Stand for the figures of a round: a number that names the weights."""
+    return {"norm": update_norm(weights)}
+
+
+def events(folder: RunFolder, name: str) -> list[dict[str, Any]]:
+    """Return the events of one kind."""
+    return [line for line in read_lines(folder.events) if line["event"] == name]
+
+
+def shapes(weights: Arrays) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that an update must have."""
+    return {name: array.shape for name, array in weights.items()}
+
+
+@dataclass
+class Interrupted:
+    """A study of two rounds whose hub died in the second, after one site had answered, and was resumed."""
+
+    folder: RunFolder
+    initial: Arrays
+    sites: Mapping[str, Any]
+    first: Any
+    uid: str
+    second: Any
+    state: StudyState
+
+    def updates(self, exchange: Any, round_: int) -> dict[str, Arrays]:
+        """Return what the hub got in one round."""
+        return {
+            name: decode_release(parts["update"], shapes(self.initial)).arrays
+            for name, kind, payload, parts in exchange.asked
+            if kind == "train" and decode_request(payload).header.round == round_
+        }
+
+
+@pytest.fixture(scope="module")
+def interrupted(tiny_federation, tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
+    """Run, kill and resume."""
+    path = tmp_path_factory.mktemp("interrupted")
+    folder = RunFolder(path / "run")
+    folder.path.mkdir()
+    study = tiny_federation.changed(federation={"evaluate_sites": True})
+    sites = tiny_federation.sites(path / "state")
+    first = tiny_federation.hospitals(sites)
+
+    def dies(name: str, kind: RequestKind, parts: dict[str, bytes]) -> dict[str, bytes]:
+        asked = [one for one, one_kind, *_ in first.asked if one_kind == "train"]
+        if kind == "train" and len(asked) == 4:
+            first.asked.append((name, kind, b"", None))  # the site has answered, the hub will never know
+            raise KilledError
+        return parts
+
+    first.tamper = dies
+    with pytest.raises(KilledError):
+        run_study(study, tiny_federation.initial, first, folder, score)
+    first.asked.pop()
+    uid = load_state(folder.checkpoint, study.digest()).study_uid
+    second = tiny_federation.hospitals(sites)
+    state = run_study(study, tiny_federation.initial, second, folder, score)
+    return Interrupted(folder, tiny_federation.initial, sites, first, uid, second, state)
+
+
+def test_a_resumed_study_is_the_same_study(interrupted: Interrupted) -> None:
+    """study_uid is kept, closed rounds are not asked again, and the study completes."""
+    assert interrupted.state.study_uid == interrupted.uid
+    rounds = {
+        decode_request(payload).header.round
+        for _, kind, payload, _ in interrupted.second.asked
+        if kind == "train"
+    }
+    assert rounds == {2}
+    assert interrupted.state.rounds_done == 2
+    assert [line["round"] for line in read_lines(interrupted.folder.rounds)] == [0, 1, 2]
+    assert len(events(interrupted.folder, "study_completed")) == 1
+
+
+def test_a_repeated_request_gets_the_stored_bytes(interrupted: Interrupted) -> None:
+    """A site that had answered the killed hub sends the same bytes again and spends nothing for it."""
+    before = {name: parts for name, kind, payload, parts in interrupted.first.asked
+              if kind == "train" and decode_request(payload).header.round == 2}  # fmt: skip
+    after = {name: parts for name, kind, _, parts in interrupted.second.asked if kind == "train"}
+    assert list(before) == ["film"]
+    assert after["film"]["update"] == before["film"]["update"]
+    for site in interrupted.sites.values():
+        with site.ledger() as ledger:
+            assert len(ledger.mechanisms("train")) == 2
+            assert ledger.verify() == 6  # two rounds and an evaluation, each reserved and answered
+
+
+def test_the_student_is_the_initial_one_plus_the_mean_updates(interrupted: Interrupted) -> None:
+    """The final weights are the initial ones moved by each round's mean update, in numpy's words."""
+    expected = {name: array.astype(np.float64) for name, array in interrupted.initial.items()}
+    for exchange, round_ in ((interrupted.first, 1), (interrupted.second, 2)):
+        updates = interrupted.updates(exchange, round_)
+        assert sorted(updates) == list(SITES)
+        for name, array in expected.items():
+            array[...] += np.mean([updates[site][name] for site in SITES], axis=0)
+    for name, array in interrupted.state.weights.items():
+        np.testing.assert_allclose(array, expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_rounds_say_what_was_spent(interrupted: Interrupted) -> None:
+    """Each round's record has every site's epsilon as its ledger states it, growing, and the bytes it sent."""
+    _, first, second = read_lines(interrupted.folder.rounds)
+    assert sorted(first["epsilon"]) == list(SITES)
+    assert all(0 < first["epsilon"][site] < second["epsilon"][site] for site in SITES)
+    assert all(first["bytes"][site] > 4 * sum(a.size for a in interrupted.initial.values()) for site in SITES)
+    for name, site in interrupted.sites.items():
+        with site.ledger() as ledger:
+            stated = ledger.statement(1e-5, site=name, simulation=True)
+        assert interrupted.state.statements[name]["epsilon"] == pytest.approx(stated.epsilon)
+
+
+def test_sites_evaluate_the_last_student(interrupted: Interrupted) -> None:
+    """With evaluate_sites every site's noised counts are in the events, asked for the last student."""
+    told = events(interrupted.folder, "site_evaluation")
+    assert sorted(line["site"] for line in told) == list(SITES)
+    assert all(np.shape(line["noised_counts"]) == (2, 2) for line in told)
+    (base,) = {decode_request(payload).header.base_digest
+               for _, kind, payload, _ in interrupted.second.asked if kind == "evaluate"}  # fmt: skip
+    assert base == arrays_digest(interrupted.state.weights)
+
+
+def test_a_foreign_checkpoint_is_refused(tiny_federation, interrupted: Interrupted) -> None:
+    """Another study does not resume from this one's checkpoint, and asks nobody."""
+    other = tiny_federation.changed(federation={"rounds": 3})
+    exchange = tiny_federation.hospitals(interrupted.sites)
+    with pytest.raises(StudyError, match="choose another output folder"):
+        run_study(other, tiny_federation.initial, exchange, interrupted.folder, score)
+    assert exchange.asked == []
+
+
+@pytest.fixture(scope="module")
+def troubled(tiny_federation, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, StudyState, Any]:
+    """Run a study where children has a cap for one round only and film stays silent in the first."""
+    path = tmp_path_factory.mktemp("troubled")
+    folder = RunFolder(path / "run")
+    folder.path.mkdir()
+    sites = tiny_federation.sites(path / "state", children={"cap": {"epsilon": 5.5}})
+
+    def silent(name: str, kind: RequestKind, parts: dict[str, bytes]) -> dict[str, bytes] | None:
+        trained = {one for one, one_kind, *_ in exchange.asked if one_kind == "train"}
+        return None if (name, kind) == ("film", "train") and "film" not in trained else parts
+
+    study = tiny_federation.changed(federation={"rounds": 3})
+    exchange = tiny_federation.hospitals(sites, silent)
+    return folder, run_study(study, tiny_federation.initial, exchange, folder, score), exchange
+
+
+def test_a_silent_site_is_named(troubled: tuple) -> None:
+    """A site without an answer by the deadline is missing in that round, and back in the next."""
+    folder, _, _ = troubled
+    _, first, second, _ = read_lines(folder.rounds)
+    assert first["missing"] == {"film": "no answer by the deadline"}
+    assert first["answered"] == ["bedside", "children"]
+    assert "film" in second["answered"]
+    assert [(line["round"], line["site"]) for line in events(folder, "deadline")] == [(1, "film")]
+
+
+def test_a_site_over_its_cap_is_left_out_and_named(troubled: tuple) -> None:
+    """A spent budget ends that site's part: it says so once, every later round says so, the study goes on."""
+    folder, state, exchange = troubled
+    _, _, second, third = read_lines(folder.rounds)
+    assert second["missing"] == third["missing"] == {"children": "budget_spent"}
+    assert third["answered"] == ["bedside", "film"]
+    assert state.excluded == {"children": "budget_spent"}
+    assert len([1 for name, kind, *_ in exchange.asked if (name, kind) == ("children", "train")]) == 2
+    assert state.rounds_done == 3
+    assert second["epsilon"]["children"] == third["epsilon"]["children"] <= 5.5
+
+
+class Recorded(Exchange):
+    """One round's answers as sites gave them, with one of them exchanged."""
+
+    def __init__(self, answers: Mapping[str, dict[str, bytes] | None]) -> None:
+        self.answers = answers
+
+    def ask(self, kind: RequestKind, payloads: Mapping[int, bytes], seconds: float) -> Iterator[Answer]:  # noqa: ARG002
+        """Yield what was recorded."""
+        for node in payloads:
+            yield Answer(node, self.answers[SITES[node]], 1)
+
+
+@dataclass
+class Round:
+    """The first round of the interrupted study, to be run again with another answer of film."""
+
+    study: Any
+    state: StudyState
+    answers: dict[str, dict[str, bytes]]
+    folder: RunFolder
+
+    def run(self, parts: dict[str, bytes] | None) -> dict[str, Any]:
+        """Run the round and return its record."""
+        sites = tuple(EnrolledSite(name, node, 4) for node, name in enumerate(SITES))
+        run_round(
+            self.study, self.state, sites, Recorded({**self.answers, "film": parts}), self.folder, score
+        )
+        (record,) = read_lines(self.folder.rounds)
+        return record
+
+    def update(self) -> Release:
+        """Return film's honest update."""
+        return decode_release(self.answers["film"]["update"], shapes(self.state.weights))
+
+
+@pytest.fixture
+def first_round(tiny_federation, interrupted: Interrupted, tmp_path: Path) -> Round:
+    """Return the recorded round."""
+    answers = {name: parts for name, kind, payload, parts in interrupted.first.asked
+               if kind == "train" and decode_request(payload).header.round == 1}  # fmt: skip
+    state = StudyState("d" * 64, interrupted.initial, study_uid=interrupted.uid)
+    return Round(tiny_federation.study, state, answers, RunFolder(tmp_path))
+
+
+def test_the_recorded_round_is_accepted(first_round: Round) -> None:
+    """The honest answers pass, so that what is refused below is refused for what was changed."""
+    record = first_round.run(first_round.answers["film"])
+    assert record["answered"] == list(SITES)
+    assert record["missing"] == {}
+
+
+def changed(release: Release, **fields: Any) -> dict[str, bytes]:
+    """Return an answer whose update differs in some fields."""
+    given = {"study_uid": release.study_uid, "round": release.round, "fields": release.fields}
+    return {"update": encode_release(Release(**given | {"arrays": release.arrays} | fields))}
+
+
+def scaled(release: Release, factor: float) -> Arrays:
+    """Return the update's arrays times a factor."""
+    return {name: array * np.float32(factor) for name, array in release.arrays.items()}
+
+
+def one_nan(release: Release) -> Arrays:
+    """Return the update's arrays with one value that is no number."""
+    arrays = scaled(release, 1)
+    next(iter(arrays.values())).flat[0] = np.nan
+    return arrays
+
+
+FORGED: dict[str, tuple[Callable[[Release], dict[str, bytes] | None], str]] = {
+    "not a number": (lambda r: changed(r, arrays=one_nan(r)), "not finite"),
+    "infinite": (lambda r: changed(r, arrays=scaled(r, 1e38)), "not finite or beyond"),
+    "too long": (lambda r: changed(r, arrays=scaled(r, 30)), "update norm is"),
+    "another shape": (
+        lambda r: changed(r, arrays={n: a.reshape(-1, 1) for n, a in r.arrays.items()}), "allowed is float32"
+    ),
+    "another type": (
+        lambda r: changed(r, arrays={n: a.astype(np.float64) for n, a in r.arrays.items()}), "allowed is float32"
+    ),
+    "one array missing": (lambda r: changed(r, arrays=dict(list(r.arrays.items())[1:])), "1 missing"),
+    "late": (lambda r: changed(r, round=0), "answered another round"),
+    "another study": (lambda r: changed(r, study_uid="f" * 32), "answered another round"),
+    "other base": (
+        lambda r: changed(r, fields=UpdateRelease(base_sha256="0" * 64)), "other base weights; discarded"
+    ),
+    "failed node": (lambda _: None, "the node failed"),
+    "nothing": (lambda _: {}, "nothing usable"),
+    "garbage": (lambda _: {"update": b"\xff" * 100}, "not a safetensors message"),
+    "an error": (lambda _: failure(ErrorCode.FAILED), "failed"),
+    "a bad statement": (lambda r: changed(r) | {"ledger_statement": b"{}"}, "not a safetensors message"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("forge", "why"), FORGED.values(), ids=FORGED.keys())
+def test_a_bad_answer_is_discarded_and_named(first_round: Round, forge: Callable, why: str) -> None:
+    """A bad answer is left out with its reason, and the round is that of the other sites, bit for bit."""
+    record = first_round.run(forge(first_round.update()))
+    assert record["answered"] == ["bedside", "children"]
+    assert why in record["missing"]["film"]
+    updates = [decode_release(first_round.answers[name]["update"], shapes(first_round.state.weights)).arrays
+               for name in ("bedside", "children")]  # fmt: skip
+    expected = {
+        name: array
+        + ((4.0 * updates[0][name].astype(np.float64) + 4.0 * updates[1][name]) / 8).astype(np.float32)
+        for name, array in first_round.state.weights.items()
+    }
+    assert record["test"] == score(expected)
+
+
+def test_the_norm_bound_is_above_what_honest_sites_send(first_round: Round) -> None:
+    """Honest updates are below the bound, and the bound is not far above them."""
+    release = first_round.update()
+    plan = step_plan(first_round.study, 4)
+    bound = update_norm_bound(plan, sum(array.size for array in release.arrays.values()), 4)
+    assert bound / 5 < update_norm(release.arrays) < bound
+
+
+def test_below_the_quorum_the_study_stops_and_can_resume(tiny_federation, tmp_path: Path) -> None:
+    """Too few updates end the study with one sentence; the checkpoint still stands before that round."""
+    folder = RunFolder(tmp_path)
+    sites = tiny_federation.sites(
+        tmp_path / "state", bedside={"cap": {"epsilon": 0.1}}, film={"cap": {"epsilon": 0.1}}
+    )
+
+    def silent(_name: str, kind: RequestKind, parts: dict[str, bytes]) -> dict[str, bytes] | None:
+        return parts if kind == "enrol" or "error" in parts else None
+
+    with pytest.raises(StudyError, match=r"federation\.quorum is 2: 0 of 3 sites .* in round 1; .*resume"):
+        run_study(
+            tiny_federation.study,
+            tiny_federation.initial,
+            tiny_federation.hospitals(sites, silent),
+            folder,
+            score,
+        )
+    state = load_state(folder.checkpoint, tiny_federation.study.digest())
+    assert state.rounds_done == 0
+    assert arrays_digest(state.weights) == arrays_digest(tiny_federation.initial)
+
+
+def test_too_few_sites_enrol(tiny_federation, tmp_path: Path) -> None:
+    """A site whose data is bad is only known not to be ready; below min_sites the study does not begin."""
+    folder = RunFolder(tmp_path)
+    sites = tiny_federation.sites(tmp_path / "state", film={"data": {"source": str(tmp_path / "secret.csv")}})
+    with pytest.raises(StudyError, match=r"federation\.min_sites is 3: 2 of 3 connected sites enrolled"):
+        run_study(
+            tiny_federation.study, tiny_federation.initial, tiny_federation.hospitals(sites), folder, score
+        )
+    (refused,) = events(folder, "not_enrolled")
+    assert refused["why"] == "answered not_ready"
+    assert "secret" not in folder.events.read_text()
+    assert sorted(line["site"] for line in events(folder, "enrolled")) == ["bedside", "children"]
+
+
+def test_two_nodes_of_one_name(tiny_federation, tmp_path: Path) -> None:
+    """A second node under a name that is taken does not enrol."""
+    folder = RunFolder(tmp_path)
+    twins = {name: tiny_federation.site("film", tmp_path / name) for name in SITES}
+    with pytest.raises(StudyError, match="1 of 3 connected sites enrolled"):
+        run_study(
+            tiny_federation.study, tiny_federation.initial, tiny_federation.hospitals(twins), folder, score
+        )
+    assert all("two nodes enrol under this name" in line["why"] for line in events(folder, "not_enrolled"))
+
+
+def test_a_checkpoint_of_a_finished_study_asks_for_no_round(
+    tiny_federation, interrupted: Interrupted, tmp_path: Path
+) -> None:
+    """Resuming a finished study enrols, trains nobody and ends with the same weights."""
+    folder = RunFolder(tmp_path)
+    done = StudyState(tiny_federation.study.digest(), interrupted.state.weights, rounds_done=2)
+    save_state(done, folder.checkpoint)
+    exchange = tiny_federation.hospitals(tiny_federation.sites(tmp_path / "state"))
+    state = run_study(tiny_federation.study, tiny_federation.initial, exchange, folder, score)
+    assert {kind for _, kind, *_ in exchange.asked} == {"enrol"}
+    assert arrays_digest(state.weights) == arrays_digest(done.weights)
