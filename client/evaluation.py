@@ -27,7 +27,9 @@ def noised_confusion(
     total = np.zeros((num_classes, num_classes))
     for patient in patients:
         total += patient_confusion(model, patient, task)
-    noised: NDArray[np.float32] = (total + noise.gaussian(total.shape, noise_multiplier).numpy()).astype(np.float32)
+    noised: NDArray[np.float32] = (total + noise.gaussian(total.shape, noise_multiplier).numpy()).astype(
+        np.float32
+    )
     return noised
 
 

@@ -5,14 +5,16 @@ interrupted comparison goes on where it stopped. Items that need a federation ar
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from client.round import training_mechanism
 from client.site import Site
 from client.training_round import private_update
 from deploy.progress import Progress
@@ -31,7 +33,7 @@ from shared.data.records import Patient
 from shared.data.source import read_source
 from shared.models.compact import CompactModel
 from shared.models.initial import unpack_initial
-from shared.models.trainable import load_trainable, trainable_names
+from shared.models.trainable import trainable_names
 
 Probabilities = NDArray[np.float64]
 METHODS: tuple[Method, ...] = ("supervised", "kd", "hybrid", "medtex")
@@ -70,19 +72,32 @@ def kept(store: Path, key: str, compute: Callable[[], Probabilities], progress: 
     return probabilities
 
 
-def site_alone(
-    public: Public, study: StudyConfig, site_file: Path, *, private: bool, store: Path
-) -> Probabilities:
+def sites_alone(
+    public: Public, study: StudyConfig, files: list[Path], *, private: bool, store: Path, progress: Progress
+) -> dict[str, Probabilities]:
+    """Train every site alone, two at a time with one thread each; what an earlier call kept is read."""
+    group = "site_alone" if private else "site_alone_without_privacy"
+    keys = {path: f"{group}.{path.stem}" for path in files}
+    missing = [path for path in files if not (store / f"{keys[path]}.npy").is_file()]
+    if missing:
+        progress.say(f"Comparing: {group}, {', '.join(path.stem for path in missing)}")
+        job = partial(site_weights, study, private=private, state=store / "alone")
+        with ProcessPoolExecutor(min(2, len(missing)), mp_context=get_context("spawn")) as pool:
+            for path, weights in zip(missing, pool.map(job, missing), strict=True):
+                kept(store, keys[path], partial(of_weights, public, study, weights), progress)
+    return {key: np.load(store / f"{key}.npy") for key in keys.values()}
+
+
+def site_weights(study: StudyConfig, site_file: Path, *, private: bool, state: Path) -> Arrays:
     """Train one site alone: as many rounds and steps as the federation, with or without noise."""
     privacy = study.privacy.model_copy(update={"enabled": private})
     study = study.model_copy(update={"privacy": privacy})
-    state = store / "alone"
     raw = read_yaml(site_file) | {
         "state_dir": str(state / site_file.stem),
-        "head_file": str(state / "unused.head"),
+        "allow_without_privacy": not private,
     }
-    site = Site(parse_site(raw | {"allow_without_privacy": not private}, site_file.name), simulation=True)
-    training_mechanism(study)  # refuses a study whose noise nobody calibrated
+    site = Site(parse_site(raw, site_file.name), simulation=True)
+    site.config.state_dir.mkdir(parents=True, exist_ok=True)
     compact, adapters = site.compact(study)
     parameters = dict(compact.named_parameters())
     weights: Arrays = to_arrays(
@@ -90,6 +105,12 @@ def site_alone(
     )
     for _ in range(study.federation.rounds):
         weights = applied(weights, private_update(site, study, compact, adapters, weights))
+    return weights
+
+
+def of_weights(public: Public, study: StudyConfig, weights: Arrays) -> Probabilities:
+    """Return the test probabilities of the compact model with these trainable weights."""
+    compact, _ = unpack_initial(study, public.initial())
     load_trainable(compact, weights)
     return softmax(predict_logits(compact, public.test))
 

@@ -27,8 +27,8 @@ from deploy.compare import (
     central,
     kept,
     of_run,
-    site_alone,
     site_files,
+    sites_alone,
     with_comparison,
 )
 from deploy.federation import Recipe, accept_weights, build_workspace, find_recipe
@@ -100,7 +100,14 @@ def prepare(recipe: Recipe, seed: int, progress: Progress, *, teacher_file: Path
         fitted = time.monotonic()
         study = with_warm_start(study, path, seed=seed, progress=progress)
         seconds = {"teacher": fitted - started, "warm_start": time.monotonic() - fitted}
-        kept.write_text(json.dumps({"notes": notes, "seconds": _rounded(seconds)}), encoding="utf-8")
+        told = {
+            "data_kind": "real" if recipe.source else "made",
+            "title": recipe.federation.title,
+            "attribution": recipe.federation.attribution,
+            "notes": notes,
+            "seconds": _rounded(seconds),
+        }
+        kept.write_text(json.dumps(told), encoding="utf-8")
         accept_weights(path, study)
         _link(RESULTS / "workspaces" / recipe.name, path)
     study = parse_study(read_yaml(path / "study.yaml"), "study.yaml")
@@ -273,15 +280,11 @@ def _compared(
 
     found = public.baselines(study=workspace.study)
     item("federated_private", lambda: of_run(folder, public))
-    for path in files:
-        item(
-            f"site_alone.{path.stem}", partial(site_alone, public, resolved, path, private=True, store=store)
-        )
+    alone = partial(sites_alone, public, resolved, files, store=store, progress=progress)
+    found |= alone(private=True)
     if everything:
         item("federated", lambda: of_run(_without_privacy(workspace, progress), public))
-        for path in files:
-            key = f"site_alone_without_privacy.{path.stem}"
-            item(key, partial(site_alone, public, resolved, path, private=False, store=store))
+        found |= alone(private=False)
         item("central", lambda: central(public, resolved, files, progress))
         for method in METHODS:
             item(f"methods.{method}", partial(_of_method, recipe, method, seed, progress))

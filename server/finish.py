@@ -300,7 +300,7 @@ def _model_facts(student: CompactModel, study: StudyConfig, state: StudyState, w
 
 
 def _rounds(folder: RunFolder) -> tuple[Round, ...]:
-    """Closed rounds; one that a killed hub recorded but did not save was run again, and its last record counts."""
+    """Return closed rounds; one that a killed hub recorded but did not save ran again, and its last record counts."""
     last = {line["round"]: line for line in read_lines(folder.rounds)}
     return tuple(_round(line) for line in last.values())
 

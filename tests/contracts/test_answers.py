@@ -27,12 +27,16 @@ def overflowing_for_one(site: Site, study: Any) -> tuple[str, dict[str, np.ndarr
     names = trainable_names(compact, "scales")
     parameters = dict(compact.named_parameters())
     weights = to_arrays({name: parameters[name] for name in names})
-    grown = next(name for name in names if name.startswith("student.final_expand_layer") and name.endswith("weight"))
+    grown = next(
+        name for name in names if name.startswith("student.final_expand_layer") and name.endswith("weight")
+    )
     weights[grown] = weights[grown] * 1e3
     load_trainable(compact, weights)
     patients = site.partitions(study)["train"]
     with torch.inference_mode():
-        logits = {p.patient_id: compact(read_views(p, study).images((0,))).abs().max().item() for p in patients}
+        logits = {
+            p.patient_id: compact(read_views(p, study).images((0,))).abs().max().item() for p in patients
+        }
     first, second = sorted(logits, key=lambda name: -logits[name])[:2]
     assert logits[first] > 1.001 * logits[second]
     factor = FLOAT_MAX / np.sqrt(logits[first] * logits[second])
@@ -41,7 +45,9 @@ def overflowing_for_one(site: Site, study: Any) -> tuple[str, dict[str, np.ndarr
     assert all(np.isfinite(array).all() for array in weights.values())
     load_trainable(compact, weights)
     with torch.inference_mode():
-        broken = [p.patient_id for p in patients if not compact(read_views(p, study).images((0,))).isfinite().all()]
+        broken = [
+            p.patient_id for p in patients if not compact(read_views(p, study).images((0,))).isfinite().all()
+        ]
     assert broken == [first]
     return first, weights
 

@@ -63,7 +63,12 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Recipe]:
 def prepared(workspace: Path, recipe: Recipe, method: Method) -> StudyConfig:
     study = with_public_digests(study_of(method), workspace)
     study = with_teacher(
-        study, workspace, recipe.federation.teacher_fit, seed=0, progress=lambda *_: None, teachers=workspace / "kept"
+        study,
+        workspace,
+        recipe.federation.teacher_fit,
+        seed=0,
+        progress=lambda *_: None,
+        teachers=workspace / "kept",
     )
     study = with_warm_start(study, workspace, seed=0, progress=lambda *_: None)
     accept_weights(workspace, study)
@@ -119,7 +124,11 @@ def test_one_patient_moves_the_clipped_sum_by_at_most_the_clip(
     study = prepared(path, recipe, method)
     raw = read_yaml(path / "sites" / f"{SITE}.yaml") | {"state_dir": str(tmp_path / "state")}
     site = Site(parse_site(raw), simulation=True)
-    assert Coins(KEY).included(REMOVED, 0, study.privacy.sample_rate), "the removed patient must be in the batch"
+    assert Coins(KEY).included(REMOVED, 0, study.privacy.sample_rate), (
+        "the removed patient must be in the batch"
+    )
     for which in get_args(TrainableSet):
-        moved = float((clipped_sum(site, study, which) - clipped_sum(without(site, tmp_path), study, which)).norm())
+        moved = float(
+            (clipped_sum(site, study, which) - clipped_sum(without(site, tmp_path), study, which)).norm()
+        )
         assert 0 < moved <= CLIP * (1 + 1e-4), (which, moved)

@@ -42,7 +42,9 @@ def run(workspace: Path, folder: Path, overrides: dict[str, Any], tick: Any = No
             tick(records)
 
     def finished() -> bool:
-        return any(line["event"] in {"study_completed", "study_failed"} for line in read_lines(records.events))
+        return any(
+            line["event"] in {"study_completed", "study_failed"} for line in read_lines(records.events)
+        )
 
     config = {"workspace": str(workspace), "output": str(folder), "site-state": "", "threads": 1, **overrides}
     with superlink(folder / "superlink.log") as link:
@@ -55,7 +57,9 @@ def run(workspace: Path, folder: Path, overrides: dict[str, Any], tick: Any = No
 
 def test_flower_runs_the_study_and_nothing_is_left_behind(tiny_federation: Any, tmp_path: Path) -> None:
     """A run by Flower completes every round with every site, is reported, and leaves no process."""
-    outcome = run(tiny_federation.workspace, tmp_path / "run", {"federation.rounds": 2, "privacy.epsilon": 7.0})
+    outcome = run(
+        tiny_federation.workspace, tmp_path / "run", {"federation.rounds": 2, "privacy.epsilon": 7.0}
+    )
     assert outcome.status == COMPLETED
     rounds = list(read_lines(outcome.folder.rounds))
     assert [line["round"] for line in rounds] == [0, 1, 2]
@@ -75,13 +79,15 @@ def test_a_site_killed_in_a_round_does_not_end_the_study(tiny_federation: Any, t
         if killed or not any(line["event"] == "round_started" for line in read_lines(records.events)):
             return
         actors = [
-            one for one in psutil.Process().children(recursive=True) if "ClientAppActor" in " ".join(one.cmdline())
+            one
+            for one in psutil.Process().children(recursive=True)
+            if "ClientAppActor" in " ".join(one.cmdline())
         ]
         if actors:
             killed.append(actors[0].pid)
             os.kill(actors[0].pid, signal.SIGKILL)
 
-    overrides = {"federation.rounds": 2, "federation.steps": 40, "federation.quorum": 1,
+    overrides = {"privacy.noise_multiplier": 8.0, "federation.rounds": 2, "federation.steps": 40, "federation.quorum": 1,
                  "federation.deadline_seconds": 60.0}  # fmt: skip
     outcome = run(tiny_federation.workspace, tmp_path / "run", overrides, kill_once)
     assert killed, "no actor was found to kill"
