@@ -33,7 +33,7 @@ from shared.data.records import Patient
 from shared.data.source import read_source
 from shared.models.compact import CompactModel
 from shared.models.initial import unpack_initial
-from shared.models.trainable import trainable_names
+from shared.models.trainable import load_trainable, trainable_names
 
 Probabilities = NDArray[np.float64]
 METHODS: tuple[Method, ...] = ("supervised", "kd", "hybrid", "medtex")

@@ -39,8 +39,8 @@ def divide_public(
 
     Cohort: all train patients of `public_site` if one is named (its val patients are then unused), otherwise
     about `cohort_fraction` of each site's train patients, taken away from the site. Test patients: about
-    `reference_fraction` of them reference, the others test. Val patients stay at their site. A patient without a split gets one by hash (70 %
-    train, 10 % val, 20 % test).
+    `reference_fraction` of them reference, the others test. Val patients stay at their site. A patient without a
+    split gets one by hash (70 % train, 10 % val, 20 % test).
     Errors: `DataError` for an unknown public site, a fraction outside 0..1, or an identifier used twice.
     """
     if not 0 <= cohort_fraction <= 1:

@@ -87,7 +87,8 @@ def test_a_site_killed_in_a_round_does_not_end_the_study(tiny_federation: Any, t
             killed.append(actors[0].pid)
             os.kill(actors[0].pid, signal.SIGKILL)
 
-    overrides = {"privacy.noise_multiplier": 8.0, "federation.rounds": 2, "federation.steps": 40, "federation.quorum": 1,
+    overrides = {"privacy.noise_multiplier": 8.0, "federation.rounds": 2, "federation.steps": 40,
+                 "federation.quorum": 1,
                  "federation.deadline_seconds": 60.0}  # fmt: skip
     outcome = run(tiny_federation.workspace, tmp_path / "run", overrides, kill_once)
     assert killed, "no actor was found to kill"
