@@ -48,7 +48,12 @@ def site_of(context: Context) -> Site:
     node = context.node_config
     if "site-config" in node:
         path = Path(str(node["site-config"]))
-        return Site(parse_site(read_yaml(path), path.name), simulation=False)
+        config = parse_site(read_yaml(path), path.name)
+        if config.approved_studies == "any-in-simulation":
+            raise ConfigError(
+                f"{path.name}: approved_studies is 'any-in-simulation', a real site lists study digests"
+            )
+        return Site(config, simulation=False)
     run = context.run_config
     files = sorted((Path(str(run["workspace"])) / "sites").glob("*.yaml"))
     number = int(node["partition-id"])

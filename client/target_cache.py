@@ -59,7 +59,9 @@ class TargetCache:
         if self._teacher is None:
             self._teacher = self._load_teacher()
         fresh = compute_targets(self._teacher, views, self._study)
-        self._database.execute("INSERT INTO targets VALUES (?, ?)", (name, self._sealed(name, fresh)))
+        self._database.execute(
+            "INSERT OR IGNORE INTO targets VALUES (?, ?)", (name, self._sealed(name, fresh))
+        )
         return fresh
 
     def _name(self, patient_id: str, views: PatientViews) -> str:

@@ -37,17 +37,22 @@ class TeacherFit:
 
 
 def public_sets(workspace: Path, study: StudyConfig) -> dict[str, list[Patient]]:
-    """Read the three public sets and refuse a patient who stands in two of them."""
+    """Read the three public sets; refuse one that changed since the study named it, and a patient in two of them."""
     sets = {name: read_source(workspace / "public" / f"{name}.csv", study.task) for name in PUBLIC_SETS}
-    for name, patients in sets.items():
-        if not patients:
-            raise DataError(f"public/{name}.csv: holds no patient; divide the public data again")
     ids = [patient.patient_id for patients in sets.values() for patient in patients]
     overlap = len(ids) - len(set(ids))
     if overlap:
         raise DataError(
             f"public sets: {overlap} patients stand in more than one, allowed is none; divide again"
         )
+    found = with_public_digests(study, workspace).public
+    for name in PUBLIC_SETS:
+        named = getattr(study.public, f"{name}_sha256")
+        if named not in {None, getattr(found, f"{name}_sha256")}:
+            raise DataError(
+                f"public/{name}.csv: its images or labels are not those that the study names by digest; put them back "
+                "or prepare a new study"
+            )
     return sets
 
 

@@ -12,14 +12,16 @@ def learning_curve(summary: Summary) -> Figure | None:
     """Test AUC after each round, with warm start and teacher as levels."""
     points = [(float(one.round), one.test_auc) for one in summary.rounds if one.test_auc is not None]
     auc = summary.test_auc
-    if auc.warm_start is not None and auc.warm_start.value is not None:
+    starts = bool(points) and points[0][0] == 0.0
+    if not starts and auc.warm_start is not None and auc.warm_start.value is not None:
         points = [(0.0, auc.warm_start), *points]
     if len(points) < 2:
         return None
     levels = [("teacher", auc.teacher), ("warm start", auc.warm_start)]
     return line_figure(
         "Test AUC after each round",
-        "One line with its 95 % band; dashed lines are the teacher and the warm start.",
+        "One line with its 95 % band, on the part of the test set that follows the rounds; dashed lines are teacher "
+        "and warm start on all of it.",
         [Line("student", tuple(points))],
         x_name="round",
         y_name="AUC on the public test set",

@@ -97,7 +97,8 @@ def tiles(summary: Summary) -> list[tuple[str, str, str]]:
         )
     if summary.rounds:
         answered = {site for one in summary.rounds for site in one.answered}
-        found.append((f"{len(answered)}", "sites that answered", f"over {len(summary.rounds)} rounds"))
+        closed = sum(one.round > 0 for one in summary.rounds)
+        found.append((f"{len(answered)}", "sites that answered", f"over {closed} rounds"))
     return found
 
 

@@ -179,6 +179,12 @@ def accept(
     collected.num_bytes[site.name] = answer.num_bytes
     statement = read_part(answer, "ledger_statement")
     if statement is not None and isinstance(statement.fields, LedgerStatement):
+        if (statement.fields.site, statement.study_uid, statement.round) != (
+            site.name,
+            state.study_uid,
+            stage.round,
+        ):
+            raise StudyError("sent a ledger statement of another site or round; discarded")
         collected.statements[site.name] = statement.fields
     error = read_part(answer, "error")
     if error is not None and isinstance(error.fields, ErrorRelease):
