@@ -4,9 +4,10 @@ Each item is one entry of `items`: its test probabilities are kept under results
 interrupted comparison goes on where it stopped. Items that need a federation are real Flower runs.
 """
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,20 +18,25 @@ from numpy.typing import NDArray
 
 from client.site import Site
 from client.training_round import private_update
+from deploy.federation import Recipe
+from deploy.flower_run import COMPLETED
 from deploy.progress import Progress
+from deploy.workspace import RESULTS, Workspace, link_to, prepare, run, use_all_threads
 from server.aggregation import applied
 from server.checkpoints import load_state
-from server.finish import Public, merged_student
+from server.finish import finish_run, written
 from server.metrics import Metrics
 from server.prepare import load_teacher
 from server.public_data import PublicImages, load_public, predict_logits, softmax
+from server.public_models import Public, merged_student
 from server.public_training import WarmStarted, train_further
-from server.results import ByModel, Paired, SeedResult, Summary, auc_of
+from server.results import ByModel, Paired, SeedResult, Summary, auc_of, read_summary
 from server.run_folder import RunFolder
 from shared.arrays import Arrays, to_arrays
-from shared.config import Method, StudyConfig, parse_site, parse_study, read_yaml
+from shared.config import Method, StudyConfig, overridden, parse_site, parse_study, read_yaml, write_yaml
 from shared.data.records import Patient
 from shared.data.source import read_source
+from shared.errors import StudyError
 from shared.models.compact import CompactModel
 from shared.models.initial import unpack_initial
 from shared.models.trainable import load_trainable, trainable_names
@@ -38,6 +44,7 @@ from shared.models.trainable import load_trainable, trainable_names
 Probabilities = NDArray[np.float64]
 METHODS: tuple[Method, ...] = ("supervised", "kd", "hybrid", "medtex")
 _CENTRAL_EPOCHS = 4
+WITHOUT_PRIVACY = {"privacy.enabled": False}
 
 
 @dataclass(frozen=True)
@@ -168,15 +175,94 @@ def with_comparison(summary: Summary, public: Public, compared: Compared, own: s
     )
 
 
-def seed_result(seed: int, public: Public, compared: Compared, own: str) -> SeedResult:
-    """Return one seed's figures."""
-    return SeedResult(
-        seed=seed,
-        test_auc=auc_of(compared.by_model(public.metrics)),
-        paired=paired_with(public, own, compared.found),
-    )
-
-
 def site_files(workspace: Path) -> Iterator[Path]:
     """Return the simulated hospitals' files in name order."""
     return iter(sorted((workspace / "sites").glob("*.yaml")))
+
+
+def add_comparisons(recipe: Recipe, seeds: Sequence[int], progress: Progress) -> RunFolder:
+    """Add every comparison for the first seed, and the main ones for the others, to the first seed's report."""
+    first, *others = seeds
+    started = time.monotonic()
+    folder, summary = _compared(recipe, first, progress, everything=True)
+    results = [_seed_result(recipe, seed, progress) for seed in others]
+    if others:
+        results.insert(0, SeedResult(seed=first, test_auc=summary.test_auc, paired=summary.paired))
+    study = parse_study(read_yaml(folder.study), "study.yaml")
+    seconds = summary.seconds | {"compare": round(time.monotonic() - started, 1)}
+    written(folder, study, summary.model_copy(update={"seeds": tuple(results), "seconds": seconds}))
+    return folder
+
+
+def _seed_result(recipe: Recipe, seed: int, progress: Progress) -> SeedResult:
+    _, summary = _compared(recipe, seed, progress, everything=False)
+    return SeedResult(seed=seed, test_auc=summary.test_auc, paired=summary.paired)
+
+
+def _compared(
+    recipe: Recipe, seed: int, progress: Progress, *, everything: bool
+) -> tuple[RunFolder, Summary]:
+    """Run what one seed needs and return its main run with the comparisons in its summary."""
+    started = time.monotonic()
+    workspace = prepare(recipe, seed, progress)
+    folder = _finished_run(workspace, progress, "main", {})
+    if not (folder.path / "summary.json").is_file():
+        finish_run(folder, workspace.path, workspace.about(started, {}), progress)
+    resolved = parse_study(read_yaml(folder.study), "study.yaml")
+    public = Public.load(workspace.path, workspace.study)
+    store = RESULTS / "compare" / workspace.path.name
+    files = list(site_files(workspace.path))
+
+    def item(key: str, compute: Callable[[], Probabilities]) -> None:
+        found[key] = kept(store, key, compute, progress)
+
+    found = public.baselines(study=workspace.study)
+    item("federated_private", lambda: of_run(folder, public))
+    alone = partial(sites_alone, public, resolved, files, store=store, progress=progress)
+    found |= alone(private=True)
+    if everything:
+        item("federated", lambda: of_run(_without_privacy(workspace, progress), public))
+        found |= alone(private=False)
+        use_all_threads()
+        item("central", lambda: central(public, resolved, files, progress))
+        for method in METHODS:
+            item(f"methods.{method}", partial(_of_method, recipe, method, seed, progress))
+    return folder, with_comparison(read_summary(folder.path), public, Compared(found), "federated_private")
+
+
+def _of_method(recipe: Recipe, method: str, seed: int, progress: Progress) -> Probabilities:
+    """Prepare and run the study with another method: its own warm start, the same teacher and budget."""
+    changed = overridden(recipe.study.model_dump(mode="json"), {"distillation.method": method})
+    workspace = prepare(replace(recipe, study=parse_study(changed, method)), seed, progress)
+    folder = _finished_run(workspace, progress, "main", {})
+    return of_run(folder, Public.load(workspace.path, workspace.study))
+
+
+def _without_privacy(workspace: Workspace, progress: Progress) -> RunFolder:
+    """Run the same study without noise, at hospitals that allow it."""
+    open_path = workspace.path.with_name(f"{workspace.path.name}-open")
+    (open_path / "sites").mkdir(parents=True, exist_ok=True)
+    for name in ("weights", "public", "study.yaml"):
+        if not (open_path / name).exists():
+            (open_path / name).symlink_to(workspace.path / name)
+    for path in site_files(workspace.path):
+        site = parse_site(read_yaml(path), path.name)
+        write_yaml(open_path / "sites" / path.name, site.model_copy(update={"allow_without_privacy": True}))
+    return _finished_run(replace(workspace, path=open_path), progress, "main", WITHOUT_PRIVACY)
+
+
+def _finished_run(
+    workspace: Workspace, progress: Progress, name: str, overrides: dict[str, Any]
+) -> RunFolder:
+    """Return the run of this workspace under this name, running it when there is none that completed."""
+    link = workspace.path / f"run-{name}"
+    if link.exists():
+        return RunFolder(link.resolve())
+    progress.say(f"Running {workspace.study.distillation.method} by Flower {overrides or ''}")
+    folder, status = run(
+        workspace, progress, overrides=overrides, label=f"-{workspace.study.distillation.method}"
+    )
+    if status != COMPLETED:
+        raise StudyError(f"Flower says {status}; see {folder.path}")
+    link_to(link, folder.path)
+    return folder

@@ -5,127 +5,34 @@ the student's weights, summary.json, the report and the model card. Reads only p
 """
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from torch import nn
 
 from server.audit import run_audit
 from server.checkpoints import StudyState, load_state
 from server.gate import GateResult, judge
-from server.metrics import Interval, Metrics, evaluate, fit_temperature, paired_difference
+from server.metrics import Interval, Metrics, evaluate, fit_temperature
 from server.model_card import write_model_card
-from server.prepare import calibration_part, load_teacher, public_sets, training_part
-from server.public_data import Progress, PublicImages, load_public, predict_logits, softmax
+from server.prepare import calibration_part, load_teacher, public_sets
+from server.public_data import Progress, PublicImages, predict_logits, softmax
+from server.public_models import Predictions, Public, merged_student
+from server.recorded import About, recorded_summary
 from server.report import write_report
 from server.results import (
     ByModel,
-    Event,
     ModelFacts,
     Paired,
-    Round,
-    StudyFacts,
     Summary,
     auc_of,
     write_summary,
 )
 from server.run_folder import RunFolder, read_lines
-from server.trivial import trivial_probabilities
-from shared.code import code_digest
 from shared.config import StudyConfig, parse_study, read_yaml
 from shared.models.compact import CompactModel
-from shared.models.initial import unpack_initial
 from shared.models.student import count_macs, count_parameters
-from shared.models.trainable import load_trainable
-from shared.models.weights import find_weights, load_weights, save_weights
-
-Predictions = NDArray[np.float64]
-_TOLD = {"not_enrolled", "deadline", "study_failed"}
-
-
-@dataclass(frozen=True)
-class About:
-    """What a report says of the data and the run that no file of the run holds."""
-
-    data_kind: str  # "made" or "real"
-    data_name: str
-    notes: tuple[str, ...] = ()
-    attribution: str = ""
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    started: float | None = None  # time.monotonic() at the begin of everything
-
-
-@dataclass(frozen=True)
-class Public:
-    """The public sets of a workspace in memory, with the test predictions that do not change between runs."""
-
-    study: StudyConfig
-    workspace: Path
-    cohort: PublicImages
-    test: PublicImages
-
-    @classmethod
-    def load(cls, workspace: Path, study: StudyConfig) -> "Public":
-        """Read cohort and test images."""
-        sets = public_sets(workspace, study)
-        return cls(
-            study, workspace, load_public(sets["cohort"], study.task), load_public(sets["test"], study.task)
-        )
-
-    def predictions(self, name: str, digest: str, model: nn.Module) -> Predictions:
-        """Test probabilities of a model, computed once for each digest of its weights."""
-        path = self.workspace / "predictions" / f"{name}-{digest[:16]}.npy"
-        if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.save(path, softmax(predict_logits(model, self.test)))
-        kept: Predictions = np.load(path)
-        return kept
-
-    def metrics(self, probabilities: Predictions) -> Metrics:
-        """All figures of one model on the public test set."""
-        task = self.study.task
-        return evaluate(probabilities, self.test.labels, self.test.patients, task.classes, task.positive)
-
-    def difference(self, a: Predictions, b: Predictions) -> Interval:
-        """Paired difference of test AUC, a minus b."""
-        task = self.study.task
-        return paired_difference(
-            a, b, self.test.labels, self.test.patients, task.classes, positive=task.positive
-        )
-
-    def baselines(self, *, study: StudyConfig) -> dict[str, Predictions]:
-        """Teacher, warm start and the trivial model."""
-        compact, _ = unpack_initial(study, self.initial())
-        models = study.models
-        return {
-            "teacher": self.predictions(
-                "teacher", str(models.teacher.sha256), load_teacher(self.workspace, study)
-            ),
-            "warm_start": self.predictions("warm", str(models.initial_sha256), compact),
-            "trivial": trivial_probabilities(
-                training_part(self.cohort).pixels,
-                training_part(self.cohort).labels,
-                self.test.pixels,
-                len(study.task.classes),
-            ),
-        }
-
-    def initial(self) -> dict[str, Any]:
-        """Load the tensors that round 0 started from."""
-        digest = str(self.study.models.initial_sha256)
-        return dict(load_weights(find_weights(self.workspace / "weights", digest), digest))
-
-
-def merged_student(study: StudyConfig, initial: Mapping[str, Any], state: StudyState) -> CompactModel:
-    """Return the compact model with the merged weights of the last closed round."""
-    compact, _ = unpack_initial(study, initial)
-    load_trainable(compact, state.weights)
-    return compact
+from shared.models.weights import save_weights
 
 
 def finish_run(folder: RunFolder, workspace: Path, about: About, progress: Progress) -> Summary:
@@ -133,7 +40,7 @@ def finish_run(folder: RunFolder, workspace: Path, about: About, progress: Progr
     study = parse_study(read_yaml(folder.study), "study.yaml")
     state = load_state(folder.checkpoint, study.digest())
     completed = any(line["event"] == "study_completed" for line in read_lines(folder.events))
-    summary = _recorded(folder, study, state, about, completed=completed)
+    summary = recorded_summary(folder, study, state, about, completed=completed)
     if state is None or not completed:
         return written(folder, study, summary)
     public = Public.load(workspace, study)
@@ -177,49 +84,6 @@ def written(folder: RunFolder, study: StudyConfig, summary: Summary) -> Summary:
     write_report(folder.path, summary)
     write_model_card(folder.path, summary, study)
     return summary
-
-
-def _recorded(
-    folder: RunFolder, study: StudyConfig, state: StudyState | None, about: About, *, completed: bool
-) -> Summary:
-    """Return what the run's own records say, before anything is measured."""
-    statements = state.statements if state else {}
-    models = study.models
-    return Summary(
-        status="completed" if completed else "failed",
-        verdict="none",
-        seconds=dict(about.seconds),
-        study=StudyFacts(
-            name=study.name,
-            digest=study.digest(),
-            uid=state.study_uid if state else "",
-            method=study.distillation.method,
-            data_kind="real" if about.data_kind == "real" else "made",
-            data_name=about.data_name,
-            classes=study.task.classes,
-            image_size=study.task.image_size,
-            notes=about.notes,
-            purpose=study.purpose,
-            attribution=about.attribution,
-        ),
-        privacy=study.privacy,
-        epsilon={site: one["epsilon"] for site, one in statements.items()},
-        delta={site: one["delta"] for site, one in statements.items()},
-        statements=statements,
-        events=_events(folder),
-        bytes_sent={site: tuple(counts) for site, counts in (state.bytes_received if state else {}).items()},
-        rounds=_rounds(folder),
-        digests={
-            "study": study.digest(),
-            "code": code_digest(),
-            "teacher": str(models.teacher.sha256),
-            "initial": str(models.initial_sha256),
-            **{name.removesuffix("_sha256"): str(value) for name, value in study.public.model_dump().items()},
-        },
-        versions={
-            name: version(name) for name in ("flwr", "torch", "timm", "ofa", "opacus", "teaching-rounds")
-        },
-    )
 
 
 def _measured(
@@ -297,37 +161,6 @@ def _model_facts(student: CompactModel, study: StudyConfig, state: StudyState, w
         num_macs=count_macs(student, study.task.image_size),
         num_bytes=weights.stat().st_size,
     )
-
-
-def _rounds(folder: RunFolder) -> tuple[Round, ...]:
-    """Return closed rounds; one that a killed hub recorded but did not save ran again, and its last record counts."""
-    last = {line["round"]: line for line in read_lines(folder.rounds)}
-    return tuple(_round(line) for line in last.values())
-
-
-def _round(line: dict[str, Any]) -> Round:
-    test = line.get("test", {})
-    return Round(
-        round=line["round"],
-        answered=tuple(line.get("answered", ())),
-        missing=line.get("missing", {}),
-        test_auc=Interval.model_validate(test["auc"]) if "auc" in test else None,
-        mask_area=test.get("mask_area"),
-        seconds=line.get("seconds"),
-        epsilon={site: value for site, value in line.get("epsilon", {}).items() if value is not None},
-    )
-
-
-def _events(folder: RunFolder) -> tuple[Event, ...]:
-    """Refusals, silences and failures, in the order they happened."""
-    told = []
-    for line in read_lines(folder.events):
-        outcome = line.get("outcome", "accepted")
-        if line["event"] in _TOLD or outcome != "accepted":
-            what = line.get("why") or (outcome if outcome != "accepted" else "no answer by the deadline")
-            site = line.get("site") or line.get("node", "")
-            told.append(Event(round=line.get("round", 0), site=site, code=line["event"], what=what))
-    return tuple(told)
 
 
 def _audit_progress(progress: Progress) -> Any:

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from server.finish import About
+from server.recorded import About
 from server.results import Summary, read_summary
 from server.run_folder import RunFolder
 from shared.config import StudyConfig, parse_study, read_yaml

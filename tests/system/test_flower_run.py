@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from deploy.flower_run import COMPLETED, run_app, superlink
-from server.finish import About, finish_run
+from server.finish import finish_run
+from server.recorded import About
 from server.run_folder import RunFolder, read_lines
 
 REPOSITORY = Path(__file__).resolve().parents[2]

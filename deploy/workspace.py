@@ -1,0 +1,151 @@
+"""A prepared workspace and its runs by Flower: made once for a study and seed, then started from at will."""
+
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deploy.federation import Recipe, accept_weights, build_workspace
+from deploy.flower_run import COMPLETED, run_app, superlink
+from deploy.progress import Progress
+from server.prepare import with_public_digests, with_teacher, with_warm_start
+from server.recorded import About
+from server.run_folder import RunFolder, read_lines
+from shared.config import StudyConfig, parse_study, read_yaml
+from shared.errors import StudyError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+RESULTS = Path("results")
+_RUN_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A prepared folder: the resolved study, simulated hospitals, weights, and what reports must say."""
+
+    path: Path
+    study: StudyConfig
+    recipe: Recipe
+    notes: tuple[str, ...]
+    seconds: dict[str, float]
+
+    @property
+    def num_sites(self) -> int:
+        """Simulated hospitals."""
+        return len(list((self.path / "sites").glob("*.yaml")))
+
+    def about(self, started: float, seconds: dict[str, float]) -> About:
+        """Say what a report needs to know of this data, and of the time taken since `started`."""
+        federation = self.recipe.federation
+        kind = "real" if self.recipe.source else "made"
+        return About(
+            kind,
+            federation.title,
+            self.notes,
+            federation.attribution,
+            rounded(self.seconds | seconds),
+            started,
+        )
+
+
+def prepare(recipe: Recipe, seed: int, progress: Progress, *, teacher_file: Path | None = None) -> Workspace:
+    """Divide the data, fit or load the teacher, warm-start; kept by study and seed, and done only once."""
+    key = f"{recipe.name}-{recipe.study.digest()[:8]}-s{seed}"
+    path = (RESULTS / "workspaces" / key).resolve()
+    kept = path / "prepared.json"
+    if not kept.is_file():
+        progress.say(f"Preparing {recipe.federation.title} in {path.relative_to(Path.cwd())}")
+        shutil.rmtree(path, ignore_errors=True)
+        notes = build_workspace(recipe, path, seed=seed, progress=progress)
+        use_all_threads()
+        started = time.monotonic()
+        study = with_teacher(
+            with_public_digests(recipe.study, path),
+            path,
+            recipe.federation.teacher_fit,
+            seed=seed,
+            progress=progress,
+            teacher_file=teacher_file,
+            teachers=RESULTS / "teachers",
+        )
+        fitted = time.monotonic()
+        study = with_warm_start(study, path, seed=seed, progress=progress)
+        seconds = {"teacher": fitted - started, "warm_start": time.monotonic() - fitted}
+        told = {
+            "data_kind": "real" if recipe.source else "made",
+            "title": recipe.federation.title,
+            "attribution": recipe.federation.attribution,
+            "notes": notes,
+            "seconds": rounded(seconds),
+        }
+        kept.write_text(json.dumps(told), encoding="utf-8")
+        accept_weights(path, study)
+        link_to(RESULTS / "workspaces" / recipe.name, path)
+    study = parse_study(read_yaml(path / "study.yaml"), "study.yaml")
+    told = json.loads(kept.read_text(encoding="utf-8"))
+    return Workspace(path, study, recipe, tuple(told["notes"]), told["seconds"])
+
+
+def run(
+    workspace: Workspace,
+    progress: Progress,
+    *,
+    overrides: dict[str, Any] | None = None,
+    label: str = "",
+    site_state: Path | None = None,
+    threads: int = 1,
+) -> tuple[RunFolder, str]:
+    """Run the study once by Flower; returns its folder and Flower's status."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    folder = RunFolder((RESULTS / f"{workspace.study.name}-{stamp}{label}").resolve())
+    folder.path.mkdir(parents=True)
+    config: dict[str, str | int | float | bool] = {
+        "workspace": str(workspace.path),
+        "output": str(folder.path),
+        "site-state": str(site_state.resolve()) if site_state else "",
+        "threads": threads,
+        **(overrides or {}),
+    }
+
+    def finished() -> bool:
+        return any(line["event"] in {"study_completed", "study_failed"} for line in read_lines(folder.events))
+
+    with superlink(folder.path / "superlink.log") as link:
+        status = run_app(
+            link,
+            REPOSITORY,
+            config,
+            num_sites=workspace.num_sites,
+            cpus_per_site=1,
+            finished=finished,
+            tick=lambda: progress.follow(folder.events, folder.rounds),
+            deadline_seconds=_RUN_SECONDS,
+        )
+    progress.follow(folder.events, folder.rounds)
+    if status != COMPLETED and not folder.study.is_file():
+        raise StudyError(f"Flower says {status} before the study began; see app.log in {folder.path}")
+    return folder, status
+
+
+def use_all_threads() -> None:
+    """Use the threads of OMP_NUM_THREADS, else all cores: nothing else of ours runs beside this stage."""
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
+
+
+def rounded(seconds: dict[str, float]) -> dict[str, float]:
+    """Round times to a tenth of a second."""
+    return {name: round(value, 1) for name, value in seconds.items()}
+
+
+def link_to(link: Path, target: Path) -> None:
+    """Point a symbolic link at a folder, replacing the one before at once."""
+    link.parent.mkdir(parents=True, exist_ok=True)
+    part = link.with_name(f".{link.name}.{os.getpid()}")
+    part.symlink_to(os.path.relpath(target, link.parent.resolve()))
+    part.replace(link)

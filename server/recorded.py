@@ -1,0 +1,101 @@
+"""What a run's own records say: rounds, events, ledger statements, before anything is measured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+from server.checkpoints import StudyState
+from server.intervals import Interval
+from server.results import Event, Round, StudyFacts, Summary
+from server.run_folder import RunFolder, read_lines
+from shared.code import code_digest
+from shared.config import StudyConfig
+
+_TOLD = {"not_enrolled", "deadline", "study_failed"}
+
+
+@dataclass(frozen=True)
+class About:
+    """What a report says of the data and the run that no file of the run holds."""
+
+    data_kind: str  # "made" or "real"
+    data_name: str
+    notes: tuple[str, ...] = ()
+    attribution: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    started: float | None = None  # time.monotonic() at the begin of everything
+
+
+def recorded_summary(
+    folder: RunFolder, study: StudyConfig, state: StudyState | None, about: About, *, completed: bool
+) -> Summary:
+    """Return what the run's own records say, before anything is measured."""
+    statements = state.statements if state else {}
+    models = study.models
+    return Summary(
+        status="completed" if completed else "failed",
+        verdict="none",
+        seconds=dict(about.seconds),
+        study=StudyFacts(
+            name=study.name,
+            digest=study.digest(),
+            uid=state.study_uid if state else "",
+            method=study.distillation.method,
+            data_kind="real" if about.data_kind == "real" else "made",
+            data_name=about.data_name,
+            classes=study.task.classes,
+            image_size=study.task.image_size,
+            notes=about.notes,
+            purpose=study.purpose,
+            attribution=about.attribution,
+        ),
+        privacy=study.privacy,
+        epsilon={site: one["epsilon"] for site, one in statements.items()},
+        delta={site: one["delta"] for site, one in statements.items()},
+        statements=statements,
+        events=_events(folder),
+        bytes_sent={site: tuple(counts) for site, counts in (state.bytes_received if state else {}).items()},
+        rounds=_rounds(folder),
+        digests={
+            "study": study.digest(),
+            "code": code_digest(),
+            "teacher": str(models.teacher.sha256),
+            "initial": str(models.initial_sha256),
+            **{name.removesuffix("_sha256"): str(value) for name, value in study.public.model_dump().items()},
+        },
+        versions={
+            name: version(name) for name in ("flwr", "torch", "timm", "ofa", "opacus", "teaching-rounds")
+        },
+    )
+
+
+def _rounds(folder: RunFolder) -> tuple[Round, ...]:
+    """Return closed rounds; one that a killed hub recorded but did not save ran again, and its last record counts."""
+    last = {line["round"]: line for line in read_lines(folder.rounds)}
+    return tuple(_round(line) for line in last.values())
+
+
+def _round(line: dict[str, Any]) -> Round:
+    test = line.get("test", {})
+    return Round(
+        round=line["round"],
+        answered=tuple(line.get("answered", ())),
+        missing=line.get("missing", {}),
+        test_auc=Interval.model_validate(test["auc"]) if "auc" in test else None,
+        mask_area=test.get("mask_area"),
+        seconds=line.get("seconds"),
+        epsilon={site: value for site, value in line.get("epsilon", {}).items() if value is not None},
+    )
+
+
+def _events(folder: RunFolder) -> tuple[Event, ...]:
+    """Refusals, silences and failures, in the order they happened."""
+    told = []
+    for line in read_lines(folder.events):
+        outcome = line.get("outcome", "accepted")
+        if line["event"] in _TOLD or outcome != "accepted":
+            what = line.get("why") or (outcome if outcome != "accepted" else "no answer by the deadline")
+            site = line.get("site") or line.get("node", "")
+            told.append(Event(round=line.get("round", 0), site=site, code=line["event"], what=what))
+    return tuple(told)
