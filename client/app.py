@@ -13,7 +13,7 @@ from flwr.clientapp import ClientApp
 
 from client.round import answer, failure
 from client.site import Site, describe
-from shared.config import parse_site, read_yaml
+from shared.config_files import parse_site, read_yaml
 from shared.errors import ConfigError, ErrorCode
 
 log = logging.getLogger("rounds.site")

@@ -11,7 +11,8 @@ from client.check_data import data_findings
 from client.check_ledger import ledger_findings
 from client.findings import Finding, tried
 from client.site import Site
-from shared.config import StudyConfig, check_delta, check_sampling
+from shared.config import StudyConfig
+from shared.site_config import check_delta, check_sampling
 
 NEEDED = ("enrolment", "update", "error")
 

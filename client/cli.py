@@ -20,8 +20,9 @@ from client.ledger_file import LedgerFile
 from client.ledger_schema import Row
 from client.site import Site
 from shared.command_line import SentenceGroup, examples
-from shared.config import SiteConfig, parse_site, parse_study, read_yaml
+from shared.config_files import parse_site, parse_study, read_yaml
 from shared.errors import ConfigError, LedgerError
+from shared.site_config import SiteConfig
 
 app = typer.Typer(
     cls=SentenceGroup,

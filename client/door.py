@@ -7,9 +7,9 @@ and so no way out.
 
 from collections.abc import Mapping
 
-from shared.config import SiteConfig
 from shared.errors import ErrorCode, Refusal, StudyError, WeightsError
 from shared.releases import EnrolmentRelease, LedgerStatement, Release, check_release, encode_release
+from shared.site_config import SiteConfig
 
 
 class Door:

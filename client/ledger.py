@@ -13,11 +13,11 @@ from typing import Self, get_args
 
 from client.ledger_file import LedgerFile, sha256
 from client.ledger_schema import GENESIS, RequestKey, Row, mechanism_text, read_mechanism
-from shared.config import Cap
 from shared.errors import ErrorCode, LedgerError, PrivacyError, Refusal
 from shared.privacy.accountant import spend, spend_pld
 from shared.privacy.mechanisms import Declared, Mechanism, merged
 from shared.release_kinds import LedgerStatement, Partition, PartitionSpend
+from shared.site_config import Cap
 
 __all__ = ["Ledger", "RequestKey", "Reservation"]
 

@@ -18,7 +18,8 @@ from client.site import Site, describe
 from client.training_round import fill_target_cache, private_update
 from shared.arrays import Arrays
 from shared.code import code_digest
-from shared.config import StudyConfig, parse_study
+from shared.config import StudyConfig
+from shared.config_files import parse_study
 from shared.errors import ErrorCode, LedgerError, Refusal, RoundsError
 from shared.models.compact import CompactModel
 from shared.models.trainable import load_trainable, trainable_names

@@ -14,12 +14,7 @@ from pathlib import Path
 from client.ledger import Ledger
 from client.partition import Partition, assign_partitions
 from client.target_cache import TargetCache
-from shared.config import (
-    SiteConfig,
-    StudyConfig,
-    check_delta,
-    check_sampling,
-)
+from shared.config import StudyConfig
 from shared.data.images import check_images
 from shared.data.records import Patient
 from shared.data.source import read_source
@@ -29,6 +24,7 @@ from shared.models.compact import CompactModel
 from shared.models.initial import unpack_initial
 from shared.models.teacher import Teacher, build_teacher
 from shared.models.weights import find_weights, load_weights
+from shared.site_config import SiteConfig, check_delta, check_sampling
 
 log = logging.getLogger("rounds.site")
 

@@ -33,7 +33,8 @@ from server.public_training import WarmStarted, train_further
 from server.results import ByModel, Paired, SeedResult, Summary, auc_of, read_summary
 from server.run_folder import RunFolder
 from shared.arrays import Arrays, to_arrays
-from shared.config import Method, StudyConfig, overridden, parse_site, parse_study, read_yaml, write_yaml
+from shared.config import Method, StudyConfig
+from shared.config_files import overridden, parse_site, parse_study, read_yaml, write_yaml
 from shared.data.records import Patient
 from shared.data.source import read_source
 from shared.errors import StudyError

@@ -13,17 +13,8 @@ from pydantic import Field, model_validator
 
 from server.prepare import PUBLIC_SETS, TeacherFit
 from server.public_data import Progress
-from shared.config import (
-    Cap,
-    Frozen,
-    SiteConfig,
-    SiteData,
-    StudyConfig,
-    Task,
-    parse_study,
-    read_yaml,
-    write_yaml,
-)
+from shared.config import Frozen, StudyConfig, Task
+from shared.config_files import parse_study, read_yaml, write_yaml
 from shared.data.division import Division, divide_public
 from shared.data.manifest import write_manifest
 from shared.data.medmnist import made_sites
@@ -31,6 +22,7 @@ from shared.data.records import Patient
 from shared.data.source import describe_source, patients_by_site, read_source
 from shared.errors import ConfigError
 from shared.phantoms import STYLES, Marker, SitePlan, write_phantoms
+from shared.site_config import Cap, SiteConfig, SiteData
 
 _HERE = Path(__file__).parent
 

@@ -22,7 +22,7 @@ from server.finish import finish_run
 from server.prepare import with_public_digests, with_teacher
 from server.results import Summary
 from server.run_folder import RunFolder
-from shared.config import overridden, parse_study
+from shared.config_files import overridden, parse_study
 from shared.errors import RoundsError
 
 cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)

@@ -17,7 +17,8 @@ from deploy.progress import Progress
 from server.prepare import with_public_digests, with_teacher, with_warm_start
 from server.recorded import About
 from server.run_folder import RunFolder, read_lines
-from shared.config import StudyConfig, parse_study, read_yaml
+from shared.config import StudyConfig
+from shared.config_files import parse_study, read_yaml
 from shared.errors import StudyError
 
 REPOSITORY = Path(__file__).resolve().parent.parent

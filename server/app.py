@@ -17,7 +17,8 @@ from server.run_folder import RunFolder
 from server.scoring import round_score
 from server.study import run_study
 from shared.arrays import to_arrays
-from shared.config import StudyConfig, overridden, parse_study, read_yaml, write_yaml
+from shared.config import StudyConfig
+from shared.config_files import overridden, parse_study, read_yaml, write_yaml
 from shared.errors import ConfigError, RoundsError
 from shared.models.initial import unpack_initial
 from shared.models.trainable import trainable_names

@@ -29,7 +29,8 @@ from server.results import (
     write_summary,
 )
 from server.run_folder import RunFolder, read_lines
-from shared.config import StudyConfig, parse_study, read_yaml
+from shared.config import StudyConfig
+from shared.config_files import parse_study, read_yaml
 from shared.models.compact import CompactModel
 from shared.models.student import count_macs, count_parameters
 from shared.models.weights import save_weights

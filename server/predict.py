@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from server.audit import STUDENT_LAYER
-from shared.config import StudyConfig, parse_study
+from shared.config import StudyConfig
+from shared.config_files import parse_study
 from shared.data.images import load_pixels, normalise
 from shared.data.records import ImageRecord
 from shared.errors import ConfigError, DataError, WeightsError

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from server.public_data import Progress, PublicImages, load_public
 from server.public_training import fit_teacher, warm_start
-from shared.config import StudyConfig, write_yaml
+from shared.config import StudyConfig
+from shared.config_files import write_yaml
 from shared.data.manifest import manifest_digest
 from shared.data.records import Patient
 from shared.data.source import read_source

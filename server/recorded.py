@@ -7,7 +7,7 @@ from typing import Any
 
 from server.checkpoints import StudyState
 from server.intervals import Interval
-from server.results import Event, Round, StudyFacts, Summary
+from server.results import Event, Round, SiteCounts, StudyFacts, Summary
 from server.run_folder import RunFolder, read_lines
 from shared.code import code_digest
 from shared.config import StudyConfig
@@ -54,6 +54,11 @@ def recorded_summary(
         epsilon={site: one["epsilon"] for site, one in statements.items()},
         delta={site: one["delta"] for site, one in statements.items()},
         statements=statements,
+        site_counts={
+            line["site"]: SiteCounts(counts=line["noised_counts"], noise_std=line["noise_std"])
+            for line in read_lines(folder.events)
+            if line["event"] == "site_evaluation"
+        },
         events=_events(folder),
         bytes_sent={site: tuple(counts) for site, counts in (state.bytes_received if state else {}).items()},
         rounds=_rounds(folder),

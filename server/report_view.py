@@ -45,6 +45,7 @@ def page(summary: Summary, run_dir: Path) -> dict[str, Any]:
         if main and main.reliability
         else None,
         "origin_rows": origin_rows(summary),
+        "site_count_rows": site_count_rows(summary),
         "curve": learning_curve(summary),
         "rounds": round_rows(summary),
         "sites": sites(summary),
@@ -177,6 +178,18 @@ def origin_rows(summary: Summary) -> list[tuple[str, str, str, Any, str, str]]:
         )
         for site, one in sorted(summary.by_site_of_origin.items())
     ]
+
+
+def site_count_rows(summary: Summary) -> list[tuple[str, str]]:
+    """Return each site's own accuracy from its noised counts, or that the noise drowns it."""
+    rows = []
+    for site, counts in sorted(summary.site_counts.items()):
+        found = counts.accuracy()
+        text = (
+            "too few patients for this noise" if found is None else f"{found[0]:.2f} ± {1.96 * found[1]:.2f}"
+        )
+        rows.append((site, text))
+    return rows
 
 
 def round_rows(summary: Summary) -> list[Round]:

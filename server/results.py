@@ -122,6 +122,27 @@ class SeedResult(Frozen):
     paired: tuple[Paired, ...] = ()
 
 
+class SiteCounts(Frozen):
+    """A site's own evaluation: noised shares of patients by true and predicted class, and the noise's deviation."""
+
+    counts: tuple[tuple[float, ...], ...]
+    noise_std: float
+
+    def accuracy(self) -> tuple[float, float] | None:
+        """Return accuracy and the standard deviation that noise alone gives it; None where noise drowns the total.
+
+        First-order propagation: the trace has C noised cells, the total C^2, and the trace is part of the total.
+        """
+        size = len(self.counts)
+        right = sum(self.counts[c][c] for c in range(size))
+        total = sum(map(sum, self.counts))
+        if total < 3 * self.noise_std * size:
+            return None
+        share = min(1.0, max(0.0, right / total))
+        variance = size * (1 - share) ** 2 + (size**2 - size) * share**2
+        return share, self.noise_std * variance**0.5 / total
+
+
 class Summary(Frozen):
     """summary.json. `audit`, `gate` and `statements` hold what their own modules wrote, as plain values."""
 
@@ -135,6 +156,9 @@ class Summary(Frozen):
     metrics: ByModel[Metrics] = ByModel[Metrics]()
     paired: tuple[Paired, ...] = ()
     by_site_of_origin: dict[str, Metrics] = Field(default_factory=dict)
+    site_counts: dict[str, SiteCounts] = Field(
+        default_factory=dict
+    )  # released by sites, charged to their ledgers
     temperature: float | None = None
     privacy: Privacy | None = None  # as the study set it, with the calibrated noise_multiplier
     epsilon: dict[str, float | None] = Field(default_factory=dict)  # None: no guarantee holds

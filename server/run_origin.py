@@ -11,7 +11,8 @@ from typing import Any
 from server.recorded import About
 from server.results import Summary, read_summary
 from server.run_folder import RunFolder
-from shared.config import StudyConfig, parse_study, read_yaml
+from shared.config import StudyConfig
+from shared.config_files import parse_study, read_yaml
 from shared.errors import RoundsError, StudyError
 
 

@@ -16,12 +16,13 @@ from server.exchange import Answer, Exchange
 from server.run_folder import RunFolder
 from shared.arrays import Arrays, arrays_digest
 from shared.code import code_digest
-from shared.config import ReleaseKind, StudyConfig
+from shared.config import StudyConfig
 from shared.errors import ErrorCode, RoundsError, StudyError
 from shared.privacy.bounds import update_norm_bound
 from shared.privacy.step_plan import step_plan
 from shared.records import Request, RequestHeader, RequestKind, encode_request
 from shared.releases import ErrorRelease, LedgerStatement, Release, Shapes, decode_release
+from shared.site_config import ReleaseKind
 
 Score = Callable[[Arrays], dict[str, Any]]
 # after these answers a site is not asked again: nothing the hub can send would change them
@@ -119,7 +120,12 @@ def evaluate_sites(
     stage = Stage(state.rounds_done, "evaluate", state.weights)
     collected = collect(study, state, stage, asked, exchange, folder)
     for name, release in collected.releases.items():
-        folder.record_event("site_evaluation", site=name, noised_counts=release.arrays["confusion"].tolist())
+        folder.record_event(
+            "site_evaluation",
+            site=name,
+            noised_counts=release.arrays["confusion"].tolist(),
+            noise_std=study.federation.evaluation_noise_multiplier,
+        )
     return remembered(state, collected)
 
 

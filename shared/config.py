@@ -1,21 +1,11 @@
-"""What a study and a site are configured with: two validated, frozen values.
-
-`StudyConfig` is what all sites agree on; its digest is in every record and every message. `SiteConfig` is
-the hospital's own and is never sent. Fields under `privacy` and `federation` that change the guarantee
-stand apart from those that only change speed (`SiteConfig.compute`).
-"""
+"""What all sites of a study agree on: one validated, frozen value whose digest is in every record and message."""
 
 import hashlib
 import json
-from collections.abc import Mapping
 from datetime import date
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from shared.errors import ConfigError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 T = TypeVar("T", bound=BaseModel)
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -23,9 +13,6 @@ Epsilon = Annotated[float, Field(ge=0)]
 Delta = Annotated[float, Field(ge=0, lt=1)]
 Method = Literal["supervised", "kd", "hybrid", "medtex", "rounds"]
 TrainableSet = Literal["head", "scales", "last", "all"]
-ReleaseKind = Literal[
-    "enrolment", "update", "evaluation", "regions", "maps", "status", "ledger_statement", "error"
-]
 
 
 class Frozen(BaseModel):
@@ -202,151 +189,3 @@ class StudyConfig(Frozen):
     def canonical_json(self) -> str:
         """Sorted, compact JSON: equal studies have equal bytes."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-
-
-class Cap(Frozen):
-    """The most a hospital lets all runs together spend on one patient."""
-
-    epsilon: float = Field(10.0, gt=0)
-    delta: float = Field(1e-5, gt=0, lt=1)
-
-
-class SiteData(Frozen):
-    """Where the images are: a manifest CSV, a folder of class folders, or a MedMNIST .npz file."""
-
-    source: Path
-    site: str | None = Field(None, description="keep only the manifest's rows of this site")
-    label_map: dict[str, str] = Field(
-        default_factory=dict, description="label in the data: class of the study"
-    )
-    max_unreadable: float = Field(
-        0.02, ge=0, le=1, description="share of unreadable images past which we stop"
-    )
-
-
-class Compute(Frozen):
-    """Changes speed and memory, never the result."""
-
-    device: str = "cpu"
-    threads: int = Field(1, ge=1)
-    patients_per_chunk: int = Field(16, ge=1)
-
-
-class SiteConfig(Frozen):
-    """The hospital's own rules; this file never leaves."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")
-    data: SiteData
-    declared_patients: int = Field(
-        ge=1, description="training patients as a person declares them, never a count"
-    )
-    cap: Cap = Cap()
-    show_cap: bool = False
-    allow_releases: tuple[ReleaseKind, ...] = (
-        "enrolment",
-        "update",
-        "ledger_statement",
-        "status",
-        "error",
-    )
-    accepted_digests: dict[Digest, Literal["public", "private-dp"]] = Field(default_factory=dict)
-    private_dp_spend: dict[Digest, tuple[Epsilon, Delta]] = Field(
-        default_factory=dict, description="(epsilon, delta) already spent by a private-dp weights file"
-    )
-    approved_studies: tuple[Digest, ...] | Literal["any-in-simulation"] = ()
-    allow_without_privacy: bool = False
-    weights_dir: Path
-    state_dir: Path
-    head_file: Path
-    compute: Compute = Compute()
-
-    @model_validator(mode="after")
-    def _delta_fits_patients(self) -> Self:
-        check_delta(self.cap.delta, self.declared_patients, "cap.delta")
-        return self
-
-    @model_validator(mode="after")
-    def _private_weights_have_a_spend(self) -> Self:
-        for digest, kind in self.accepted_digests.items():
-            if kind == "private-dp" and digest not in self.private_dp_spend:
-                raise ValueError(
-                    f"private_dp_spend has no (epsilon, delta) for {digest[:12]}, which accepted_digests lists as "
-                    "private-dp; add what these weights spent"
-                )
-        return self
-
-
-def check_delta(delta: float, declared_patients: int, field: str) -> None:
-    """Refuse a delta above 1 / (10 x declared patients): it would allow giving one patient away."""
-    allowed = 1 / (10 * declared_patients)
-    if delta > allowed:
-        raise ValueError(
-            f"{field} is {delta:g}, allowed is at most {allowed:.3g} (1 / (10 x {declared_patients} declared "
-            "patients)); lower it"
-        )
-
-
-def check_sampling(study: StudyConfig, declared_patients: int) -> None:
-    """Refuse a sample rate that makes no sense for a site of the declared size (fewer than 2 a step)."""
-    expected = study.privacy.sample_rate * declared_patients
-    if expected < 2:
-        raise ConfigError(
-            f"privacy.sample_rate is {study.privacy.sample_rate:g}: with {declared_patients} declared patients "
-            f"a step would expect {expected:.1f}, allowed is at least 2; raise it to "
-            f"{min(1.0, 2 / declared_patients):.3g} or more"
-        )
-
-
-def overridden(study: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of a raw study with fields set by dotted name; an empty value leaves the field alone."""
-    result: dict[str, Any] = json.loads(json.dumps(study, default=str))
-    for dotted, value in overrides.items():
-        if value == "":
-            continue
-        *parents, leaf = dotted.split(".")
-        node = result
-        for parent in parents:
-            node = node.setdefault(parent, {})
-            if not isinstance(node, dict):
-                raise ConfigError(f"{dotted}: {parent} is not a group of fields; use a field's full name")
-        node[leaf] = value
-    return result
-
-
-def parse_study(raw: Mapping[str, Any], origin: str = "study") -> StudyConfig:
-    """Validate a raw study; a mistake becomes one `ConfigError` naming field, value and what is allowed."""
-    return _parsed(StudyConfig, raw, origin)
-
-
-def parse_site(raw: Mapping[str, Any], origin: str = "site") -> SiteConfig:
-    """Validate a raw site; a mistake becomes one `ConfigError` naming field, value and what is allowed."""
-    return _parsed(SiteConfig, raw, origin)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file whose top level is a mapping."""
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML; check that it exists and is valid") from error
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: holds {type(raw).__name__}, allowed is a mapping of fields; see deploy/")
-    return raw
-
-
-def write_yaml(path: Path, value: BaseModel) -> None:
-    """Write a configuration so that `read_yaml` and its parser give it back."""
-    path.write_text(yaml.safe_dump(value.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
-
-
-def _parsed(kind: type[T], raw: Mapping[str, Any], origin: str) -> T:
-    try:
-        return kind.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        value = first.get("input")
-        shown = "" if isinstance(value, Mapping) else f" is {value!r}"
-        more = error.error_count() - 1
-        others = f" ({more} more to correct after it)" if more else ""
-        raise ConfigError(f"{origin}: {field}{shown}: {first['msg']}{others}") from error

@@ -17,7 +17,6 @@ from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from shared.config import ReleaseKind
 from shared.errors import StudyError, WeightsError
 from shared.release_kinds import (
     AnyFields,
@@ -32,6 +31,7 @@ from shared.release_kinds import (
     StudyUid,
     UpdateRelease,
 )
+from shared.site_config import ReleaseKind
 
 __all__ = [
     "AnyFields",

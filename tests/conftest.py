@@ -21,7 +21,8 @@ from server.exchange import Answer, Exchange
 from server.prepare import with_public_digests, with_teacher, with_warm_start
 from shared.arrays import Arrays, arrays_digest, to_arrays
 from shared.code import code_digest
-from shared.config import StudyConfig, parse_site, parse_study, read_yaml
+from shared.config import StudyConfig
+from shared.config_files import parse_site, parse_study, read_yaml
 from shared.models.initial import unpack_initial
 from shared.models.trainable import trainable_names
 from shared.phantoms import STYLES, SitePlan, write_phantoms

@@ -8,7 +8,7 @@ from flwr.app import Context, RecordDict
 
 from client.app import site_of
 from client.round import answer
-from shared.config import read_yaml, write_yaml
+from shared.config_files import read_yaml, write_yaml
 from shared.errors import ConfigError, ErrorCode
 from shared.releases import LedgerStatement, decode_release
 

@@ -11,7 +11,8 @@ from typer.testing import CliRunner, Result
 from client.cli import app
 from client.round import answer
 from client.site import Site
-from shared.config import StudyConfig, write_yaml
+from shared.config import StudyConfig
+from shared.config_files import write_yaml
 
 
 def rounds_site(*words: object) -> Result:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from client.door import Door
-from shared.config import SiteConfig, parse_site
+from shared.config_files import parse_site
 from shared.errors import ErrorCode, Refusal
 from shared.releases import (
     AnyFields,
@@ -18,6 +18,7 @@ from shared.releases import (
     UpdateRelease,
     decode_release,
 )
+from shared.site_config import SiteConfig
 
 DIGEST = "0" * 64
 SHAPES = {"weight": (2, 2)}

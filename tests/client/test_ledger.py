@@ -8,9 +8,9 @@ import pytest
 from dp_accounting.pld.pld_privacy_accountant import PLDAccountant
 
 from client.ledger import Ledger, RequestKey
-from shared.config import Cap
 from shared.errors import ErrorCode, LedgerError, PrivacyError, Refusal
 from shared.privacy.mechanisms import Declared, Gaussian, PoissonGaussian, Unprotected
+from shared.site_config import Cap
 
 CAP = Cap(epsilon=10.0, delta=1e-5)
 ROUND = PoissonGaussian(noise_multiplier=1.0, sample_rate=0.1, steps=10)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from client.ledger import Ledger, RequestKey
-from shared.config import Cap
 from shared.privacy.mechanisms import Declared
+from shared.site_config import Cap
 
 REPOSITORY = Path(__file__).parents[2]
 REQUEST = RequestKey(study_uid="study-1", round=1, kind="update")
@@ -20,7 +20,7 @@ COMMON = """
 import os, sys
 from pathlib import Path
 from client.ledger import Ledger, RequestKey
-from shared.config import Cap
+from shared.site_config import Cap
 from shared.privacy.mechanisms import Declared
 root = Path(sys.argv[1])
 

@@ -13,7 +13,8 @@ from client.site import Site
 from client.training_round import SitePatients
 from deploy.federation import Federation, Recipe, accept_weights, build_workspace
 from server.prepare import with_public_digests, with_teacher, with_warm_start
-from shared.config import Method, StudyConfig, TrainableSet, parse_site, parse_study, read_yaml
+from shared.config import Method, StudyConfig, TrainableSet
+from shared.config_files import parse_site, parse_study, read_yaml
 from shared.models.trainable import trainable_names
 from shared.privacy.noise import Coins
 from shared.privacy.step_plan import step_plan

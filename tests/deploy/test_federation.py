@@ -8,9 +8,10 @@ import yaml
 
 from deploy.federation import Federation, Recipe, build_workspace, find_recipe
 from server.prepare import PUBLIC_SETS, public_sets
-from shared.config import check_delta, check_sampling, parse_site, parse_study, read_yaml
+from shared.config_files import parse_site, parse_study, read_yaml
 from shared.data.source import read_source
 from shared.errors import ConfigError
+from shared.site_config import check_delta, check_sampling
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 STUDIES = sorted((DEPLOY / "studies").glob("*.yaml"))

@@ -10,7 +10,18 @@ from PIL import Image
 
 from server.intervals import Interval
 from server.metrics import Metrics, evaluate, paired_difference
-from server.results import ByModel, Event, ModelFacts, Paired, Round, SeedResult, StudyFacts, Summary, auc_of
+from server.results import (
+    ByModel,
+    Event,
+    ModelFacts,
+    Paired,
+    Round,
+    SeedResult,
+    SiteCounts,
+    StudyFacts,
+    Summary,
+    auc_of,
+)
 from shared.config import Privacy, StudyConfig, Task
 
 SITES = ("guangzhou_wcmc", "nih_cc_ap", "nih_cc_pa")
@@ -86,6 +97,7 @@ def full_summary(full_study: StudyConfig) -> Summary:
         test_auc=auc,
         metrics=metrics,
         paired=pairs,
+        site_counts={"film": SiteCounts(counts=((30.5, 4.2), (3.9, 21.1)), noise_std=1.0)},
         by_site_of_origin={site: _metrics(1.0, 24, seed=k) for k, site in enumerate(SITES)},
         temperature=1.37,
         privacy=Privacy(noise_multiplier=1.12),

@@ -10,7 +10,8 @@ from PIL import Image
 from server.audit import run_audit, teacher_layer
 from server.audit_images import choose_images
 from server.audit_result import FIGURES, AuditResult, mean_interval, ratio_interval
-from shared.config import StudyConfig, parse_study
+from shared.config import StudyConfig
+from shared.config_files import parse_study
 from shared.data.records import ImageRecord, Patient
 from shared.errors import DataError
 from shared.models.compact import CompactModel, build_compact

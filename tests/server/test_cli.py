@@ -13,7 +13,7 @@ from server.cli import app
 from server.run_folder import RunFolder
 from server.scoring import round_score
 from server.study import run_study
-from shared.config import write_yaml
+from shared.config_files import write_yaml
 from shared.models.initial import unpack_initial
 from shared.models.weights import load_metadata
 

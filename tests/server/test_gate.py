@@ -5,7 +5,8 @@ import pytest
 from server.audit_result import AuditResult, group
 from server.gate import Check, GateResult, judge
 from server.intervals import Interval
-from shared.config import StudyConfig, parse_study
+from shared.config import StudyConfig
+from shared.config_files import parse_study
 
 
 def study() -> StudyConfig:

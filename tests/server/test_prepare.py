@@ -17,7 +17,7 @@ from server.prepare import (
     with_warm_start,
 )
 from server.public_data import load_public
-from shared.config import parse_study, read_yaml
+from shared.config_files import parse_study, read_yaml
 from shared.data.manifest import write_manifest
 from shared.errors import DataError
 from shared.models.weights import file_sha256

@@ -2,10 +2,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from server.results import ByModel, Summary, auc_of, read_summary, write_summary
+from server.results import ByModel, SiteCounts, Summary, auc_of, read_summary, write_summary
 from shared.errors import StudyError
 
 
@@ -50,3 +51,19 @@ def test_report_and_card_do_not_load_torch() -> None:
         "sys.exit(any(m in sys.modules for m in ('torch', 'flwr')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_accuracy_of_noised_counts_has_the_spread_that_noise_gives_it() -> None:
+    """Over many draws of the noise, accuracy from noised counts spreads as its stated deviation says."""
+    truth, noise = np.array([[60.0, 10.0], [5.0, 25.0]]), 2.0
+    draws = np.random.default_rng(0).normal(truth, noise, (4000, 2, 2))
+    shares = draws[:, [0, 1], [0, 1]].sum(1) / draws.sum((1, 2))
+    found = SiteCounts(counts=tuple(map(tuple, truth.tolist())), noise_std=noise).accuracy()
+    assert found is not None
+    assert found[0] == pytest.approx(0.85)
+    assert found[1] == pytest.approx(shares.std(), rel=0.1)
+
+
+def test_counts_that_drown_in_noise_give_no_accuracy() -> None:
+    """With a total below the noise nothing is said of accuracy."""
+    assert SiteCounts(counts=((2.0, 1.0), (0.0, 1.0)), noise_std=4.0).accuracy() is None

@@ -6,18 +6,10 @@ from typing import Any
 
 import pytest
 
-from shared.config import (
-    SiteConfig,
-    StudyConfig,
-    check_delta,
-    check_sampling,
-    overridden,
-    parse_site,
-    parse_study,
-    read_yaml,
-    write_yaml,
-)
+from shared.config import StudyConfig
+from shared.config_files import overridden, parse_site, parse_study, read_yaml, write_yaml
 from shared.errors import ConfigError
+from shared.site_config import SiteConfig, check_delta, check_sampling
 
 STUDY: dict[str, Any] = {
     "name": "chest",

@@ -1,0 +1,109 @@
+"""A hospital's own rules: one validated, frozen value that is never sent.
+
+Fields that change the guarantee or what may leave stand apart from those that only change speed (`compute`).
+"""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from shared.config import Delta, Digest, Epsilon, Frozen, StudyConfig
+from shared.errors import ConfigError
+
+ReleaseKind = Literal[
+    "enrolment", "update", "evaluation", "regions", "maps", "status", "ledger_statement", "error"
+]
+
+
+class Cap(Frozen):
+    """The most a hospital lets all runs together spend on one patient."""
+
+    epsilon: float = Field(10.0, gt=0)
+    delta: float = Field(1e-5, gt=0, lt=1)
+
+
+class SiteData(Frozen):
+    """Where the images are: a manifest CSV, a folder of class folders, or a MedMNIST .npz file."""
+
+    source: Path
+    site: str | None = Field(None, description="keep only the manifest's rows of this site")
+    label_map: dict[str, str] = Field(
+        default_factory=dict, description="label in the data: class of the study"
+    )
+    max_unreadable: float = Field(
+        0.02, ge=0, le=1, description="share of unreadable images past which we stop"
+    )
+
+
+class Compute(Frozen):
+    """Changes speed and memory, never the result."""
+
+    device: str = "cpu"
+    threads: int = Field(1, ge=1)
+    patients_per_chunk: int = Field(16, ge=1)
+
+
+class SiteConfig(Frozen):
+    """The hospital's own rules; this file never leaves."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")
+    data: SiteData
+    declared_patients: int = Field(
+        ge=1, description="training patients as a person declares them, never a count"
+    )
+    cap: Cap = Cap()
+    show_cap: bool = False
+    allow_releases: tuple[ReleaseKind, ...] = (
+        "enrolment",
+        "update",
+        "ledger_statement",
+        "status",
+        "error",
+    )
+    accepted_digests: dict[Digest, Literal["public", "private-dp"]] = Field(default_factory=dict)
+    private_dp_spend: dict[Digest, tuple[Epsilon, Delta]] = Field(
+        default_factory=dict, description="(epsilon, delta) already spent by a private-dp weights file"
+    )
+    approved_studies: tuple[Digest, ...] | Literal["any-in-simulation"] = ()
+    allow_without_privacy: bool = False
+    weights_dir: Path
+    state_dir: Path
+    head_file: Path
+    compute: Compute = Compute()
+
+    @model_validator(mode="after")
+    def _delta_fits_patients(self) -> Self:
+        check_delta(self.cap.delta, self.declared_patients, "cap.delta")
+        return self
+
+    @model_validator(mode="after")
+    def _private_weights_have_a_spend(self) -> Self:
+        for digest, kind in self.accepted_digests.items():
+            if kind == "private-dp" and digest not in self.private_dp_spend:
+                raise ValueError(
+                    f"private_dp_spend has no (epsilon, delta) for {digest[:12]}, which accepted_digests lists as "
+                    "private-dp; add what these weights spent"
+                )
+        return self
+
+
+def check_delta(delta: float, declared_patients: int, field: str) -> None:
+    """Refuse a delta above 1 / (10 x declared patients): it would allow giving one patient away."""
+    allowed = 1 / (10 * declared_patients)
+    if delta > allowed:
+        raise ValueError(
+            f"{field} is {delta:g}, allowed is at most {allowed:.3g} (1 / (10 x {declared_patients} declared "
+            "patients)); lower it"
+        )
+
+
+def check_sampling(study: StudyConfig, declared_patients: int) -> None:
+    """Refuse a sample rate that makes no sense for a site of the declared size (fewer than 2 a step)."""
+    expected = study.privacy.sample_rate * declared_patients
+    if expected < 2:
+        raise ConfigError(
+            f"privacy.sample_rate is {study.privacy.sample_rate:g}: with {declared_patients} declared patients "
+            f"a step would expect {expected:.1f}, allowed is at least 2; raise it to "
+            f"{min(1.0, 2 / declared_patients):.3g} or more"
+        )
