@@ -4,11 +4,13 @@
 exit status is 0 only when the run completed and its report was written.
 """
 
+import signal
 import sys
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -147,8 +149,14 @@ def _conclude(progress: Progress, folder: RunFolder, summary: Summary, status: s
         raise typer.Exit(1)
 
 
+def _end(number: int, _frame: FrameType | None) -> None:
+    """Turn SIGTERM into an exit, so that everything we started is ended on the way out."""
+    sys.exit(128 + number)
+
+
 def main() -> None:
     """Run a command; a person's mistake is one sentence on standard error and exit status 1."""
+    signal.signal(signal.SIGTERM, _end)
     try:
         cli()
     except RoundsError as error:
