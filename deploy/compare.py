@@ -206,12 +206,12 @@ def _compared(
     """Run what one seed needs and return its main run with the comparisons in its summary."""
     started = time.monotonic()
     workspace = prepare(recipe, seed, progress)
-    folder = _finished_run(workspace, progress, "main", {})
+    folder = _finished_run(workspace, progress, {})
     if not (folder.path / "summary.json").is_file():
         finish_run(folder, workspace.path, workspace.about(started, {}), progress)
     resolved = parse_study(read_yaml(folder.study), "study.yaml")
     public = Public.load(workspace.path, workspace.study)
-    store = RESULTS / "compare" / workspace.path.name
+    store = RESULTS / "compare" / f"{workspace.path.name}-{workspace.study.digest()[:8]}"
     files = list(site_files(workspace.path))
 
     def item(key: str, compute: Callable[[], Probabilities]) -> None:
@@ -235,7 +235,7 @@ def _of_method(recipe: Recipe, method: str, seed: int, progress: Progress) -> Pr
     """Prepare and run the study with another method: its own warm start, the same teacher and budget."""
     changed = overridden(recipe.study.model_dump(mode="json"), {"distillation.method": method})
     workspace = prepare(replace(recipe, study=parse_study(changed, method)), seed, progress)
-    folder = _finished_run(workspace, progress, "main", {})
+    folder = _finished_run(workspace, progress, {})
     return of_run(folder, Public.load(workspace.path, workspace.study))
 
 
@@ -249,14 +249,12 @@ def _without_privacy(workspace: Workspace, progress: Progress) -> RunFolder:
     for path in site_files(workspace.path):
         site = parse_site(read_yaml(path), path.name)
         write_yaml(open_path / "sites" / path.name, site.model_copy(update={"allow_without_privacy": True}))
-    return _finished_run(replace(workspace, path=open_path), progress, "main", WITHOUT_PRIVACY)
+    return _finished_run(replace(workspace, path=open_path), progress, WITHOUT_PRIVACY)
 
 
-def _finished_run(
-    workspace: Workspace, progress: Progress, name: str, overrides: dict[str, Any]
-) -> RunFolder:
-    """Return the run of this workspace under this name, running it when there is none that completed."""
-    link = workspace.path / f"run-{name}"
+def _finished_run(workspace: Workspace, progress: Progress, overrides: dict[str, Any]) -> RunFolder:
+    """Return the run of this workspace's study, running it when there is none that completed."""
+    link = workspace.main_run
     if link.exists():
         return RunFolder(link.resolve())
     progress.say(f"Running {workspace.study.distillation.method} by Flower {overrides or ''}")

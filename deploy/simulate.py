@@ -51,7 +51,7 @@ def demo(
     progress.say("Running the study by Flower")
     folder, status = run(workspace, progress, site_state=site_state)
     if status == COMPLETED and site_state is None:
-        link_to(workspace.path / "run-main", folder.path)  # what `make compare` compares with
+        link_to(workspace.main_run, folder.path)  # what `make compare` compares with
     ran = time.monotonic()
     progress.say("Measuring, auditing and writing the report")
     use_all_threads()

@@ -1,5 +1,6 @@
 """A prepared workspace and its runs by Flower: made once for a study and seed, then started from at will."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from server.prepare import with_public_digests, with_teacher, with_warm_start
 from server.recorded import About
 from server.run_folder import RunFolder, read_lines
 from shared.config import StudyConfig
-from shared.config_files import parse_study, read_yaml
+from shared.config_files import parse_study, read_yaml, write_yaml
 from shared.errors import StudyError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -35,6 +36,11 @@ class Workspace:
     recipe: Recipe
     notes: tuple[str, ...]
     seconds: dict[str, float]
+
+    @property
+    def main_run(self) -> Path:
+        """The link to the finished run of just this study, which comparisons start from."""
+        return self.path / f"run-{self.study.digest()[:8]}"
 
     @property
     def num_sites(self) -> int:
@@ -56,8 +62,12 @@ class Workspace:
 
 
 def prepare(recipe: Recipe, seed: int, progress: Progress, *, teacher_file: Path | None = None) -> Workspace:
-    """Divide the data, fit or load the teacher, warm-start; kept by study and seed, and done only once."""
-    key = f"{recipe.name}-{recipe.study.digest()[:8]}-s{seed}"
+    """Divide the data, fit or load the teacher, warm-start; kept and done only once.
+
+    A workspace is kept by seed and by what preparing depends on: other rounds, budgets or limits start from the
+    same one.
+    """
+    key = f"{recipe.name}-{_preparation(recipe)[:8]}-s{seed}"
     path = (RESULTS / "workspaces" / key).resolve()
     kept = path / "prepared.json"
     if not kept.is_file():
@@ -88,9 +98,19 @@ def prepare(recipe: Recipe, seed: int, progress: Progress, *, teacher_file: Path
         kept.write_text(json.dumps(told), encoding="utf-8")
         accept_weights(path, study)
         link_to(RESULTS / "workspaces" / recipe.name, path)
-    study = parse_study(read_yaml(path / "study.yaml"), "study.yaml")
+    found = parse_study(read_yaml(path / "study.yaml"), "study.yaml")
+    study = recipe.study.model_copy(update={"models": found.models, "public": found.public})
+    if study != found:
+        write_yaml(path / "study.yaml", study)
     told = json.loads(kept.read_text(encoding="utf-8"))
     return Workspace(path, study, recipe, tuple(told["notes"]), told["seconds"])
+
+
+def _preparation(recipe: Recipe) -> str:
+    study = recipe.study.model_dump_json(include={"task", "models", "distillation", "warm_start"})
+    return hashlib.sha256(
+        f"{study}|{recipe.federation.model_dump_json()}|{recipe.source}".encode()
+    ).hexdigest()
 
 
 def run(
