@@ -44,7 +44,7 @@ from shared.models.trainable import load_trainable, trainable_names
 
 Probabilities = NDArray[np.float64]
 METHODS: tuple[Method, ...] = ("supervised", "kd", "hybrid", "medtex")
-_CENTRAL_EPOCHS = 4
+_CENTRAL_EPOCHS = 2
 WITHOUT_PRIVACY = {"privacy.enabled": False}
 
 
