@@ -203,7 +203,7 @@ def _optimise(
         for step, batch in enumerate(_augmented_batches(cohort, plan)):
             optimiser.zero_grad(set_to_none=True)
             loss = losses(batch, step)
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(parameters, _MAX_GRAD_NORM)
             optimiser.step()
             schedule.step()

@@ -73,20 +73,30 @@ class Output(Protocol):
     """What the compact model gives for N views (shared.models.compact.CompactOutput)."""
 
     @property
-    def logits(self) -> Tensor: ...  # noqa: D102 - fields of the protocol
+    def logits(self) -> Tensor:
+        """Student's logits, (N, C)."""
+
     @property
-    def mask(self) -> Tensor: ...  # noqa: D102
+    def mask(self) -> Tensor:
+        """Explainer's mask, (N, 1, H, W)."""
+
     @property
-    def masked_input(self) -> Tensor: ...  # noqa: D102
+    def masked_input(self) -> Tensor:
+        """What the student saw, (N, 3, H, W)."""
+
     @property
-    def features(self) -> tuple[Tensor, ...]: ...  # noqa: D102
+    def features(self) -> tuple[Tensor, ...]:
+        """Student's matched feature maps."""
 
 
 class FeatureModel(Protocol):
     """The frozen adapters: means of the teacher's features given the student's, and their variances."""
 
-    def __call__(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]: ...  # noqa: D102
-    def sigma2(self) -> tuple[Tensor, ...]: ...  # noqa: D102
+    def __call__(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return the means of the teacher's maps."""
+
+    def sigma2(self) -> tuple[Tensor, ...]:
+        """Return one variance a teacher channel, for each matched layer."""
 
 
 def method_terms(distillation: Distillation) -> Terms:

@@ -11,7 +11,7 @@ import torch
 
 with warnings.catch_warnings():  # Flower imports typer, which imports a name that click has deprecated
     warnings.simplefilter("ignore", DeprecationWarning)
-    import flwr.serverapp  # noqa: F401
+    import flwr.serverapp  # noqa: F401 - imported for its warning, once
 
 from client.round import answer
 from client.site import Site

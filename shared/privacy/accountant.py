@@ -171,7 +171,7 @@ def _rdp(history: History, delta: float) -> float:
 @lru_cache(maxsize=1024)
 def _pld(history: History, delta: float) -> float:
     import dp_accounting  # noqa: PLC0415 - takes a second; only statements are checked
-    from dp_accounting.pld.pld_privacy_accountant import PLDAccountant  # noqa: PLC0415
+    from dp_accounting.pld.pld_privacy_accountant import PLDAccountant  # noqa: PLC0415 - likewise
 
     accountant = PLDAccountant(value_discretization_interval=PLD_INTERVAL)
     for sigma, rate, steps in history:

@@ -18,20 +18,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-import torch  # noqa: E402 - run as a script, the repository is found by the line above
-from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping  # noqa: E402
-from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping  # noqa: E402
-from opacus.utils.fast_gradient_clipping_utils import DPLossFastGradientClipping  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
-from torch.nn import functional  # noqa: E402
+import torch
+from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping
+from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
+from opacus.utils.fast_gradient_clipping_utils import DPLossFastGradientClipping
+from torch import Tensor, nn
+from torch.nn import functional
 
-from client.gradients import PatientGradients  # noqa: E402
-from client.private_training import StepPlan, private_steps  # noqa: E402
-from shared.config import StudentChoice, TrainableSet  # noqa: E402
-from shared.models.compact import CompactModel  # noqa: E402
-from shared.models.student import build_student  # noqa: E402
-from shared.models.trainable import trainable_names  # noqa: E402
-from shared.privacy.noise import Coins, NoiseSource  # noqa: E402
+from client.gradients import PatientGradients
+from client.private_training import StepPlan, private_steps
+from shared.config import StudentChoice, TrainableSet
+from shared.models.compact import CompactModel
+from shared.models.student import build_student
+from shared.models.trainable import trainable_names
+from shared.privacy.noise import Coins, NoiseSource
 
 SETS: tuple[TrainableSet, ...] = ("scales", "all")
 METHODS = {"plain SGD": 6, "our clipped sum": 6, "our whole step": 2, "Opacus hooks": 1, "Opacus ghost": 1}
