@@ -16,7 +16,7 @@ from client.target_cache import TargetCache
 from shared.arrays import Arrays, to_arrays
 from shared.config import StudyConfig
 from shared.data.records import Patient
-from shared.distillation import Targets, method_terms, view_losses
+from shared.distillation import Targets, site_terms, view_losses
 from shared.errors import RoundsError
 from shared.models.adapters import Adapters
 from shared.models.compact import CompactModel
@@ -44,7 +44,7 @@ class SitePatients:
         self._adapters = adapters
         self._cache = cache
         self._coins = coins
-        self._terms = method_terms(study.distillation)
+        self._terms = site_terms(study.distillation)
 
     @property
     def template(self) -> Mapping[str, Tensor]:

