@@ -30,6 +30,11 @@ def _beside(folder: Path) -> Path:
     return folder / "manifest.csv"
 
 
+def _only_npz(folder: Path) -> Path | None:
+    found = list(folder.glob("*.npz")) if folder.is_dir() else []
+    return found[0] if len(found) == 1 else None
+
+
 KINDS: dict[str, Kind] = {
     "manifest": Kind(lambda p: p.is_file() and p.suffix.lower() == ".csv", read_manifest, manifest_notes),
     "folder with manifest": Kind(
@@ -38,6 +43,11 @@ KINDS: dict[str, Kind] = {
         lambda p, task: manifest_notes(_beside(p), task),
     ),
     "MedMNIST": Kind(lambda p: p.is_file() and p.suffix.lower() == ".npz", read_medmnist, medmnist_notes),
+    "folder with one MedMNIST file": Kind(
+        lambda p: _only_npz(p) is not None,
+        lambda p, task: read_medmnist(_only_npz(p) or p, task),
+        lambda p, task: medmnist_notes(_only_npz(p) or p, task),
+    ),
     "class folders": Kind(Path.is_dir, read_folder, folder_notes),
 }
 

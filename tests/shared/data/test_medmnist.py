@@ -98,3 +98,10 @@ def test_a_patients_made_site_does_not_depend_on_others(tmp_path: Path) -> None:
     """Dealing only every second patient gives each of them the same site."""
     patients = read_source(npz(tmp_path / "a.npz", num_train=60), TASK)
     assert made_sites(patients, 3, 1, 1.0)[::2] == made_sites(patients[::2], 3, 1, 1.0)
+
+
+def test_a_folder_with_one_file_is_that_file(tmp_path: Path) -> None:
+    """A folder that holds just one MedMNIST file reads as the file itself, and reports are told the same."""
+    path = npz(tmp_path / "a.npz")
+    assert read_source(tmp_path, TASK) == read_source(path, TASK)
+    assert describe_source(tmp_path, TASK) == describe_source(path, TASK)
