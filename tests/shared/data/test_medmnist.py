@@ -103,5 +103,5 @@ def test_a_patients_made_site_does_not_depend_on_others(tmp_path: Path) -> None:
 def test_a_folder_with_one_file_is_that_file(tmp_path: Path) -> None:
     """A folder that holds just one MedMNIST file reads as the file itself, and reports are told the same."""
     path = npz(tmp_path / "a.npz")
-    assert read_source(tmp_path, TASK) == read_source(path, TASK)
+    assert read_source(tmp_path, TASK, site="one") == read_source(path, TASK, site="one")
     assert describe_source(tmp_path, TASK) == describe_source(path, TASK)
