@@ -79,6 +79,15 @@ def test_forward_equals_ofa():
     torch.testing.assert_close(own(x), original(x), rtol=1e-10, atol=1e-10)
 
 
+def test_blocks_with_a_shortcut_begin_as_identity():
+    """A fresh student's 15 blocks with a shortcut return their input, so that an image reaches the classifier."""
+    blocks = [block for block in build_student(GROUP, 3).blocks if block.shortcut is not None]
+    assert len(blocks) == sum(depth - 1 for depth in OFA595.depths) + 1
+    for block in blocks:
+        x = torch.randn(1, block.conv.point_linear.conv.out_channels, 4, 4)
+        assert torch.equal(block(x), x)
+
+
 def test_folded_batch_norm_equals_batch_norm_in_eval_mode():
     """A frozen student with folded weights computes what the BatchNorm original computes in eval mode."""
     torch.manual_seed(1)
