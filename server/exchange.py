@@ -50,21 +50,25 @@ class Exchange:
 
     def ask(self, kind: RequestKind, payloads: Mapping[int, bytes], seconds: float) -> Iterator[Answer]:
         """Send each node its payload; yield answers until all are in or `seconds` have passed."""
-        messages = [
-            Message(_packed(payload), dst_node_id=node, message_type=_MESSAGE_TYPES[kind], ttl=seconds + 60)
-            for node, payload in payloads.items()
-        ]
-        sent = self._grid.push_messages(messages)
-        # a failed node's error comes from the SuperLink's own id, so the message id tells who it was
-        waiting = {message_id: node for message_id, node in zip(sent, payloads, strict=True) if message_id}
-        for node in set(payloads) - set(waiting.values()):
-            yield Answer(node, None)
         end = time.monotonic() + seconds
-        while waiting and time.monotonic() < end:
+        waiting: dict[str, int] = {}
+        for node, payload in payloads.items():
+            # one message at a time: several would be refused together for their size, and a Grid may leave a
+            # refused message out of the ids that it returns
+            message = Message(
+                _packed(payload), dst_node_id=node, message_type=_MESSAGE_TYPES[kind], ttl=seconds + 60
+            )
+            waiting |= {message_id: node for message_id in self._grid.push_messages([message]) if message_id}
+        yield from (Answer(node, None) for node in payloads if node not in waiting.values())
+        in_time = True
+        while waiting and in_time:
+            in_time = time.monotonic() < end  # what had come by the deadline is still taken
             replies = list(self._grid.pull_messages(list(waiting)))
             for reply in replies:
-                yield _answer(waiting.pop(reply.metadata.reply_to_message_id), reply)
-            if not replies:
+                # a failed node's error comes from the SuperLink's own id, so the message id tells who it was
+                node = waiting.pop(reply.metadata.reply_to_message_id)
+                yield _answer(node, reply)
+            if waiting and not replies:
                 time.sleep(_POLL_SECONDS)
 
 
@@ -81,6 +85,6 @@ def _answer(node: int, reply: Message) -> Answer:
             name: next(iter(record.values())).numpy().tobytes()
             for name, record in reply.content.array_records.items()
         }
-    except (ValueError, TypeError, StopIteration, KeyError):
+    except Exception:  # noqa: BLE001 - numpy parses what the site sent, and nothing in it may end the study
         return Answer(node, None)
     return Answer(node, parts, sum(len(part) for part in parts.values()))
