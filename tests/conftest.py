@@ -117,8 +117,8 @@ class FlowerNodes(InMemoryGrid):
         return node
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Let the nodes act, then pull what is there."""
-        for node in list(self.behaviour):
+        """Let the connected nodes act, then pull what is there."""
+        for node in set(self.behaviour) & set(self.get_node_ids()):
             for request in self.requests(node):
                 self.reply(request, self.behaviour[node](request))
         return super().pull_messages(message_ids)

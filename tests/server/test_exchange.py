@@ -17,7 +17,8 @@ SECONDS = 20.0  # far more than any of this takes
 
 def ask(grid: Any, *, seconds: float = SECONDS, kind: RequestKind = "train") -> dict[int, Answer]:
     """Ask every node for its own number; return the answers by node, one a node."""
-    answers = list(Exchange(grid).ask(kind, {node: str(node).encode() for node in grid.nodes}, seconds))
+    answers = Exchange(grid).ask(kind, {node: str(node).encode() for node in grid.nodes}, seconds)
+    answers = [answer for answer in answers if not answer.asked_again]
     found = {answer.node_id: answer for answer in answers}
     assert len(found) == len(answers)
     return found
