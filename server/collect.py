@@ -17,7 +17,7 @@ from shared.config import StudyConfig
 from shared.errors import RoundsError, StudyError
 from shared.privacy.bounds import update_norm_bound
 from shared.privacy.step_plan import step_plan
-from shared.records import Request, RequestHeader, RequestKind, encode_request
+from shared.records import LedgerHead, Request, RequestHeader, RequestKind, encode_request
 from shared.releases import ErrorRelease, LedgerStatement, Release, Shapes, decode_release
 from shared.site_config import ReleaseKind
 
@@ -66,12 +66,17 @@ def collect(
         base_digest=arrays_digest(stage.weights),
         code_digest=code_digest(),
     )
-    payload = encode_request(Request(header, stage.weights))
     by_node = {site.node_id: site for site in asked}
+    payloads = {
+        node: encode_request(
+            Request(header.model_copy(update={"known_head": known_head(state, site)}), stage.weights)
+        )
+        for node, site in by_node.items()
+    }
     collected = Collected()
     answers = exchange.ask(
         stage.kind,
-        dict.fromkeys(by_node, payload),
+        payloads,
         study.federation.deadline_seconds,
         enough=lambda: len(collected.releases) >= at_least,
     )
@@ -120,6 +125,7 @@ def accept(
             stage.round,
         ):
             raise StudyError("sent a ledger statement of another site or round; discarded")
+        check_head(known_head(state, site), statement.fields)
         collected.statements[site.name] = statement.fields
     error = read_part(answer, "error")
     if error is not None and isinstance(error.fields, ErrorRelease):
@@ -137,6 +143,26 @@ def accept(
     if stage.kind == "train":
         check_update(study, release.arrays, site.declared_patients)
     collected.releases[site.name] = release
+
+
+def known_head(state: StudyState, site: EnrolledSite) -> LedgerHead | None:
+    """Return the last head that a site's ledger stated in this study."""
+    stated = state.statements.get(site.name)
+    return None if stated is None else LedgerHead(seq=stated["head_seq"], hash=stated["head_hash"])
+
+
+def check_head(known: LedgerHead | None, stated: LedgerStatement) -> None:
+    """Refuse a statement of a ledger that has lost rows since the last one, or has others in their place."""
+    if (
+        known is None
+        or stated.head_seq > known.seq
+        or (stated.head_seq, stated.head_hash) == (known.seq, known.hash)
+    ):
+        return
+    raise StudyError(
+        f"its ledger is at row {stated.head_seq} with another head than row {known.seq} stated before: it was restored "
+        "or cut; discarded, the site must put back the newest ledger and head file"
+    )
 
 
 def read_part(answer: Answer, kind: ReleaseKind, expected: Shapes | None = None) -> Release | None:

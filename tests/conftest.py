@@ -88,7 +88,7 @@ class Hospitals(Exchange):
                 yield Answer(node, parts, sum(len(part) for part in parts.values()))
 
 
-Said = dict[str, bytes] | RecordDict | Error | None
+Said = dict[str, bytes] | RecordDict | Error
 
 
 class FlowerNodes(InMemoryGrid):
@@ -106,8 +106,8 @@ class FlowerNodes(InMemoryGrid):
         )
         TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = run_id, self.node.node_id, 1
         self.set_run(self.state.get_run_info(run_ids=[run_id])[0])
-        self.behaviour: dict[int, Callable[[Message], Said]] = {}
-        self.received: list[tuple[int, str, bytes]] = []
+        self.behaviour: dict[int, Callable[[Message], Said | None]] = {}
+        self.received: list[tuple[int, str, bytes]] = []  # node, message type, payload
         self.nodes = [self.connected() for _ in range(count)]
 
     def connected(self) -> int:
@@ -120,7 +120,8 @@ class FlowerNodes(InMemoryGrid):
         """Let the connected nodes act, then pull what is there."""
         for node in set(self.behaviour) & set(self.get_node_ids()):
             for request in self.requests(node):
-                self.reply(request, self.behaviour[node](request))
+                if (said := self.behaviour[node](request)) is not None:
+                    self.reply(request, said)
         return super().pull_messages(message_ids)
 
     def requests(self, node: int) -> list[Message]:
@@ -131,8 +132,6 @@ class FlowerNodes(InMemoryGrid):
 
     def reply(self, request: Message, said: Said, sender: int | None = None) -> bool:
         """Send a reply in the name of the asked node, or of another; whether Flower took it."""
-        if said is None:
-            return False
         if isinstance(said, dict) and not isinstance(said, RecordDict):
             said = RecordDict({n: ArrayRecord([np.frombuffer(p, np.uint8)]) for n, p in said.items()})
         reply = Message(said, reply_to=request)
@@ -194,7 +193,12 @@ class TinyFederation:
         return Hospitals(sites, tamper)
 
     def request(
-        self, kind: RequestKind, round_: int, weights: Arrays | None = None, study: StudyConfig | None = None
+        self,
+        kind: RequestKind,
+        round_: int,
+        weights: Arrays | None = None,
+        study: StudyConfig | None = None,
+        **header_fields: Any,
     ) -> bytes:
         """Return a request as the hub sends it; without weights a train request carries the initial ones."""
         if weights is None:
@@ -206,6 +210,7 @@ class TinyFederation:
             study_json=(study or self.study).canonical_json(),
             base_digest=arrays_digest(weights),
             code_digest=code_digest(),
+            **header_fields,
         )
         return encode_request(Request(header, weights))
 
