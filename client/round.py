@@ -7,6 +7,8 @@ touching data has one code, and whatever one patient does wrong makes that patie
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 
 from pydantic import TypeAdapter, ValidationError
@@ -94,7 +96,7 @@ def train(site: Site, study: StudyConfig, request: Request) -> dict[str, bytes]:
     """Reserve, take the private steps, store the bytes, send; or send the stored bytes again."""
     compact, adapters = site.compact(study)
     expected = checked_weights(compact, study, request.weights)
-    with site.ledger() as ledger:
+    with checked_ledger(site, request) as ledger:
         charge_weights(site, ledger, study)
         reservation = reserve(site, ledger, request, training_mechanism(study), "train")
         if reservation.stored is None:
@@ -115,7 +117,7 @@ def evaluate(site: Site, study: StudyConfig, request: Request) -> dict[str, byte
     compact, _ = site.compact(study)
     checked_weights(compact, study, request.weights)
     sigma = study.federation.evaluation_noise_multiplier
-    with site.ledger() as ledger:
+    with checked_ledger(site, request) as ledger:
         charge_weights(site, ledger, study)
         mechanism = Gaussian(noise_multiplier=sigma)
         reservation = reserve(site, ledger, request, mechanism, "evaluation")
@@ -133,6 +135,16 @@ def evaluate(site: Site, study: StudyConfig, request: Request) -> dict[str, byte
 
 
 _STAGES = {"enrol": enrol, "train": train, "evaluate": evaluate}
+
+
+@contextmanager
+def checked_ledger(site: Site, request: Request) -> Iterator[Ledger]:
+    """Open the ledger; `LedgerError` where it lacks the head that it stated to the hub before."""
+    known = request.header.known_head
+    with site.ledger() as ledger:
+        if known is not None:
+            ledger.require_head(known.seq, known.hash)
+        yield ledger
 
 
 def training_mechanism(study: StudyConfig) -> Mechanism:

@@ -6,23 +6,17 @@ interrupted comparison goes on where it stopped. Items that need a federation ar
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from client.site import Site
-from client.training_round import private_update
+from deploy.alone import sites_alone
 from deploy.federation import Recipe
 from deploy.flower_run import COMPLETED
+from deploy.kept import Probabilities, kept
 from deploy.progress import Progress
 from deploy.workspace import RESULTS, Workspace, link_to, prepare, run, use_all_threads
-from server.aggregation import applied
 from server.checkpoints import load_state
 from server.finish import finish_run, written
 from server.metrics import Metrics
@@ -32,7 +26,6 @@ from server.public_models import Public, merged_student
 from server.public_training import WarmStarted, train_further
 from server.results import ByModel, Paired, SeedResult, Summary, auc_of, read_summary
 from server.run_folder import RunFolder
-from shared.arrays import Arrays, to_arrays
 from shared.config import Method, StudyConfig
 from shared.config_files import overridden, parse_site, parse_study, read_yaml, write_yaml
 from shared.data.records import Patient
@@ -40,9 +33,7 @@ from shared.data.source import read_source
 from shared.errors import StudyError
 from shared.models.compact import CompactModel
 from shared.models.initial import unpack_initial
-from shared.models.trainable import load_trainable, trainable_names
 
-Probabilities = NDArray[np.float64]
 METHODS: tuple[Method, ...] = ("supervised", "kd", "hybrid", "medtex")
 _CENTRAL_EPOCHS = 2
 WITHOUT_PRIVACY = {"privacy.enabled": False}
@@ -64,63 +55,6 @@ class Compared:
             else:
                 plain[group] = measure(probabilities)
         return ByModel[Metrics].model_validate(plain)
-
-
-def kept(store: Path, key: str, compute: Callable[[], Probabilities], progress: Progress) -> Probabilities:
-    """Compute an item once; a second call reads what the first one kept."""
-    path = store / f"{key}.npy"
-    if not path.is_file():
-        progress.say(f"Comparing: {key}")
-        store.mkdir(parents=True, exist_ok=True)
-        result = compute()
-        part = path.with_suffix(".part.npy")
-        np.save(part, result)
-        part.replace(path)
-    probabilities: Probabilities = np.load(path)
-    return probabilities
-
-
-def sites_alone(
-    public: Public, study: StudyConfig, files: list[Path], *, private: bool, store: Path, progress: Progress
-) -> dict[str, Probabilities]:
-    """Train every site alone, two at a time with one thread each; what an earlier call kept is read."""
-    group = "site_alone" if private else "site_alone_without_privacy"
-    keys = {path: f"{group}.{path.stem}" for path in files}
-    missing = [path for path in files if not (store / f"{keys[path]}.npy").is_file()]
-    if missing:
-        progress.say(f"Comparing: {group}, {', '.join(path.stem for path in missing)}")
-        job = partial(site_weights, study, private=private, state=store / "alone")
-        with ProcessPoolExecutor(min(2, len(missing)), mp_context=get_context("spawn")) as pool:
-            for path, weights in zip(missing, pool.map(job, missing), strict=True):
-                kept(store, keys[path], partial(of_weights, public, study, weights), progress)
-    return {key: np.load(store / f"{key}.npy") for key in keys.values()}
-
-
-def site_weights(study: StudyConfig, site_file: Path, *, private: bool, state: Path) -> Arrays:
-    """Train one site alone: as many rounds and steps as the federation, with or without noise."""
-    privacy = study.privacy.model_copy(update={"enabled": private})
-    study = study.model_copy(update={"privacy": privacy})
-    raw = read_yaml(site_file) | {
-        "state_dir": str(state / site_file.stem),
-        "allow_without_privacy": not private,
-    }
-    site = Site(parse_site(raw, site_file.name), simulation=True)
-    site.config.state_dir.mkdir(parents=True, exist_ok=True)
-    compact, adapters = site.compact(study)
-    parameters = dict(compact.named_parameters())
-    weights: Arrays = to_arrays(
-        {name: parameters[name] for name in trainable_names(compact, privacy.trainable)}
-    )
-    for _ in range(study.federation.rounds):
-        weights = applied(weights, private_update(site, study, compact, adapters, weights))
-    return weights
-
-
-def of_weights(public: Public, study: StudyConfig, weights: Arrays) -> Probabilities:
-    """Return the test probabilities of the compact model with these trainable weights."""
-    compact, _ = unpack_initial(study, public.initial())
-    load_trainable(compact, weights)
-    return softmax(predict_logits(compact, public.test))
 
 
 def central(public: Public, study: StudyConfig, sites: list[Path], progress: Progress) -> Probabilities:

@@ -73,6 +73,9 @@ class Progress:
                 self.say(
                     f"    {line['site']}: {line.get('outcome', 'no answer by the deadline')}", style="yellow"
                 )
+            case "asked_again":
+                who = line.get("site", "a node")
+                self.say(f"    {who} failed and was sent the same request once more", style="yellow")
             case "study_failed":
                 self.say(f"  study failed: {line['why']}", style="red")
 

@@ -40,7 +40,16 @@ def enrol_sites(
     )
     payload = encode_request(Request(header, {}))
     enrolled: dict[str, EnrolledSite] = {}
-    for answer in exchange.ask("enrol", dict.fromkeys(nodes, payload), rules.enrolment_seconds):
+    answers = exchange.ask(
+        "enrol",
+        dict.fromkeys(nodes, payload),
+        rules.enrolment_seconds,
+        enough=lambda: len(enrolled) >= rules.min_sites,
+    )
+    for answer in answers:
+        if answer.asked_again:
+            folder.record_event("asked_again", round=0, kind="enrol", node=str(answer.node_id))
+            continue
         try:
             site = _read(answer, study)
             if site.name in enrolled:

@@ -1,12 +1,14 @@
 """Asking sites and waiting for their answers, over Flower's Grid.
 
 Requests go out as bytes, one a node; answers come back one by one as they arrive, until every asked node has
-answered or the deadline has passed. Exception texts that Flower attaches to a failure are dropped here.
+answered or the deadline has passed. A node that failed gets the same request once more: its ledger knows the
+request, so it answers with the bytes it stored, or computes under the row it paid for, and is charged once.
+Exception texts that Flower attaches to a failure are dropped here.
 """
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -22,15 +24,36 @@ _MESSAGE_TYPES: Final[dict[RequestKind, str]] = {
     "evaluate": "evaluate",
 }
 _POLL_SECONDS: Final = 0.1  # Grid has no way to wait for a reply; its own loop sleeps 3 s between polls
+_LOOK_SECONDS: Final = 1.0  # how often to see which nodes are connected, and since when
+_SPARE_SECONDS: Final = (
+    60.0  # a message outlives the deadline by this, so that an answer on its way is not cut off
+)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One node's answer: the named releases as bytes, or None when the node failed or said nothing usable."""
+    """One node's answer: the named releases as bytes, or None when the node failed or said nothing usable.
+
+    With `asked_again` it is no answer yet: the node failed and was sent the same request once more.
+    """
 
     node_id: int
     parts: dict[str, bytes] | None
     num_bytes: int = 0
+    asked_again: bool = False
+
+
+@dataclass
+class _Asked:
+    """A node that has not answered: its requests on the way, and since when it was connected as they left."""
+
+    since: str | None
+    messages: set[str] = field(default_factory=set)
+    again: bool = False
+
+    def is_lost(self, since: str) -> bool:
+        """Tell whether nothing will come: Flower named an error, or the node began anew after it was asked."""
+        return not self.messages or (self.since is not None and self.since != since)
 
 
 class Exchange:
@@ -48,24 +71,102 @@ class Exchange:
                 return nodes
             time.sleep(_POLL_SECONDS)
 
-    def ask(self, kind: RequestKind, payloads: Mapping[int, bytes], seconds: float) -> Iterator[Answer]:
-        """Send each node its payload; yield answers until all are in or `seconds` have passed."""
-        messages = [
-            Message(_packed(payload), dst_node_id=node, message_type=_MESSAGE_TYPES[kind], ttl=seconds + 60)
-            for node, payload in payloads.items()
+    def ask(
+        self,
+        kind: RequestKind,
+        payloads: Mapping[int, bytes],
+        seconds: float,
+        enough: Callable[[], bool] = lambda: True,
+    ) -> Iterator[Answer]:
+        """Send each node its payload; yield answers until all are in or `seconds` have passed.
+
+        A failed node is asked once more as soon as it is connected. Where it is not, only a stage that has not
+        got `enough` waits for it alone.
+        """
+        stage = _Stage(self._grid, kind, payloads, seconds)
+        while True:
+            in_time = time.monotonic() < stage.end  # what had come by the deadline is still taken
+            for node, reply in stage.replies():
+                yield _answer(node, reply)
+            for node in stage.lost() if in_time else ():
+                stage.send(node, again=True)
+                yield Answer(node, None, asked_again=True)
+            for node in stage.failed_twice():
+                yield Answer(node, None)
+            if not in_time or not (stage.is_waiting() or (stage.asked and not enough())):
+                break
+            time.sleep(_POLL_SECONDS)
+        yield from (Answer(node, None) for node, one in stage.asked.items() if not one.messages)
+
+
+class _Stage:
+    """One request to several nodes: `asked` holds those that have not answered."""
+
+    def __init__(self, grid: Grid, kind: RequestKind, payloads: Mapping[int, bytes], seconds: float) -> None:
+        self._grid, self._kind, self._payloads = grid, kind, payloads
+        self.end = time.monotonic() + seconds
+        self.asked: dict[int, _Asked] = {}
+        self._look()
+        for node in payloads:
+            self.send(node)
+
+    def send(self, node: int, *, again: bool = False) -> None:
+        """Send a node its request, one message at a time.
+
+        Several at once would be refused together for their size, and a Grid may leave a refused message out of
+        the ids that it returns.
+        """
+        message = Message(
+            _packed(self._payloads[node]),
+            dst_node_id=node,
+            message_type=_MESSAGE_TYPES[self._kind],
+            ttl=max(self.end - time.monotonic(), 0) + _SPARE_SECONDS,
+        )
+        one = self.asked.setdefault(node, _Asked(None))
+        one.since, one.again = self._connected.get(node), again
+        one.messages |= {message_id for message_id in self._grid.push_messages([message]) if message_id}
+
+    def replies(self) -> Iterator[tuple[int, Message]]:
+        """Yield the first reply of each node; an error only ends the message that it answers.
+
+        A failed node's error comes from the SuperLink's own id, so the message id tells who it was.
+        """
+        asked_by = {message_id: node for node, one in self.asked.items() for message_id in one.messages}
+        for reply in self._grid.pull_messages(list(asked_by)) if asked_by else ():
+            node = asked_by.get(reply.metadata.reply_to_message_id)
+            if node is None or node not in self.asked:
+                continue  # nobody asked for this, or this node has answered
+            self.asked[node].messages.discard(reply.metadata.reply_to_message_id)
+            if not reply.has_error():
+                del self.asked[node]
+                yield node, reply
+
+    def lost(self) -> list[int]:
+        """Return the connected nodes whose answer is lost and that were asked only once."""
+        if self.is_waiting(for_all=True) and time.monotonic() - self._looked < _LOOK_SECONDS:
+            return []
+        self._look()
+        return [
+            node
+            for node, one in self.asked.items()
+            if not one.again and node in self._connected and one.is_lost(self._connected[node])
         ]
-        sent = self._grid.push_messages(messages)
-        # a failed node's error comes from the SuperLink's own id, so the message id tells who it was
-        waiting = {message_id: node for message_id, node in zip(sent, payloads, strict=True) if message_id}
-        for node in set(payloads) - set(waiting.values()):
-            yield Answer(node, None)
-        end = time.monotonic() + seconds
-        while waiting and time.monotonic() < end:
-            replies = list(self._grid.pull_messages(list(waiting)))
-            for reply in replies:
-                yield _answer(waiting.pop(reply.metadata.reply_to_message_id), reply)
-            if not replies:
-                time.sleep(_POLL_SECONDS)
+
+    def failed_twice(self) -> list[int]:
+        """Drop and return the nodes that failed again."""
+        failed = [node for node, one in self.asked.items() if one.again and not one.messages]
+        for node in failed:
+            del self.asked[node]
+        return failed
+
+    def is_waiting(self, *, for_all: bool = False) -> bool:
+        """Tell whether requests are on the way to any, or to all, of the nodes that have not answered."""
+        return (all if for_all else any)(one.messages for one in self.asked.values())
+
+    def _look(self) -> None:
+        """See since when each node is connected: one that began anew has lost what it was doing."""
+        self._connected = {node.node_id: node.last_activated_at for node in self._grid.get_nodes()}
+        self._looked = time.monotonic()
 
 
 def _packed(payload: bytes) -> RecordDict:
@@ -74,13 +175,11 @@ def _packed(payload: bytes) -> RecordDict:
 
 
 def _answer(node: int, reply: Message) -> Answer:
-    if reply.has_error():
-        return Answer(node, None)
     try:
         parts = {
             name: next(iter(record.values())).numpy().tobytes()
             for name, record in reply.content.array_records.items()
         }
-    except (ValueError, TypeError, StopIteration, KeyError):
+    except Exception:  # noqa: BLE001 - numpy parses what the site sent, and nothing in it may end the study
         return Answer(node, None)
     return Answer(node, parts, sum(len(part) for part in parts.values()))

@@ -12,7 +12,12 @@ from server.run_folder import RunFolder, read_lines
 from shared.code import code_digest
 from shared.config import StudyConfig
 
-_TOLD = {"not_enrolled", "deadline", "study_failed"}
+_TOLD = {
+    "not_enrolled": "",
+    "study_failed": "",
+    "deadline": "no answer by the deadline",
+    "asked_again": "the node failed and was sent the same request once more",
+}
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ def _events(folder: RunFolder) -> tuple[Event, ...]:
     for line in read_lines(folder.events):
         outcome = line.get("outcome", "accepted")
         if line["event"] in _TOLD or outcome != "accepted":
-            what = line.get("why") or (outcome if outcome != "accepted" else "no answer by the deadline")
+            what = line.get("why") or (outcome if outcome != "accepted" else _TOLD[line["event"]])
             site = line.get("site") or line.get("node", "")
             told.append(Event(round=line.get("round", 0), site=site, code=line["event"], what=what))
     return tuple(told)

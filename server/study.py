@@ -6,47 +6,23 @@ weights. Only public things and what sites released pass through here.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-from server.aggregation import RunningMean, applied, update_norm
+from server.aggregation import RunningMean, applied
 from server.checkpoints import StudyState, load_state, save_state
+from server.collect import Collected, Stage, collect
 from server.enrolment import EnrolledSite, enrol_sites
-from server.exchange import Answer, Exchange
+from server.exchange import Exchange
 from server.run_folder import RunFolder
-from shared.arrays import Arrays, arrays_digest
-from shared.code import code_digest
+from shared.arrays import Arrays
 from shared.config import StudyConfig
-from shared.errors import ErrorCode, RoundsError, StudyError
-from shared.privacy.bounds import update_norm_bound
-from shared.privacy.step_plan import step_plan
-from shared.records import Request, RequestHeader, RequestKind, encode_request
-from shared.releases import ErrorRelease, LedgerStatement, Release, Shapes, decode_release
-from shared.site_config import ReleaseKind
+from shared.errors import ErrorCode, StudyError
+from shared.releases import LedgerStatement
 
 Score = Callable[[Arrays], dict[str, Any]]
 # after these answers a site is not asked again: nothing the hub can send would change them
-_ANSWERS: dict[RequestKind, ReleaseKind] = {"enrol": "enrolment", "train": "update", "evaluate": "evaluation"}
 _FINAL = {ErrorCode.BUDGET_SPENT, ErrorCode.LEDGER_STOPPED, ErrorCode.RELEASE_NOT_ALLOWED}
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One request to all sites: its round and kind, and the weights that go with it."""
-
-    round: int
-    kind: RequestKind
-    weights: Arrays
-
-
-@dataclass
-class Collected:
-    """What came back from one stage: releases by site, bytes by site, and why others are missing."""
-
-    releases: dict[str, Release] = field(default_factory=dict)
-    statements: dict[str, LedgerStatement] = field(default_factory=dict)
-    num_bytes: dict[str, int] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)
 
 
 def run_study(
@@ -85,7 +61,7 @@ def run_round(
     asked = tuple(site for site in sites if site.name not in state.excluded)
     folder.record_event("round_started", round=number, sites=[site.name for site in asked])
     stage = Stage(number, "train", state.weights)
-    collected = collect(study, state, stage, asked, exchange, folder)
+    collected = collect(study, state, stage, asked, exchange, folder, at_least=study.federation.quorum)
     state = remembered(state, collected)
     if len(collected.releases) < study.federation.quorum:
         raise StudyError(
@@ -99,6 +75,7 @@ def run_round(
             "round": number,
             "answered": sorted(collected.releases),
             "missing": state.excluded | collected.missing,
+            "asked_again": sorted(collected.asked_again),
             "epsilon": {name: one.epsilon for name, one in state_statements(state).items()},
             "bytes": collected.num_bytes,
             "test": score(weights),
@@ -127,102 +104,6 @@ def evaluate_sites(
             noise_std=study.federation.evaluation_noise_multiplier,
         )
     return remembered(state, collected)
-
-
-def collect(
-    study: StudyConfig,
-    state: StudyState,
-    stage: Stage,
-    asked: tuple[EnrolledSite, ...],
-    exchange: Exchange,
-    folder: RunFolder,
-) -> Collected:
-    """Send the stage to the sites and sort what comes back; every site ends in releases or in missing."""
-    header = RequestHeader(
-        study_uid=state.study_uid,
-        round=stage.round,
-        kind=stage.kind,
-        study_json=study.canonical_json(),
-        base_digest=arrays_digest(stage.weights),
-        code_digest=code_digest(),
-    )
-    payload = encode_request(Request(header, stage.weights))
-    by_node = {site.node_id: site for site in asked}
-    collected = Collected()
-    answers = exchange.ask(stage.kind, dict.fromkeys(by_node, payload), study.federation.deadline_seconds)
-    for answer in answers:
-        site = by_node[answer.node_id]
-        try:
-            accept(study, state, stage, site, answer, collected)
-        except RoundsError as error:
-            collected.missing[site.name] = str(error)
-        folder.record_event(
-            "answered",
-            round=stage.round,
-            kind=stage.kind,
-            site=site.name,
-            outcome=collected.missing.get(site.name, "accepted"),
-            epsilon=collected.statements[site.name].epsilon if site.name in collected.statements else None,
-        )
-    for site in asked:
-        if site.name not in collected.releases and site.name not in collected.missing:
-            collected.missing[site.name] = "no answer by the deadline"
-            folder.record_event("deadline", round=stage.round, site=site.name)
-    return collected
-
-
-def accept(
-    study: StudyConfig,
-    state: StudyState,
-    stage: Stage,
-    site: EnrolledSite,
-    answer: Answer,
-    collected: Collected,
-) -> None:
-    """Check one answer and put it where it belongs; `StudyError` or `WeightsError` say why not."""
-    if answer.parts is None:
-        raise StudyError("the node failed")
-    collected.num_bytes[site.name] = answer.num_bytes
-    statement = read_part(answer, "ledger_statement")
-    if statement is not None and isinstance(statement.fields, LedgerStatement):
-        if (statement.fields.site, statement.study_uid, statement.round) != (
-            site.name,
-            state.study_uid,
-            stage.round,
-        ):
-            raise StudyError("sent a ledger statement of another site or round; discarded")
-        collected.statements[site.name] = statement.fields
-    error = read_part(answer, "error")
-    if error is not None and isinstance(error.fields, ErrorRelease):
-        raise StudyError(str(error.fields.code))
-    expected = {name: array.shape for name, array in stage.weights.items()}
-    if stage.kind == "evaluate":
-        expected = {"confusion": (len(study.task.classes),) * 2}
-    release = read_part(answer, _ANSWERS[stage.kind], expected)
-    if release is None:
-        raise StudyError("sent nothing usable")
-    if (release.study_uid, release.round) != (state.study_uid, stage.round):
-        raise StudyError("answered another round; discarded")
-    if arrays_digest(stage.weights) not in release.fields.model_dump().values():
-        raise StudyError("answered for other base weights; discarded")
-    if stage.kind == "train":
-        check_update(study, release.arrays, site.declared_patients)
-    collected.releases[site.name] = release
-
-
-def read_part(answer: Answer, kind: ReleaseKind, expected: Shapes | None = None) -> Release | None:
-    """Decode one part of an answer; None when the answer has no such part."""
-    payload = (answer.parts or {}).get(kind)
-    return None if payload is None else decode_release(payload, expected, kinds=(kind,))
-
-
-def check_update(study: StudyConfig, update: Arrays, declared_patients: int) -> None:
-    """Refuse an update whose norm is beyond what the study's private steps can give."""
-    plan = step_plan(study, declared_patients)
-    bound = update_norm_bound(plan, sum(array.size for array in update.values()), declared_patients)
-    norm = update_norm(update)
-    if norm > bound:
-        raise StudyError(f"update norm is {norm:.3g}, allowed is at most {bound:.3g}; discarded")
 
 
 def merged(asked: tuple[EnrolledSite, ...], collected: Collected) -> Arrays:

@@ -9,10 +9,8 @@ other picture. These are no people's images, so anything here may be sent anywhe
 import csv
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +22,7 @@ from scipy import ndimage
 from shared.anatomy import Bools, Floats, Pose, draw_attenuation, draw_body, draw_opacities
 from shared.data.records import SPLITS
 from shared.errors import ConfigError
+from shared.processes import worker_processes
 
 CLASSES = ("normal", "opacity")
 COLUMNS = ("file", "label", "site", "patient_id", "split", "mask", "lesion_mask")
@@ -176,7 +175,7 @@ def _each(
         return
     # fork: a spawned worker would first import the caller, torch included, which takes longer than the drawing;
     # the workers touch numpy and Pillow only, which hold no lock that a fork could copy
-    with ProcessPoolExecutor(num_processes, mp_context=get_context("fork")) as pool:
+    with worker_processes(num_processes, "fork") as pool:
         yield from pool.map(write, jobs, chunksize=32)
 
 

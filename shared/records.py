@@ -21,8 +21,18 @@ MAX_REQUEST_BYTES = 1 << 28
 _HEADER = "request"
 
 
+class LedgerHead(Frozen):
+    """A row that a site's ledger once stated as its last: its number and the hash that covers all before it."""
+
+    seq: int = Field(ge=0)
+    hash: Digest
+
+
 class RequestHeader(Frozen):
-    """One stage of one round of one study; `base_digest` names the weights that come with it."""
+    """One stage of one round of one study; `base_digest` names the weights that come with it.
+
+    `known_head` is the last head that the site stated in this study: it can make a site refuse, never answer.
+    """
 
     study_uid: str = Field(pattern=r"^[0-9a-f]{32}$")
     round: int = Field(ge=0)
@@ -30,6 +40,7 @@ class RequestHeader(Frozen):
     study_json: str = Field(max_length=1 << 20)
     base_digest: Digest
     code_digest: Digest
+    known_head: LedgerHead | None = None
 
 
 @dataclass(frozen=True)

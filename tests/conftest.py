@@ -1,17 +1,29 @@
 """A whole federation in miniature, made once a session: three phantom hospitals, a teacher, a warm start."""
 
+import sqlite3
+import uuid
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 with warnings.catch_warnings():  # Flower imports typer, which imports a name that click has deprecated
     warnings.simplefilter("ignore", DeprecationWarning)
     import flwr.serverapp  # noqa: F401 - imported for its warning, once
+
+from flwr.app import ArrayRecord, Error, Message, RecordDict
+from flwr.server.superlink.linkstate import LinkStateFactory
+from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME, NOOP_FEDERATION_ID, TaskType
+from flwr.supercore.object_store import ObjectStoreFactory
+from flwr.supercore.task_identity import TaskIdentity
+from flwr.superlink.federation import NoOpFederationManager
+from flwr.superlink.grid import InMemoryGrid
 
 from client.round import answer
 from client.site import Site
@@ -64,7 +76,9 @@ class Hospitals(Exchange):
         """Return one node a site."""
         return list(range(len(self.sites)))
 
-    def ask(self, kind: RequestKind, payloads: Mapping[int, bytes], seconds: float) -> Iterator[Answer]:  # noqa: ARG002
+    def ask(
+        self, kind: RequestKind, payloads: Mapping[int, bytes], *_: object, **__: object
+    ) -> Iterator[Answer]:
         """Let each site answer."""
         for node, payload in reversed(payloads.items()):
             name = self.sites[node].config.name
@@ -72,6 +86,88 @@ class Hospitals(Exchange):
             self.asked.append((name, kind, payload, parts))
             if parts is not None:
                 yield Answer(node, parts, sum(len(part) for part in parts.values()))
+
+
+Said = dict[str, bytes] | RecordDict | Error
+
+
+class FlowerNodes(InMemoryGrid):
+    """Flower's own Grid over its own LinkState, with nodes that get their turn before each pull: no test waits.
+
+    `behaviour[node]` says what a node replies to a request; None is silence. A node without one fetches nothing.
+    """
+
+    def __init__(self, database: str, count: int) -> None:
+        with warnings.catch_warnings():  # Flower's migrations use an old form of Alembic's configuration
+            warnings.simplefilter("ignore", DeprecationWarning)
+            super().__init__(LinkStateFactory(database, NoOpFederationManager(), ObjectStoreFactory()))
+        run_id = self.state.create_run(
+            None, None, None, {}, NOOP_FEDERATION_ID, None, None, TaskType.SERVER_APP
+        )
+        TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = run_id, self.node.node_id, 1
+        self.set_run(self.state.get_run_info(run_ids=[run_id])[0])
+        self.behaviour: dict[int, Callable[[Message], Said | None]] = {}
+        self.received: list[tuple[int, str, bytes]] = []  # node, message type, payload
+        self.nodes = [self.connected() for _ in range(count)]
+
+    def connected(self) -> int:
+        """Add a node that is online for 60 s."""
+        node = self.state.create_node("owner", "owner", uuid.uuid4().bytes, 30.0)
+        assert self.state.activate_node(node, 30.0)
+        return node
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Let the connected nodes act, then pull what is there."""
+        for node in set(self.behaviour) & set(self.get_node_ids()):
+            for request in self.requests(node):
+                if (said := self.behaviour[node](request)) is not None:
+                    self.reply(request, said)
+        return super().pull_messages(message_ids)
+
+    def requests(self, node: int) -> list[Message]:
+        """Deliver what a node was sent and has not seen."""
+        found = list(self.state.get_message_ins(node, None))
+        self.received += [(node, one.metadata.message_type, payload_of(one)) for one in found]
+        return found
+
+    def reply(self, request: Message, said: Said, sender: int | None = None) -> bool:
+        """Send a reply in the name of the asked node, or of another; whether Flower took it."""
+        if isinstance(said, dict) and not isinstance(said, RecordDict):
+            said = RecordDict({n: ArrayRecord([np.frombuffer(p, np.uint8)]) for n, p in said.items()})
+        reply = Message(said, reply_to=request)
+        reply.metadata.__dict__["_message_id"] = str(uuid.uuid4())
+        if sender is not None:
+            reply.metadata.__dict__["_src_node_id"] = sender
+        return self.state.store_message_res(reply) is not None
+
+
+def payload_of(request: Message) -> bytes:
+    """Return the bytes that a node was sent."""
+    return next(iter(request.content.array_records["payload"].values())).numpy().tobytes()
+
+
+@pytest.fixture(scope="session")
+def flower_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the file of an empty state once: Flower's migrations take a second."""
+    path = tmp_path_factory.mktemp("flower") / "state.db"
+    FlowerNodes(str(path), 0)
+    return path
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def flower(
+    request: pytest.FixtureRequest, flower_database: Path, tmp_path: Path
+) -> Iterator[Callable[[int], FlowerNodes]]:
+    """Put nodes in touch with the hub over each of Flower's two kinds of state."""
+    identity = dict(vars(TaskIdentity))
+    database = FLWR_IN_MEMORY_DB_NAME
+    if request.param == "sqlite":
+        database = str(tmp_path / "state.db")
+        with closing(sqlite3.connect(flower_database)) as old, closing(sqlite3.connect(database)) as new:
+            old.backup(new)
+    yield lambda count: FlowerNodes(database, count)
+    for name in ("_run_id", "_node_id", "_task_id"):
+        setattr(TaskIdentity, name, identity[name])
 
 
 @dataclass(frozen=True)
@@ -97,7 +193,12 @@ class TinyFederation:
         return Hospitals(sites, tamper)
 
     def request(
-        self, kind: RequestKind, round_: int, weights: Arrays | None = None, study: StudyConfig | None = None
+        self,
+        kind: RequestKind,
+        round_: int,
+        weights: Arrays | None = None,
+        study: StudyConfig | None = None,
+        **header_fields: Any,
     ) -> bytes:
         """Return a request as the hub sends it; without weights a train request carries the initial ones."""
         if weights is None:
@@ -109,6 +210,7 @@ class TinyFederation:
             study_json=(study or self.study).canonical_json(),
             base_digest=arrays_digest(weights),
             code_digest=code_digest(),
+            **header_fields,
         )
         return encode_request(Request(header, weights))
 

@@ -207,7 +207,9 @@ class Recorded(Exchange):
     def __init__(self, answers: Mapping[str, dict[str, bytes] | None]) -> None:
         self.answers = answers
 
-    def ask(self, kind: RequestKind, payloads: Mapping[int, bytes], seconds: float) -> Iterator[Answer]:  # noqa: ARG002
+    def ask(
+        self, _kind: RequestKind, payloads: Mapping[int, bytes], *_: object, **__: object
+    ) -> Iterator[Answer]:
         """Yield what was recorded."""
         for node in payloads:
             yield Answer(node, self.answers[SITES[node]], 1)

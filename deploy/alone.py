@@ -1,0 +1,68 @@
+"""Each site alone: what a hospital would reach without the others, under the same budget or without noise."""
+
+from concurrent.futures import as_completed
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from client.site import Site
+from client.training_round import private_update
+from deploy.kept import Probabilities, kept
+from deploy.progress import Progress
+from server.aggregation import applied
+from server.public_data import predict_logits, softmax
+from server.public_models import Public
+from shared.arrays import Arrays, to_arrays
+from shared.config import StudyConfig
+from shared.config_files import parse_site, read_yaml
+from shared.models.initial import unpack_initial
+from shared.models.trainable import load_trainable, trainable_names
+from shared.processes import worker_processes
+
+
+def sites_alone(
+    public: Public, study: StudyConfig, files: list[Path], *, private: bool, store: Path, progress: Progress
+) -> dict[str, Probabilities]:
+    """Train every site alone, two at a time with one thread each; what an earlier call kept is read.
+
+    Each is kept as soon as it is done, and ending this process ends its workers.
+    """
+    group = "site_alone" if private else "site_alone_without_privacy"
+    keys = {path: f"{group}.{path.stem}" for path in files}
+    missing = [path for path in files if not (store / f"{keys[path]}.npy").is_file()]
+    if missing:
+        progress.say(f"Comparing: {group}, {', '.join(path.stem for path in missing)}")
+        job = partial(site_weights, study, private=private, state=store / "alone")
+        with worker_processes(min(2, len(missing)), "spawn") as pool:
+            jobs = {pool.submit(job, path): path for path in missing}
+            for done in as_completed(jobs):
+                kept(store, keys[jobs[done]], partial(of_weights, public, study, done.result()), progress)
+    return {key: np.load(store / f"{key}.npy") for key in keys.values()}
+
+
+def site_weights(study: StudyConfig, site_file: Path, *, private: bool, state: Path) -> Arrays:
+    """Train one site alone: as many rounds and steps as the federation, with or without noise."""
+    privacy = study.privacy.model_copy(update={"enabled": private})
+    study = study.model_copy(update={"privacy": privacy})
+    raw = read_yaml(site_file) | {
+        "state_dir": str(state / site_file.stem),
+        "allow_without_privacy": not private,
+    }
+    site = Site(parse_site(raw, site_file.name), simulation=True)
+    site.config.state_dir.mkdir(parents=True, exist_ok=True)
+    compact, adapters = site.compact(study)
+    parameters = dict(compact.named_parameters())
+    weights: Arrays = to_arrays(
+        {name: parameters[name] for name in trainable_names(compact, privacy.trainable)}
+    )
+    for _ in range(study.federation.rounds):
+        weights = applied(weights, private_update(site, study, compact, adapters, weights))
+    return weights
+
+
+def of_weights(public: Public, study: StudyConfig, weights: Arrays) -> Probabilities:
+    """Return the test probabilities of the compact model with these trainable weights."""
+    compact, _ = unpack_initial(study, public.initial())
+    load_trainable(compact, weights)
+    return softmax(predict_logits(compact, public.test))

@@ -1,0 +1,180 @@
+"""One stage of a study: the same request to every site, and what each answer is worth.
+
+In come the weights that go out and the sites' answers as bytes; out come the releases that were accepted and,
+by name, why others are missing. Nothing is believed before it has been checked here.
+"""
+
+from dataclasses import dataclass, field
+
+from server.aggregation import update_norm
+from server.checkpoints import StudyState
+from server.enrolment import EnrolledSite
+from server.exchange import Answer, Exchange
+from server.run_folder import RunFolder
+from shared.arrays import Arrays, arrays_digest
+from shared.code import code_digest
+from shared.config import StudyConfig
+from shared.errors import RoundsError, StudyError
+from shared.privacy.bounds import update_norm_bound
+from shared.privacy.step_plan import step_plan
+from shared.records import LedgerHead, Request, RequestHeader, RequestKind, encode_request
+from shared.releases import ErrorRelease, LedgerStatement, Release, Shapes, decode_release
+from shared.site_config import ReleaseKind
+
+_ANSWERS: dict[RequestKind, ReleaseKind] = {"enrol": "enrolment", "train": "update", "evaluate": "evaluation"}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One request to all sites: its round and kind, and the weights that go with it."""
+
+    round: int
+    kind: RequestKind
+    weights: Arrays
+
+
+@dataclass
+class Collected:
+    """What came back from one stage, by site: releases, bytes, why others are missing, who was asked again."""
+
+    releases: dict[str, Release] = field(default_factory=dict)
+    statements: dict[str, LedgerStatement] = field(default_factory=dict)
+    num_bytes: dict[str, int] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    asked_again: list[str] = field(default_factory=list)
+
+
+def collect(
+    study: StudyConfig,
+    state: StudyState,
+    stage: Stage,
+    asked: tuple[EnrolledSite, ...],
+    exchange: Exchange,
+    folder: RunFolder,
+    *,
+    at_least: int = 0,
+) -> Collected:
+    """Send the stage to the sites and sort what comes back; every site ends in releases or in missing.
+
+    While fewer than `at_least` releases are in, a site that failed and is not connected is waited for.
+    """
+    header = RequestHeader(
+        study_uid=state.study_uid,
+        round=stage.round,
+        kind=stage.kind,
+        study_json=study.canonical_json(),
+        base_digest=arrays_digest(stage.weights),
+        code_digest=code_digest(),
+    )
+    by_node = {site.node_id: site for site in asked}
+    payloads = {
+        node: encode_request(
+            Request(header.model_copy(update={"known_head": known_head(state, site)}), stage.weights)
+        )
+        for node, site in by_node.items()
+    }
+    collected = Collected()
+    answers = exchange.ask(
+        stage.kind,
+        payloads,
+        study.federation.deadline_seconds,
+        enough=lambda: len(collected.releases) >= at_least,
+    )
+    for answer in answers:
+        site = by_node[answer.node_id]
+        if answer.asked_again:
+            collected.asked_again.append(site.name)
+            folder.record_event("asked_again", round=stage.round, kind=stage.kind, site=site.name)
+            continue
+        try:
+            accept(study, state, stage, site, answer, collected)
+        except RoundsError as error:
+            collected.missing[site.name] = str(error)
+        folder.record_event(
+            "answered",
+            round=stage.round,
+            kind=stage.kind,
+            site=site.name,
+            outcome=collected.missing.get(site.name, "accepted"),
+            epsilon=collected.statements[site.name].epsilon if site.name in collected.statements else None,
+        )
+    for site in asked:
+        if site.name not in collected.releases and site.name not in collected.missing:
+            collected.missing[site.name] = "no answer by the deadline"
+            folder.record_event("deadline", round=stage.round, site=site.name)
+    return collected
+
+
+def accept(
+    study: StudyConfig,
+    state: StudyState,
+    stage: Stage,
+    site: EnrolledSite,
+    answer: Answer,
+    collected: Collected,
+) -> None:
+    """Check one answer and put it where it belongs; `StudyError` or `WeightsError` say why not."""
+    if answer.parts is None:
+        raise StudyError("the node failed")
+    collected.num_bytes[site.name] = answer.num_bytes
+    statement = read_part(answer, "ledger_statement")
+    if statement is not None and isinstance(statement.fields, LedgerStatement):
+        if (statement.fields.site, statement.study_uid, statement.round) != (
+            site.name,
+            state.study_uid,
+            stage.round,
+        ):
+            raise StudyError("sent a ledger statement of another site or round; discarded")
+        check_head(known_head(state, site), statement.fields)
+        collected.statements[site.name] = statement.fields
+    error = read_part(answer, "error")
+    if error is not None and isinstance(error.fields, ErrorRelease):
+        raise StudyError(str(error.fields.code))
+    expected = {name: array.shape for name, array in stage.weights.items()}
+    if stage.kind == "evaluate":
+        expected = {"confusion": (len(study.task.classes),) * 2}
+    release = read_part(answer, _ANSWERS[stage.kind], expected)
+    if release is None:
+        raise StudyError("sent nothing usable")
+    if (release.study_uid, release.round) != (state.study_uid, stage.round):
+        raise StudyError("answered another round; discarded")
+    if arrays_digest(stage.weights) not in release.fields.model_dump().values():
+        raise StudyError("answered for other base weights; discarded")
+    if stage.kind == "train":
+        check_update(study, release.arrays, site.declared_patients)
+    collected.releases[site.name] = release
+
+
+def known_head(state: StudyState, site: EnrolledSite) -> LedgerHead | None:
+    """Return the last head that a site's ledger stated in this study."""
+    stated = state.statements.get(site.name)
+    return None if stated is None else LedgerHead(seq=stated["head_seq"], hash=stated["head_hash"])
+
+
+def check_head(known: LedgerHead | None, stated: LedgerStatement) -> None:
+    """Refuse a statement of a ledger that has lost rows since the last one, or has others in their place."""
+    if (
+        known is None
+        or stated.head_seq > known.seq
+        or (stated.head_seq, stated.head_hash) == (known.seq, known.hash)
+    ):
+        return
+    raise StudyError(
+        f"its ledger is at row {stated.head_seq} with another head than row {known.seq} stated before: it was restored "
+        "or cut; discarded, the site must put back the newest ledger and head file"
+    )
+
+
+def read_part(answer: Answer, kind: ReleaseKind, expected: Shapes | None = None) -> Release | None:
+    """Decode one part of an answer; None when the answer has no such part."""
+    payload = (answer.parts or {}).get(kind)
+    return None if payload is None else decode_release(payload, expected, kinds=(kind,))
+
+
+def check_update(study: StudyConfig, update: Arrays, declared_patients: int) -> None:
+    """Refuse an update whose norm is beyond what the study's private steps can give."""
+    plan = step_plan(study, declared_patients)
+    bound = update_norm_bound(plan, sum(array.size for array in update.values()), declared_patients)
+    norm = update_norm(update)
+    if norm > bound:
+        raise StudyError(f"update norm is {norm:.3g}, allowed is at most {bound:.3g}; discarded")
