@@ -8,7 +8,7 @@ from pathlib import Path
 # A few bytes also occur by chance in weights and noise: shorter values, and common words, prove nothing.
 SHORTEST = 5
 COMMON = frozenset({"none", "Chest frontal", "CHEST ROUTINE"})
-ENCODINGS = ("utf-8", "latin-1", "utf-16-le", "gb18030", "iso2022_jp", "shift_jis")
+ENCODINGS = ("utf-8", "latin-1", "gb18030", "iso2022_jp", "shift_jis")
 
 
 def planted_values(pack: Path) -> list[str]:

@@ -158,8 +158,9 @@ def _range(
         with np.errstate(over="ignore"):  # a sigmoid this far out
             black, white = apply_windowing(np.array([-BEYOND, BEYOND]), dataset)
         return apply_windowing(values, dataset), float(black), float(white)
-    if values.dtype == np.uint8 and dataset.BitsStored == 8:
-        return values, 0.0, 255.0
+    if dataset.BitsStored == 8 and not dataset.PixelRepresentation and not dataset.get("ModalityLUTSequence"):
+        low, high = sorted(apply_modality_lut(np.array([0, 255], np.uint8), dataset).astype(float))
+        return values, float(low), float(high)
     seen = values[~padding] if not padding.all() else values
     return values, float(seen.min()), float(seen.max())
 

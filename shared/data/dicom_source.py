@@ -54,21 +54,17 @@ def dicom_notes(rules: DicomData) -> tuple[str, ...]:
 
 def safe_patient(patient_id: str) -> str:
     """Return the digest that stands for a PatientID in memory; what is stored of it is an HMAC of this."""
-    return hashlib.blake2b(patient_id.encode(), digest_size=16, person=b"DICOM patient").hexdigest()
+    return hashlib.blake2b(
+        patient_id.encode(errors="surrogatepass"), digest_size=16, person=b"DICOM patient"
+    ).hexdigest()
 
 
 def _scan(source: Path, rules: DicomData) -> Iterator[Row | LeftOut]:
     """Yield a row for each picture to use, and word and path for each file that is left out, in order of path."""
     folder = source if source.is_dir() else source.parent
     label_of, reviewed = labels_by(rules, folder), _reviewed(rules, folder)
-    asked = {
-        *KEYWORDS.values(),
-        "PatientID",
-        "Rows",
-        "Columns",
-        *filter(None, [rules.label_tag]),
-        *rules.keep,
-    }
+    asked = {*KEYWORDS.values(), "PatientID", "Rows", "Columns", *rules.keep}
+    asked |= {rules.label_tag} if rules.label_tag is not None else set()
     seen: set[tuple[str, str]] = set()
     for path in _files(source):
         try:
@@ -89,7 +85,7 @@ def _scan(source: Path, rules: DicomData) -> Iterator[Row | LeftOut]:
             yield "repeated", path
         else:
             seen.add(image)
-            text_rule = "allow" if path.resolve() in reviewed else rules.text
+            text_rule = "allow" if reviewed and path.resolve() in reviewed else rules.text
             yield Row(path, label, "", safe_patient(header["PatientID"]), "", text_rule=text_rule)
 
 

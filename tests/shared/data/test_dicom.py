@@ -38,10 +38,21 @@ def table(data: list[int], first: int, bits: int) -> Dataset:
     return item
 
 
-def test_eight_bits_without_a_window_are_shown_as_they_are(tmp_path: Path) -> None:
-    """Stored 8-bit values are the grey values; nothing is stretched."""
+@pytest.mark.parametrize(
+    ("tags", "sign"),
+    [
+        ({}, 1),
+        ({"RescaleSlope": 2, "RescaleIntercept": 9}, 1),
+        ({"RescaleSlope": -1, "RescaleIntercept": 0}, -1),
+    ],
+)
+def test_eight_bits_without_a_window_are_shown_as_they_are(
+    tmp_path: Path, tags: dict[str, Any], sign: int
+) -> None:
+    """Stored 8-bit values are the grey values, whatever their unit; a falling rescale gives the negative."""
     stored = picture(top=200).astype(np.uint8)
-    np.testing.assert_array_equal(shown(dicom_file(tmp_path / "a.dcm", stored)), stored)
+    expected = stored if sign > 0 else 255 - stored.astype(int)
+    np.testing.assert_array_equal(shown(dicom_file(tmp_path / "a.dcm", stored, **tags)), expected)
 
 
 @pytest.mark.parametrize(("dtype", "offset"), [(np.uint16, 0), (np.int16, -2048)])
