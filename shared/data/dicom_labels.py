@@ -37,12 +37,13 @@ def fits(header: Header, tag: str, patterns: Iterable[str]) -> bool:
 def _table(path: Path, key: str) -> dict[str, str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError):
+        separator = max(",;\t", key=(lines or [""])[0].count)
+        header, *rows = list(csv.reader(lines, delimiter=separator)) or [[]]
+    except (OSError, UnicodeDecodeError, csv.Error):
         raise DataError(
             f"data.dicom.labels {path} cannot be read as CSV in UTF-8; check that it exists"
         ) from None
-    separator = max(",;\t", key=(lines or [""])[0].count)
-    columns = [_plain(name) for name in next(csv.reader(lines[:1], delimiter=separator), [])]
+    columns = [_plain(name) for name in header]
     missing = [name for name in (key, "label") if _plain(name) not in columns]
     if missing:
         raise DataError(
@@ -50,7 +51,7 @@ def _table(path: Path, key: str) -> dict[str, str]:
         )
     at_key, at_label = columns.index(_plain(key)), columns.index("label")
     table: dict[str, str] = {}
-    for number, row in enumerate(csv.reader(lines[1:], delimiter=separator), 2):
+    for number, row in enumerate(rows, 2):
         name, label = (row[at].strip() if at < len(row) else "" for at in (at_key, at_label))
         if name and table.setdefault(name, label) != label:
             raise DataError(

@@ -139,7 +139,9 @@ def _open_dicom(record: ImageRecord) -> Image.Image:
 
 
 def _open_other(record: ImageRecord) -> Image.Image:
-    return (_open_dicom if is_dicom(record.file) else _open_picture)(record)
+    # a missing file without a suffix may have been DICOM, whose errors name no path
+    dicom = is_dicom(record.file) or not record.file.is_file()
+    return (_open_dicom if dicom else _open_picture)(record)
 
 
 # How to open a file, by its suffix. Files of other suffixes, or none, are DICOM when they begin as such, else Pillow's.

@@ -9,6 +9,7 @@ from pydicom import Dataset, dcmread, uid
 
 from shared.config import Task
 from shared.data.dicom import is_dicom, open_dicom
+from shared.data.image_problems import ImageError
 from shared.data.images import load_pixels
 from shared.data.records import ImageRecord
 from tests.dicom_files import dicom_file, picture
@@ -213,6 +214,10 @@ def test_a_file_without_a_suffix_is_known_by_how_it_begins(tmp_path: Path) -> No
     named, bare = dicom_file(tmp_path / "a.dcm", stored), dicom_file(tmp_path / "1.2.840.5", stored)
     loaded = [load_pixels(ImageRecord(path, 0, "", "p", "", None), task) for path in (named, bare)]
     np.testing.assert_array_equal(*loaded)
+    bare.unlink()
+    with pytest.raises(ImageError, match=r"^image_missing") as caught:
+        load_pixels(ImageRecord(bare, 0, "", "p", "", None), task)
+    assert bare.name not in str(caught.value)
     (tmp_path / "text").write_text("no picture" * 40)
     assert not is_dicom(tmp_path / "text")
     assert not is_dicom(tmp_path / "none")
