@@ -14,9 +14,10 @@ from client.findings import Finding
 from client.partition import Partition, assign_partitions
 from client.site import Site
 from shared.config import StudyConfig
+from shared.data.image_problems import advice
 from shared.data.images import check_images
 from shared.data.records import Patient
-from shared.data.source import describe_source, read_source
+from shared.data.source import describe_source, read_source, source_problems
 from shared.errors import RoundsError
 from shared.targets import forecast_bytes
 
@@ -27,7 +28,9 @@ def data_findings(site: Site, study: StudyConfig) -> Iterator[Finding]:
     """Yield what is to be said of patients, classes, images, the declared number and the target cache."""
     data = site.config.data
     try:
-        patients = read_source(data.source, study.task, site=data.site, label_map=data.label_map)
+        patients = read_source(
+            data.source, study.task, site=data.site, label_map=data.label_map, dicom=data.dicom
+        )
         parts = _partitions(site, patients)
     except RoundsError as error:
         yield Finding("fail", "data", str(error))
@@ -35,7 +38,9 @@ def data_findings(site: Site, study: StudyConfig) -> Iterator[Finding]:
     num_images = sum(len(patient.images) for patient in patients)
     kinds = ", ".join(f"{len(part)} {name}" for name, part in parts.items())
     yield Finding("ok", "data", f"{len(patients)} patients ({kinds}), {num_images} images")
-    yield from (Finding("warn", "data", note) for note in describe_source(data.source, study.task))
+    yield from (
+        Finding("warn", "data", note) for note in describe_source(data.source, study.task, data.dicom)
+    )
     yield from _classes(patients, study)
     yield from _images(site, patients, study)
     yield from _number(site, len(parts["train"]))
@@ -67,9 +72,11 @@ def _classes(patients: list[Patient], study: StudyConfig) -> Iterator[Finding]:
 
 
 def _images(site: Site, patients: list[Patient], study: StudyConfig) -> Iterator[Finding]:
-    problems = check_images(patients, study.task)
-    share, most = problems.num_unreadable / max(1, problems.num_images), site.config.data.max_unreadable
-    kinds = ", ".join(f"{kind} {count}" for kind, count in problems.kinds.items())
+    data = site.config.data
+    problems = check_images(patients, study.task).with_left_out(source_problems(data.source, data.dicom))
+    share, most = problems.num_unreadable / max(1, problems.num_images), data.max_unreadable
+    bad = {kind: count for kind, count in problems.kinds.items() if kind.startswith(("image", "mask"))}
+    kinds = ", ".join(f"{kind} {count}" for kind, count in bad.items())
     if share > most:
         sentence = (
             f"{kinds}: {share:.1%} of images cannot be read, data.max_unreadable is {most:.1%}; repair them"
@@ -80,6 +87,8 @@ def _images(site: Site, patients: list[Patient], study: StudyConfig) -> Iterator
         yield Finding("warn", "images", sentence)
     else:
         yield Finding("ok", "images", "every image and mask can be read")
+    for kind, count in problems.kinds.items():
+        yield Finding("warn" if kind in bad else "ok", "images", advice(kind, count))
 
 
 def _number(site: Site, num_train: int) -> Iterator[Finding]:

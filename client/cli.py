@@ -21,6 +21,8 @@ from client.ledger_schema import Row
 from client.site import Site
 from shared.command_line import SentenceGroup, examples
 from shared.config_files import parse_site, parse_study, read_yaml
+from shared.data.images import refused_images
+from shared.data.source import read_source, source_left_out
 from shared.errors import ConfigError, LedgerError
 from shared.site_config import SiteConfig
 
@@ -73,6 +75,22 @@ def check(
     console.print(f"{ready} for {asked.name}: {failed} to repair, {warned} to look at.", markup=False)
     if failed:
         raise typer.Exit(1)
+
+
+@app.command(epilog=examples("rounds-site refused site.yaml study.yaml > look-at.txt"))
+def refused(
+    site: SiteFile,
+    study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="the study as the hub sends it")],
+) -> None:
+    """List the files that are not used: kind, tab, path. For a person who looks at them, on this machine only.
+
+    A list of pictures with suspected text, less those that name somebody, can serve as data.dicom.reviewed.
+    """
+    config, task = _site_config(site, None), parse_study(read_yaml(study), study.name).task
+    data = config.data
+    patients = read_source(data.source, task, site=data.site, label_map=data.label_map, dicom=data.dicom)
+    for kind, file in (*source_left_out(data.source, data.dicom), *refused_images(patients, task)):
+        typer.echo(f"{kind}\t{file.resolve()}")
 
 
 @ledger_app.command(

@@ -17,7 +17,7 @@ from client.target_cache import TargetCache
 from shared.config import StudyConfig
 from shared.data.images import check_images
 from shared.data.records import Patient
-from shared.data.source import read_source
+from shared.data.source import read_source, source_problems
 from shared.errors import ConfigError, DataError, ErrorCode, Refusal, RoundsError, WeightsError
 from shared.models.adapters import Adapters
 from shared.models.compact import CompactModel
@@ -56,7 +56,9 @@ class Site:
     def partitions(self, study: StudyConfig) -> dict[Partition, list[Patient]]:
         """Read the hospital's patients, sorted into their fixed partitions."""
         data = self.config.data
-        patients = read_source(data.source, study.task, site=data.site, label_map=data.label_map)
+        patients = read_source(
+            data.source, study.task, site=data.site, label_map=data.label_map, dicom=data.dicom
+        )
         return assign_partitions(patients, self.config.state_dir / "partitions.sqlite", self.key())
 
     def compact(self, study: StudyConfig) -> tuple[CompactModel, Adapters]:
@@ -108,7 +110,8 @@ class Site:
         patients = [patient for part in parts.values() for patient in part]
         if not parts["train"]:
             raise DataError(f"{self.config.data.source}: no training patient; check data.site and the splits")
-        problems = check_images(patients, study.task)
+        data = self.config.data
+        problems = check_images(patients, study.task).with_left_out(source_problems(data.source, data.dicom))
         share = problems.num_unreadable / max(1, problems.num_images)
         if share > self.config.data.max_unreadable:
             raise DataError(

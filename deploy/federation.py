@@ -22,7 +22,7 @@ from shared.data.records import Patient
 from shared.data.source import describe_source, patients_by_site, read_source
 from shared.errors import ConfigError
 from shared.phantoms import STYLES, Marker, SitePlan, write_phantoms
-from shared.site_config import Cap, SiteConfig, SiteData
+from shared.site_config import Cap, DicomData, SiteConfig, SiteData
 
 _HERE = Path(__file__).parent
 
@@ -60,6 +60,7 @@ class Federation(Frozen):
     title: str
     phantoms: dict[str, PhantomHospital] = Field(default_factory=dict)
     label_map: dict[str, str] = Field(default_factory=dict)
+    dicom: DicomData | None = None
     leave_out_sites: tuple[str, ...] = ()
     made_sites: MadeSites | None = None
     public_site: str | None = None
@@ -117,7 +118,7 @@ def build_workspace(recipe: Recipe, workspace: Path, *, seed: int, progress: Pro
     """Write public sets and site files; returns the notes that every report of this data must show."""
     task, federation = recipe.study.task, recipe.federation
     source = recipe.source or _phantoms(federation, workspace / "data", task, seed, progress)
-    notes = (*federation.notes, *describe_source(source, task))
+    notes = (*federation.notes, *describe_source(source, task, federation.dicom))
     patients = _patients(source, federation, task)
     division = divide_public(
         patients,
@@ -130,7 +131,7 @@ def build_workspace(recipe: Recipe, workspace: Path, *, seed: int, progress: Pro
 
 
 def _patients(source: Path, federation: Federation, task: Task) -> Mapping[str, list[Patient]]:
-    patients = read_source(source, task, label_map=federation.label_map)
+    patients = read_source(source, task, label_map=federation.label_map, dicom=federation.dicom)
     if federation.made_sites is not None:
         made = federation.made_sites
         patients = made_sites(patients, made.num_sites, made.seed, made.skew)

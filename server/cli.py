@@ -38,15 +38,21 @@ _RUN_FILES = ("study.yaml", "events.jsonl", "summary.json", "superlink.log")
 @app.command(
     epilog=examples(
         "rounds-hub predict results/latest/student.safetensors film.png",
+        "rounds-hub predict results/latest/student.safetensors film.dcm",
         "rounds-hub predict results/latest/candidate.safetensors a.png b.png --maps maps --json",
     )
 )
 def predict(
     model: Annotated[Path, typer.Argument(help="student.safetensors or candidate.safetensors")],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="PNG, JPEG, BMP or TIFF files")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="PNG, JPEG, BMP, TIFF or DICOM files")
+    ],
     maps: Annotated[Path, typer.Option(help="folder for one picture an image: film, mask, map")] = Path(
         "maps"
     ),
+    allow_text: Annotated[
+        bool, typer.Option(help="take DICOM pictures with burned-in text; for those a person has looked at")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
 ) -> None:
     """Classify images, with calibrated probabilities, a map picture each, and the gate's verdict.
@@ -58,9 +64,11 @@ def predict(
     failed: dict[Path, str] = {}
     for number, file in enumerate(images, start=1):
         try:
-            done.append(predict_image(opened, file, maps / f"{number:02d}-{file.stem}.png"))
+            picture = maps / f"{number:02d}-{file.stem}.png"
+            done.append(predict_image(opened, file, picture, "allow" if allow_text else "refuse"))
         except DataError as error:
-            failed[file] = str(error)
+            named = str(file) in str(error)  # sentences about DICOM name no file
+            failed[file] = str(error) if named else f"image {number} of {len(images)}: {error}"
     if as_json:
         typer.echo(json.dumps(_as_json(opened, done, failed), indent=1, ensure_ascii=False))
     else:

@@ -14,7 +14,7 @@ from server.audit import STUDENT_LAYER
 from shared.config import StudyConfig
 from shared.config_files import parse_study
 from shared.data.images import load_pixels, normalise
-from shared.data.records import ImageRecord
+from shared.data.records import ImageRecord, TextRule
 from shared.errors import ConfigError, DataError, WeightsError
 from shared.explain import pictures
 from shared.explain.scorecam import ScoreCam, score_cam
@@ -71,16 +71,19 @@ def open_model(path: Path) -> ReleasedModel:
     return ReleasedModel(compact.eval(), study, temperature, metadata["verdict"], metadata["gate"], digest)
 
 
-def predict_image(model: ReleasedModel, file: Path, picture: Path | None = None) -> Prediction:
+def predict_image(
+    model: ReleasedModel, file: Path, picture: Path | None = None, text_rule: TextRule = "refuse"
+) -> Prediction:
     """Classify one image file and, where `picture` names a file, draw film, mask and map for the predicted class.
 
+    `text_rule` says what is done about text in a DICOM picture.
     `DataError` for a file that is no picture, or on which the model's numbers are not finite.
     """
     if file.suffix.lower() == ".npz":
         raise DataError(
-            f"image {file} is an array file, allowed is PNG, JPEG, BMP or TIFF; save one image as PNG"
+            f"image {file} is an array file, allowed is PNG, JPEG, BMP, TIFF or DICOM; save one image as PNG"
         )
-    record = ImageRecord(file, label=0, site="", patient_id="", split="", mask=None)
+    record = ImageRecord(file, label=0, site="", patient_id="", split="", mask=None, text_rule=text_rule)
     pixels = load_pixels(record, model.study.task)
     x = normalise(pixels)[None]
     with torch.inference_mode():

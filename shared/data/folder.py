@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from shared.config import Task
-from shared.data.records import Row
+from shared.data.records import IMAGE_SUFFIXES, Row
 from shared.errors import DataError
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 SPLIT_NAMES = {
     "train": "train",
     "training": "train",

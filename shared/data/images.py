@@ -8,10 +8,10 @@ only in part (ribs look flatter), and the audit must still look for it.
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,10 @@ from PIL import Image
 from torch import Tensor
 
 from shared.config import Task
+from shared.data.dicom import is_dicom, open_dicom
+from shared.data.image_problems import ImageError
 from shared.data.medmnist import npz_row
-from shared.data.records import ImageRecord, Patient
+from shared.data.records import IMAGE_SUFFIXES, ImageRecord, Patient
 from shared.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
@@ -37,14 +39,6 @@ UNREADABLE = (
 DISC_LEVEL = 0.12  # brightness at which the fundus begins, as a share of the picture's own bright level
 
 
-class ImageError(DataError):
-    """One image or mask cannot be used; `kind` is the word under which `check_images` counts it."""
-
-    def __init__(self, kind: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.kind = kind
-
-
 @dataclass(frozen=True)
 class ImageProblems:
     """Counts of what is wrong with a site's images; stays at the site."""
@@ -53,6 +47,17 @@ class ImageProblems:
     num_unreadable: int
     num_bad_masks: int
     kinds: dict[str, int]
+
+    def with_left_out(self, kinds: Mapping[str, int]) -> Self:
+        """Add files that reading the source left out; those that cannot be used count as unreadable images."""
+        unusable = sum(count for kind, count in kinds.items() if kind.startswith("image"))
+        together = dict(sorted((Counter(self.kinds) + Counter(kinds)).items()))
+        return replace(
+            self,
+            num_images=self.num_images + unusable,
+            num_unreadable=self.num_unreadable + unusable,
+            kinds=together,
+        )
 
 
 def load_pixels(record: ImageRecord, task: Task) -> Pixels:
@@ -99,6 +104,12 @@ def check_images(patients: Iterable[Patient], task: Task) -> ImageProblems:
     )
 
 
+def refused_images(patients: Iterable[Patient], task: Task) -> Iterator[tuple[str, Path]]:
+    """Yield (kind, file) of every image that cannot be used, for a person at the hospital who asks which they are."""
+    for record in (record for patient in patients for record in patient.images):
+        yield from ((kind, record.file) for kind in _problems(record, task))
+
+
 def _problems(record: ImageRecord, task: Task) -> list[str]:
     try:
         image = _open(record)
@@ -123,13 +134,27 @@ def _open_npz(record: ImageRecord) -> Image.Image:
     return Image.fromarray(npz_row(record.file, record.split, record.index or 0))
 
 
-# How to open a file, by its suffix; every other suffix is Pillow's. A new format (DICOM) is one entry.
-OPENERS: dict[str, Callable[[ImageRecord], Image.Image]] = {".npz": _open_npz}
+def _open_dicom(record: ImageRecord) -> Image.Image:
+    return open_dicom(record.file, record.text_rule)
+
+
+def _open_other(record: ImageRecord) -> Image.Image:
+    # a missing file without a suffix may have been DICOM, whose errors name no path
+    dicom = is_dicom(record.file) or not record.file.is_file()
+    return (_open_dicom if dicom else _open_picture)(record)
+
+
+# How to open a file, by its suffix. Files of other suffixes, or none, are DICOM when they begin as such, else Pillow's.
+OPENERS: dict[str, Callable[[ImageRecord], Image.Image]] = {
+    ".npz": _open_npz,
+    **dict.fromkeys((".dcm", ".dicom"), _open_dicom),
+    **dict.fromkeys(IMAGE_SUFFIXES, _open_picture),
+}
 
 
 def _open(record: ImageRecord) -> Image.Image:
     """Open as 8-bit RGB in full size; refuses an image without content."""
-    image = OPENERS.get(record.file.suffix.lower(), _open_picture)(record).convert("RGB")
+    image = OPENERS.get(record.file.suffix.lower(), _open_other)(record).convert("RGB")
     low, high = image.convert("L").getextrema() if 0 not in image.size else (0, 0)
     if low == high:
         raise ImageError(
@@ -150,7 +175,7 @@ def _decoded(path: Path, what: str, field: str) -> Image.Image:
     except UNREADABLE as error:
         raise ImageError(
             f"{what}_unreadable",
-            f"{field} {path} is no readable image, allowed is PNG, JPEG, BMP or TIFF; replace it",
+            f"{field} {path} is no readable image, allowed is PNG, JPEG, BMP, TIFF or DICOM; replace it",
         ) from error
 
 

@@ -1,6 +1,7 @@
 """The manifest CSV: one row an image. Read here, written here, and its digest computed here.
 
-Columns: file, label; and where known site, patient_id, split, mask, index (row in an .npz), lesion_mask.
+Columns: file, label; and where known site, patient_id, split, mask, index (row in an .npz), lesion_mask, text_rule
+(what is done about text in a DICOM picture).
 Other columns are ignored. Only the digest of a public set's manifest leaves the machine that holds it.
 """
 
@@ -8,13 +9,15 @@ import csv
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import get_args
 
 from shared.config import Task
 from shared.data.medmnist import npz_row
-from shared.data.records import SPLITS, Patient, Row
+from shared.data.records import SPLITS, Patient, Row, TextRule
 from shared.errors import DataError
 
-COLUMNS = ("file", "label", "site", "patient_id", "split", "mask", "index", "lesion_mask")
+COLUMNS = ("file", "label", "site", "patient_id", "split", "mask", "index", "lesion_mask", "text_rule")
+TEXT_RULES: dict[str, TextRule] = {rule: rule for rule in get_args(TextRule)}
 
 
 def read_manifest(path: Path, task: Task | None = None) -> list[Row]:  # noqa: ARG001 - the readers' common shape
@@ -51,6 +54,7 @@ def write_manifest(patients: Iterable[Patient], path: Path, task: Task) -> None:
                     record.mask.resolve() if record.mask else "",
                     "" if record.index is None else record.index,
                     record.lesion_mask.resolve() if record.lesion_mask else "",
+                    "" if record.text_rule == "refuse" else record.text_rule,
                 )
             )
 
@@ -104,6 +108,12 @@ def _row(cells: dict[str, str], path: Path, columns: tuple[str, ...], number: in
     index = cells.get("index", "").strip()
     if index and not index.isdecimal():
         raise DataError(f"index is {index!r} in line {number} of {path}, allowed is 0 or more; correct it")
+    text_rule = cells.get("text_rule", "").strip() or "refuse"
+    if text_rule not in TEXT_RULES:
+        raise DataError(
+            f"text_rule is {text_rule!r} in line {number} of {path}, allowed is {', '.join(TEXT_RULES)} or empty; "
+            "correct it"
+        )
     return Row(
         file=_found(path, cells["file"]),
         label=cells["label"].strip(),
@@ -113,6 +123,7 @@ def _row(cells: dict[str, str], path: Path, columns: tuple[str, ...], number: in
         mask=_found(path, cells["mask"]) if cells.get("mask") else None,
         index=int(index) if index else None,
         lesion_mask=_found(path, cells["lesion_mask"]) if cells.get("lesion_mask") else None,
+        text_rule=TEXT_RULES[text_rule],
     )
 
 

@@ -7,8 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+TextRule = Literal["refuse", "refuse_flagged", "allow"]  # of text burned into a DICOM picture
 SPLITS = ("train", "val", "test")
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})  # what Pillow is asked to open
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class ImageRecord:
     mask: Path | None  # region mask (lungs or lesions), 0/255, same size as the image
     index: int | None = None  # row inside an .npz
     lesion_mask: Path | None = None  # beside a lung mask, where the source has both
+    text_rule: TextRule = "refuse"  # DICOM only
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Row:
     mask: Path | None = None
     index: int | None = None
     lesion_mask: Path | None = None
+    text_rule: TextRule = "refuse"
 
 
 def group_patients(records: Iterable[ImageRecord]) -> list[Patient]:

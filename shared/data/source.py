@@ -1,29 +1,32 @@
 """Read a hospital's or a public data source: a path and a task come in, patients sorted by identifier go out.
 
-A new kind of source is one more entry in `KINDS`. Nothing read here leaves the hospital; `describe_source`
-gives sentences without counts or names, and those may stand in reports.
+A new kind of source is one more entry in `KINDS`; DICOM, which takes rules of its own, stands beside it. Nothing
+read here leaves the hospital; `describe_source` gives sentences without counts or names for reports.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from shared.config import Task
+from shared.data.dicom_source import dicom_notes, left_out, read_dicom
 from shared.data.folder import folder_notes, read_folder
 from shared.data.manifest import manifest_notes, read_manifest
 from shared.data.medmnist import medmnist_notes, read_medmnist
 from shared.data.records import ImageRecord, Patient, Row, group_patients
 from shared.errors import DataError
+from shared.site_config import DicomData
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of source: how to know it, how to read it, what a reader of a report must know about it."""
+    """One kind of source: how to know it, how to read it, what to tell about it, which files it leaves out."""
 
     fits: Callable[[Path], bool]
     read: Callable[[Path, Task], list[Row]]
     notes: Callable[[Path, Task], tuple[str, ...]]
+    left_out: Callable[[Path], list[tuple[str, Path]]] = lambda _path: []
 
 
 def _beside(folder: Path) -> Path:
@@ -52,16 +55,33 @@ KINDS: dict[str, Kind] = {
 }
 
 
+def _dicom(rules: DicomData) -> Kind:
+    """DICOM is the one kind that takes rules of its own; with them the source is nothing else."""
+    return Kind(
+        Path.exists,
+        lambda path, _task: read_dicom(path, rules),
+        lambda _path, _task: dicom_notes(rules),
+        lambda path: left_out(path, rules),
+    )
+
+
 def read_source(
-    source: Path, task: Task, *, site: str | None = None, label_map: Mapping[str, str] | None = None
+    source: Path,
+    task: Task,
+    *,
+    site: str | None = None,
+    label_map: Mapping[str, str] | None = None,
+    dicom: DicomData | None = None,
 ) -> list[Patient]:
     """Read all patients of a source, or of one `site` of a manifest, sorted by identifier.
+
+    With `dicom` the source is a folder or a list of DICOM files, read by these rules.
 
     A label is first looked up in `label_map`; what maps to "" is left out. A source without sites (class
     folders, MedMNIST) gets `site` as its name. Whether an image can be read is not looked at here.
     Errors: `DataError` for an unknown label, or a patient in two splits or two sites.
     """
-    rows = _kind(source).read(source, task)
+    rows = _kind(source, dicom).read(source, task)
     records = [
         record for row in rows if (record := _labelled(row, task, label_map or {}, source)) is not None
     ]
@@ -79,14 +99,25 @@ def read_source(
         records = [record if record.site else _at_site(record, source.stem) for record in records]
     if not records:
         raise DataError(
-            f"source {source} holds no image of the study's classes; check the path and label_map"
+            f"source {source} holds no image of the study's classes; check the path and label_map (DICOM files "
+            "need data.dicom)"
         )
     return group_patients(records)
 
 
-def describe_source(source: Path, task: Task) -> tuple[str, ...]:
+def describe_source(source: Path, task: Task, dicom: DicomData | None = None) -> tuple[str, ...]:
     """Say in sentences what every report about this source must tell; no counts, no names."""
-    return _kind(source).notes(source, task)
+    return _kind(source, dicom).notes(source, task)
+
+
+def source_left_out(source: Path, dicom: DicomData | None = None) -> list[tuple[str, Path]]:
+    """Return (kind, file) of what reading the source leaves out; [] where every image has a row of its own."""
+    return _kind(source, dicom).left_out(source)
+
+
+def source_problems(source: Path, dicom: DicomData | None = None) -> dict[str, int]:
+    """Count by kind the files that reading the source leaves out."""
+    return dict(sorted(Counter(kind for kind, _ in source_left_out(source, dicom)).items()))
 
 
 def patients_by_site(patients: Iterable[Patient]) -> dict[str, list[Patient]]:
@@ -97,13 +128,15 @@ def patients_by_site(patients: Iterable[Patient]) -> dict[str, list[Patient]]:
     return {site: sorted(sites[site], key=lambda p: p.patient_id) for site in sorted(sites)}
 
 
-def _kind(source: Path) -> Kind:
+def _kind(source: Path, dicom: DicomData | None) -> Kind:
+    if dicom is not None and source.exists():
+        return _dicom(dicom)
     for kind in KINDS.values():
         if kind.fits(source):
             return kind
     raise DataError(
-        f"source is {source}, allowed is a manifest .csv, a folder of class folders or a MedMNIST .npz; "
-        "check that the path exists"
+        f"source is {source}, allowed is a manifest .csv, a folder of class folders, a MedMNIST .npz or, with "
+        "data.dicom, a folder or list of DICOM files; check that the path exists"
     )
 
 
@@ -125,6 +158,7 @@ def _labelled(row: Row, task: Task, label_map: Mapping[str, str], source: Path) 
         row.mask,
         row.index,
         row.lesion_mask,
+        row.text_rule,
     )
 
 

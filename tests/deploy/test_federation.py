@@ -3,15 +3,19 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from deploy.federation import Federation, Recipe, build_workspace, find_recipe
 from server.prepare import PUBLIC_SETS, public_sets
 from shared.config_files import parse_site, parse_study, read_yaml
+from shared.data.images import check_images
 from shared.data.source import read_source
 from shared.errors import ConfigError
 from shared.site_config import check_delta, check_sampling
+from tests.dicom_files import PLANTED, dicom_file, picture
+from tests.phi import contents, where_found
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 STUDIES = sorted((DEPLOY / "studies").glob("*.yaml"))
@@ -105,3 +109,23 @@ def test_nobody_is_counted_for_a_hospital(tiny_federation, tmp_path: Path) -> No
     )
     with pytest.raises(ConfigError, match="no number for site children; type one"):
         build_workspace(recipe, tmp_path, seed=0, progress=lambda *_: None)
+
+
+def test_dicom_files_become_hospitals_without_their_identifiers(tmp_path: Path) -> None:
+    """Simulated sites of a DICOM folder list files and labels; a PatientID is nowhere, the text rule is kept."""
+    for number in range(60):
+        tags = {"PatientID": f"PLANTED-{number}", "BurnedInAnnotation": "YES"}
+        dicom_file(tmp_path / "films" / f"{number}.dcm", picture(number, top=255).astype(np.uint8), **tags)
+    rules = {"label_tag": "StudyDescription", "label_rules": {"*pneumonia*": "opacity"}, "text": "allow"}
+    raw = {
+        "title": "t", "dicom": rules, "declared_patients": {"site-1": 20, "site-2": 20},
+        "made_sites": {"num_sites": 2, "skew": 0},
+    }  # fmt: skip
+    study = parse_study(read_yaml(DEPLOY / "studies" / "phantoms.yaml"))
+    recipe = Recipe("films", study, Federation.model_validate(raw), tmp_path / "films")
+    notes = build_workspace(recipe, tmp_path / "w", seed=0, progress=lambda *_: None)
+    assert any("let through by the site's own rule" in note for note in notes)
+    site = parse_site(read_yaml(tmp_path / "w" / "sites" / "site-1.yaml"))
+    patients = read_source(site.data.source, study.task, site="site-1")
+    assert check_images(patients, study.task).kinds == {}
+    assert where_found([*PLANTED, "PLANTED-"], dict(contents([tmp_path / "w"]))) == []

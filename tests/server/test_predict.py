@@ -2,17 +2,21 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
 from server.app import initial_state
+from server.cli import app
 from server.predict import open_model, predict_image
 from shared.data.images import load_pixels, normalise
 from shared.data.records import ImageRecord
 from shared.errors import DataError, WeightsError
 from shared.models.initial import unpack_initial
 from shared.models.weights import save_weights
+from tests.dicom_files import PLANTED, dicom_file, picture
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +113,26 @@ def test_file_without_its_study_is_refused(tiny_federation, tmp_path: Path) -> N
         open_model(tmp_path / "odd.safetensors")
     with pytest.raises(WeightsError, match="cannot be read"):
         open_model(tmp_path / "none.safetensors")
+
+
+def test_a_dicom_file_is_read_as_its_picture(model_file, film, tmp_path: Path) -> None:
+    """A film as PNG and as MONOCHROME1 DICOM, inverted twice, gives the same probabilities."""
+    with Image.open(film) as image:
+        grey = np.asarray(image.convert("L"))
+    path = dicom_file(tmp_path / "film.dcm", 255 - grey, PhotometricInterpretation="MONOCHROME1")
+    opened = open_model(model_file)
+    assert predict_image(opened, path).probabilities == predict_image(opened, film).probabilities
+
+
+def test_burned_in_text_is_refused_unless_a_person_allows_it(model_file, tmp_path: Path) -> None:
+    """A flagged file is refused by default, without its path or a tag in the sentence, and read where allowed."""
+    stored = picture(top=255).astype(np.uint8)
+    path = dicom_file(tmp_path / "Plantedname.dcm", stored, BurnedInAnnotation="YES")
+    with pytest.raises(DataError, match="image_burned_in") as caught:
+        predict_image(open_model(model_file), path)
+    assert not [value for value in PLANTED if value in str(caught.value)]
+    assert predict_image(open_model(model_file), path, text_rule="allow").predicted
+    command = ["predict", str(model_file), str(path), "--maps", str(tmp_path / "maps")]
+    done = CliRunner().invoke(app, command)
+    assert (done.exit_code, done.stderr.split(":")[:3]) == (1, ["Error", " image 1 of 1", " image_burned_in"])
+    assert CliRunner().invoke(app, [*command, "--allow-text"]).exit_code == 0

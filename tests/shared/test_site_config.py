@@ -1,0 +1,75 @@
+"""A hospital's own rules for DICOM: what may be said, and what a mistake is answered with."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.config_files import parse_site, read_yaml, write_yaml
+from shared.errors import ConfigError
+from shared.site_config import tag_number
+
+SITE: dict[str, Any] = {
+    "name": "north", "declared_patients": 100, "weights_dir": "w", "state_dir": "s", "head_file": "h/head",
+}  # fmt: skip
+
+
+def site(**dicom: Any) -> dict[str, Any]:
+    """Return a raw site with these DICOM rules."""
+    return SITE | {"data": {"source": "films", "dicom": dicom}}
+
+
+@pytest.mark.parametrize(
+    "dicom",
+    [
+        {"labels": "labels.csv"},
+        {"labels": "labels.csv", "label_key": "accession_number", "text": "refuse_flagged"},
+        {"label_tag": "StudyDescription", "label_rules": {"*": "normal"}, "keep": {"ViewPosition": ["PA"]}},
+        {"label_tag": "0008,1030", "label_rules": {"*": "normal"}, "reviewed": "looked-at.txt"},
+    ],
+)
+def test_rules_are_read_and_written_back(tmp_path: Path, dicom: dict[str, Any]) -> None:
+    """Rules in YAML become a value that is written back as the same value; the order of rules stays."""
+    config = parse_site(site(**dicom))
+    write_yaml(tmp_path / "site.yaml", config)
+    assert parse_site(read_yaml(tmp_path / "site.yaml")) == config
+    assert config.data.dicom is not None
+    assert config.data.dicom.text == dicom.get("text", "refuse")
+
+
+@pytest.mark.parametrize(
+    ("dicom", "sentence"),
+    [
+        ({}, "labels and label_tag: neither given, allowed is one of them; correct data.dicom"),
+        ({"labels": "l.csv", "label_tag": "Modality"}, "labels and label_tag: both given, allowed is one"),
+        (
+            {"label_tag": "Modality"},
+            "label_rules has 0 rules and label_tag is 'Modality', needed are both or neither",
+        ),
+        ({"labels": "l.csv", "label_rules": {"a": "b"}}, "label_rules has 1 rules and label_tag is None"),
+        (
+            {"label_tag": "Modalty", "label_rules": {"a": "b"}},
+            "label_tag is 'Modalty', allowed is a DICOM keyword",
+        ),
+        ({"labels": "l.csv", "keep": {"View": ["PA"]}}, "keep is 'View', allowed is a DICOM keyword"),
+        ({"labels": "l.csv", "keep": {"ViewPosition": []}}, "keep has no pattern for ViewPosition"),
+        ({"labels": "l.csv", "label_key": "study_uid"}, "data.dicom.label_key is 'study_uid'"),
+        (
+            {"labels": "l.csv", "text": "keep"},
+            "data.dicom.text is 'keep'.*'refuse', 'refuse_flagged' or 'allow'",
+        ),
+        ({"labels": "l.csv", "blur": True}, "data.dicom.blur is True"),
+    ],
+)
+def test_a_mistake_is_one_sentence(dicom: dict[str, Any], sentence: str) -> None:
+    """Field, value, what is allowed and what to do stand in one line."""
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        parse_site(site(**dicom))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["StudyDescription", "00081030", "0008,1030", "(0008, 1030)"])
+def test_a_tag_has_a_name_and_a_number(name: str) -> None:
+    """All ways to write a tag give the same number."""
+    assert tag_number(name) == 0x00081030
+    assert tag_number("Study") is None
