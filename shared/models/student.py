@@ -93,7 +93,6 @@ def build_student(choice: StudentChoice, num_classes: int, *, seed: int = 0) -> 
         return student
 
 
-@torch.no_grad()
 def _start_as_identity(student: Student) -> None:
     """Set the last normalisation scale of every block with a shortcut to 0 (arXiv 1706.02677, section 5.1).
 
@@ -102,7 +101,7 @@ def _start_as_identity(student: Student) -> None:
     """
     for block in student.blocks:
         if block.shortcut is not None:
-            block.conv.point_linear.bn.weight.zero_()
+            nn.init.zeros_(block.get_parameter("conv.point_linear.bn.weight"))
 
 
 def batch_norm_network(choice: StudentChoice, num_classes: int) -> nn.Module:

@@ -42,7 +42,7 @@ def compact(dtype: torch.dtype, normalisation: str = "group") -> CompactModel:
     torch.manual_seed(0)
     model = CompactModel(build_student(StudentChoice(normalisation=normalisation), 3), Explainer(8))
     for block in model.student.blocks:  # they start at 0, where no gradient passes
-        nn.init.ones_(block.conv.point_linear.bn.weight)
+        nn.init.ones_(block.get_parameter("conv.point_linear.bn.weight"))
     if normalisation == "frozen":  # without statistics the 40 layers would blow the signal up
         for value in model.student.parameters():
             if value.ndim == 4:
