@@ -77,7 +77,7 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 9080,
 ) -> None:
     """Serve bundles and signatures to the SuperLink, until interrupted."""
-    uvicorn.run(registry_app(_registry(hub)), host=host, port=port, log_level="warning")
+    uvicorn.run(registry_app(_registry(hub)), host=host, port=port, log_level="warning", ws="none")
 
 
 def _registry(hub: Path) -> Registry:

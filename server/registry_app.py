@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from server.registry import Registry
 
-APP_PATTERN = r"^@[A-Za-z0-9_-]{1,100}/[A-Za-z0-9_-]{1,100}$"
+APP_PATTERN = r"^@[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}$"
 
 
 class Wanted(BaseModel):
