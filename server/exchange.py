@@ -29,6 +29,8 @@ _LOOK_SECONDS: Final = 1.0  # how often to see which nodes are connected, and si
 _SPARE_SECONDS: Final = (
     60.0  # a message outlives the deadline by this, so that an answer on its way is not cut off
 )
+
+
 @dataclass(frozen=True)
 class Answer:
     """One node's answer: the named releases as bytes, or None when the node failed or said nothing usable.

@@ -103,6 +103,10 @@ class Hospital:
         site = ("--site", str(self.folder / "site.yaml"))
         return CliRunner().invoke(app, [*map(str, words), *site], input=typed)
 
+    def run_plain(self, *words: object) -> Result:
+        """Run a command that takes the site's file in its own place."""
+        return CliRunner().invoke(app, [*map(str, words)])
+
     def says(self, *words: object) -> str:
         """Run a command that works, and return what it prints."""
         done = self.run(*words)

@@ -149,9 +149,7 @@ class Link:
         end = time.monotonic() + SECONDS
         while not all(path.exists() for path in outputs.values()) and time.monotonic() < end:
             time.sleep(0.2)
-        return {
-            what: json.loads(path.read_text()) if path.exists() else {} for what, path in outputs.items()
-        }
+        return {what: json.loads(path.read_text()) if path.exists() else {} for what, path in outputs.items()}
 
 
 @contextmanager
@@ -233,9 +231,7 @@ def _certificate(folder: Path) -> None:
         x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
     )
     (folder / "hub.crt").write_bytes(builder.sign(key, SHA256()).public_bytes(Encoding.PEM))
-    (folder / "hub.key").write_bytes(
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    )
+    (folder / "hub.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
 def _free_port() -> int:
