@@ -12,7 +12,7 @@ from client.approvals import Approvals
 from client.cli_site import DEFAULT_SITE, SiteOption, open_site
 from client.code_review import changes, installed_files, unexpected_files, visible
 from client.code_signing import signatures, write_trusted_entities, write_whole
-from client.kept_papers import bundle_of, is_digest
+from client.kept_papers import bundle_file, bundle_of, is_digest
 from client.site import Site
 from shared.bundle import Bundle
 from shared.code import code_digest
@@ -103,10 +103,11 @@ def _write(site: Site, approvals: Approvals, site_file: Path) -> None:
 
 
 def _show_changes(site: Site, approvals: Approvals, bundle: Bundle, diff: bool) -> None:
-    others = [one for one in approvals.approved_bundles() if one.digest != bundle.sha256]
-    if others:
-        before = bundle_of(site, others[-1].digest).files
-        typer.echo(f"compared with the bundle approved last, {others[-1].digest[:12]}:")
+    others = [one.digest for one in approvals.approved_bundles() if one.digest != bundle.sha256]
+    kept = [sha256 for sha256 in others if bundle_file(site, sha256).is_file()]
+    if kept:
+        before = bundle_of(site, kept[-1]).files
+        typer.echo(f"compared with the bundle approved last, {kept[-1][:12]}:")
     else:
         before = installed_files(bundle)
         typer.echo("compared with the installed program:")

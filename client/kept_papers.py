@@ -17,18 +17,21 @@ from shared.errors import ConfigError, DataError
 
 def bundle_of(site: Site, name: str) -> Bundle:
     """Return the bundle of a .fab file, which is then kept, or of the digest of a kept one."""
-    folder = site.config.state_dir / "bundles"
     if not is_digest(name):
         bundle = read_bundle(Path(name))
-        folder.mkdir(parents=True, exist_ok=True)
-        kept = folder / f"{bundle.sha256}.fab"
-        if not kept.is_file():
-            kept.write_bytes(bundle.content)
+        kept = bundle_file(site, bundle.sha256)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_bytes(bundle.content)
         return bundle
-    bundle = read_bundle(_kept(folder / f"{name}.fab", "bundle", "code show BUNDLE.fab"))
+    bundle = read_bundle(_kept(bundle_file(site, name), "bundle", "code show BUNDLE.fab"))
     if bundle.sha256 != name:
         raise DataError(f"bundle {name[:12]}: its kept copy was altered; give the .fab file again")
     return bundle
+
+
+def bundle_file(site: Site, sha256: str) -> Path:
+    """Return where a bundle's copy lies, if it was shown here."""
+    return site.config.state_dir / "bundles" / f"{sha256}.fab"
 
 
 def study_of(site: Site, name: str) -> StudyConfig:

@@ -50,7 +50,7 @@ def sign_in(
     hub: HubOption = _HERE,
 ) -> None:
     """Take in a hospital's signatures, in place of those it sent before; a wrong or older file is refused."""
-    found = _registry(hub).sign_in(file, _approval_key(pub))
+    found = _registry(hub).sign_in(file, *_admitted(pub))
     typer.echo(f"signed in: {found.site}, {len(found.bundles)} bundles, decision {found.number}")
 
 
@@ -86,10 +86,12 @@ def _registry(hub: Path) -> Registry:
     return Registry(hub / "registry")
 
 
-def _approval_key(pub: Path) -> str:
+def _admitted(pub: Path) -> tuple[str, str]:
+    """Return the name and the approval key that a hospital was admitted with."""
     try:
-        return str(json.loads(pub.read_text(encoding="utf-8"))["approval_key"])
+        held = json.loads(pub.read_text(encoding="utf-8"))
+        return str(held["site"]), str(held["approval_key"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"{pub.name}: holds no approval_key; give the file that `rounds-site init` made at the hospital"
+            f"{pub.name}: holds no site and approval_key; give the file that `rounds-site init` made at the hospital"
         ) from error

@@ -33,12 +33,17 @@ class Registry:
             added.write(json.dumps(line) + "\n")
         return bundle
 
-    def sign_in(self, file: Path, approval_key: str) -> Signatures:
-        """Take a hospital's signatures in, verified against the key that it was admitted with.
+    def sign_in(self, file: Path, site: str, approval_key: str) -> Signatures:
+        """Take a hospital's signatures in, verified against the name and key that it was admitted with.
 
-        `ConfigError` for a file that is older than the one here: it may approve what was withdrawn since.
+        `ConfigError` for a file in another's name, and for one that is older than the one here: it may approve what
+        was withdrawn since.
         """
         new = read_signatures(file, approval_key)
+        if new.site != site:
+            raise ConfigError(
+                f"{file.name}: speaks for {new.site}, but its key belongs to {site}; ask {site}"
+            )
         path = self.folder / "signatures" / f"{new.site}.json"
         if path.is_file():
             held = Signatures.model_validate_json(path.read_bytes())

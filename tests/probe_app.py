@@ -98,6 +98,11 @@ class Hospital:
         write_yaml(hospital.folder / "site.yaml", parse_site(raw | changed))
         return hospital
 
+    def change(self, **fields: Any) -> None:
+        """Change fields of site.yaml."""
+        path = self.folder / "site.yaml"
+        write_yaml(path, parse_site(read_yaml(path) | fields))
+
     def run(self, *words: object, typed: str | None = None) -> Result:
         """Run a command of this hospital."""
         site = ("--site", str(self.folder / "site.yaml"))

@@ -151,6 +151,5 @@ def test_only_what_was_shown_is_approved_by_digest(real: Hospital, tmp_path: Pat
 
 def test_a_made_site_decides_nothing(real: Hospital) -> None:
     """The simulation's blanket approval and decisions do not mix: the commands refuse such a site."""
-    site = real.folder / "site.yaml"
-    site.write_text(site.read_text().replace("approved_studies: []", "approved_studies: any-in-simulation"))
+    real.change(approved_studies="any-in-simulation")
     assert "any-in-simulation" in real.run("code", "list").stderr

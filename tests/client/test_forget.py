@@ -14,7 +14,6 @@ from shared.config_files import write_yaml
 from shared.data.dicom_source import safe_patient
 from shared.data.records import Patient
 from shared.errors import ApprovalsError
-from tests.client.test_study_approval import write
 from tests.probe_app import Hospital
 
 
@@ -102,7 +101,7 @@ def test_an_unknown_identifier_is_told_and_typed_unseen(real: Hospital) -> None:
 def test_a_dicom_patient_is_known_by_digest(real: Hospital, tmp_path: Path) -> None:
     """Of DICOM data the PatientID is given, and the digest that the reader goes by is excluded."""
     rules = {"label_tag": "StudyDescription", "label_rules": {"*": "normal"}}
-    write(real, data={"source": str(tmp_path), "dicom": rules})
+    real.change(data={"source": str(tmp_path), "dicom": rules})
     real.says("forget", "4711")
     (entry,) = real.site.approvals().entries
     assert entry.digest == forgotten_name(real.site.key(), safe_patient("4711"))

@@ -3,15 +3,8 @@
 from typing import Any
 
 from client.round import answer
-from shared.config_files import read_yaml, write_yaml
-from shared.site_config import SiteConfig
+from shared.config_files import write_yaml
 from tests.probe_app import Hospital
-
-
-def write(hospital: Hospital, **changed: Any) -> None:
-    """Change fields of site.yaml."""
-    path = hospital.folder / "site.yaml"
-    write_yaml(path, SiteConfig.model_validate(read_yaml(path) | changed))
 
 
 def test_show_tells_what_is_asked(real: Hospital, tiny_federation: Any) -> None:
@@ -36,15 +29,15 @@ def test_either_way_of_approving_counts_and_a_withdrawal_beats_both(
     """By YAML, by command, by both; withdrawn by command, neither the list nor the earlier approval helps."""
     digest = tiny_federation.study.digest()
     assert not real.site.approves_study(digest)
-    write(real, approved_studies=[digest])
+    real.change(approved_studies=[digest])
     assert real.site.approves_study(digest)
     real.says("study", "withdraw", digest)
     assert not real.site.approves_study(digest)
-    write(real, approved_studies=[])
+    real.change(approved_studies=[])
     real.says("study", "approve", real.folder / "study.yaml")
     assert real.site.approves_study(digest)
     real.says("study", "withdraw", digest)
-    write(real, approved_studies=[digest])
+    real.change(approved_studies=[digest])
     assert not real.site.approves_study(digest)
     assert "study_not_approved" in str(answer(real.site, tiny_federation.request("enrol", 0))["error"])
 

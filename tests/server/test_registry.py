@@ -57,7 +57,7 @@ def test_superlink_gets_the_bundle_and_every_hospital_s_signature(
     south.says("code", "approve", tmp_path / "one.fab")
     registry.add(tmp_path / "one.fab")
     for one in (north, south):
-        registry.sign_in(one.signatures_file, key_of(one))
+        registry.sign_in(one.signatures_file, one.name, key_of(one))
     said = fetch(registry, "1.0.0").json()
     assert (
         TestClient(registry_app(registry)).get(said["fab_url"]).content == (tmp_path / "one.fab").read_bytes()
@@ -95,13 +95,13 @@ def test_a_withdrawn_signature_is_no_longer_served(
     old = tmp_path / "old.json"
     old.write_bytes(north.signatures_file.read_bytes())
     sha256 = registry.add(tmp_path / "one.fab").sha256
-    registry.sign_in(old, key_of(north))
+    registry.sign_in(old, "north", key_of(north))
     assert len(registry.verifications(sha256)) == 1
     north.says("code", "withdraw", sha256)
-    registry.sign_in(north.signatures_file, key_of(north))
+    registry.sign_in(north.signatures_file, "north", key_of(north))
     assert registry.verifications(sha256) == []
     with pytest.raises(ConfigError, match="is of decision 1, the registry has north's decision 2"):
-        registry.sign_in(old, key_of(north))
+        registry.sign_in(old, "north", key_of(north))
     assert registry.verifications(sha256) == []
 
 
@@ -113,13 +113,23 @@ def test_nothing_unverified_is_stored(
     key = key_of(north)
     north.signatures_file.write_text(north.signatures_file.read_text().replace(damage, "south"))
     with pytest.raises(ConfigError):
-        registry.sign_in(north.signatures_file, key)
+        registry.sign_in(north.signatures_file, "north", key)
     with pytest.raises(ConfigError, match=r"another key|no signatures file"):
-        registry.sign_in(north.signatures_file, new_key(tmp_path / "elsewhere"))
+        registry.sign_in(north.signatures_file, "north", new_key(tmp_path / "elsewhere"))
     (tmp_path / "no.fab").write_text("no bundle")
     with pytest.raises(DataError):
         registry.add(tmp_path / "no.fab")
     assert not registry.folder.exists()
+
+
+def test_nobody_signs_for_another(registry: Registry, north: Hospital, tmp_path: Path) -> None:
+    """A file in north's name, whole and signed with south's own key, does not take the place of north's."""
+    south = Hospital.made(tmp_path / "elsewhere", "north")
+    south.says("code", "approve", tmp_path / "one.fab")
+    registry.sign_in(north.signatures_file, "north", key_of(north))
+    with pytest.raises(ConfigError, match="speaks for north, but its key belongs to south"):
+        registry.sign_in(south.signatures_file, "south", key_of(south))
+    assert [one.approval_key for one in registry.signatures()] == [key_of(north)]
 
 
 def test_the_commands_of_the_hub(north: Hospital, tmp_path: Path) -> None:
@@ -131,8 +141,8 @@ def test_the_commands_of_the_hub(north: Hospital, tmp_path: Path) -> None:
     assert "signed by nobody" in rounds_hub("code", "list", *hub).stdout
     pub = tmp_path / "north.pub"
     wrong = rounds_hub("code", "sign-in", north.signatures_file, "--pub", pub, *hub)
-    assert "holds no approval_key" in wrong.stderr
-    pub.write_text(f'{{"approval_key": "{key_of(north)}"}}')
+    assert "holds no site and approval_key" in wrong.stderr
+    pub.write_text(f'{{"site": "north", "approval_key": "{key_of(north)}"}}')
     done = rounds_hub("code", "sign-in", north.signatures_file, "--pub", pub, *hub)
     assert done.stdout == "signed in: north, 1 bundles, decision 1\n"
     assert rounds_hub("code", "list", *hub).stdout.endswith("  north\n")

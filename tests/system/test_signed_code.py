@@ -75,7 +75,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     trusted |= {NODES[1]: north.trusted_file, NODES[2]: south.trusted_file}
     for one in (north, south):
         sent = Signatures.model_validate_json(one.signatures_file.read_bytes())
-        registry.sign_in(one.signatures_file, sent.approval_key)
+        registry.sign_in(one.signatures_file, one.name, sent.approval_key)
     _lie(registry, old, read_bundle(bundles[altered]).sha256, read_bundle(bundles[forged]).sha256)
     with ExitStack() as stack:
         port = stack.enter_context(_served(registry))
