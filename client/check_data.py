@@ -17,7 +17,7 @@ from shared.config import StudyConfig
 from shared.data.image_problems import advice
 from shared.data.images import check_images
 from shared.data.records import Patient
-from shared.data.source import describe_source, read_source, source_problems
+from shared.data.source import describe_source, source_problems
 from shared.errors import RoundsError
 from shared.targets import forecast_bytes
 
@@ -28,9 +28,7 @@ def data_findings(site: Site, study: StudyConfig) -> Iterator[Finding]:
     """Yield what is to be said of patients, classes, images, the declared number and the target cache."""
     data = site.config.data
     try:
-        patients = read_source(
-            data.source, study.task, site=data.site, label_map=data.label_map, dicom=data.dicom
-        )
+        patients = site.patients(study)
         parts = _partitions(site, patients)
     except RoundsError as error:
         yield Finding("fail", "data", str(error))

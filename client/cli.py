@@ -14,6 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from client.check import check_site
+from client.cli_code import code_app
+from client.cli_forget import FORGET_EXAMPLES, forget
+from client.cli_study import study_app
 from client.findings import Mark
 from client.ledger import Ledger
 from client.ledger_file import LedgerFile
@@ -22,7 +25,7 @@ from client.site import Site
 from shared.command_line import SentenceGroup, examples
 from shared.config_files import parse_site, parse_study, read_yaml
 from shared.data.images import refused_images
-from shared.data.source import read_source, source_left_out
+from shared.data.source import source_left_out
 from shared.errors import ConfigError, LedgerError
 from shared.site_config import SiteConfig
 
@@ -37,6 +40,9 @@ ledger_app = typer.Typer(
     help="Look into the ledger: what was spent, and whether it is whole.", no_args_is_help=True
 )
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(code_app, name="code")
+app.add_typer(study_app, name="study")
+app.command(epilog=FORGET_EXAMPLES)(forget)
 
 SiteFile = Annotated[Path, typer.Argument(metavar="SITE.yaml", help="the hospital's own configuration")]
 SiteState = Annotated[
@@ -59,7 +65,8 @@ def check(
 ) -> None:
     """Check data, weights, rules, ledger and budget; exit status 1 when the site could not take part.
 
-    Writes nothing: no ledger is begun and no patient's partition is fixed.
+    Writes nothing: no ledger is begun and no patient's partition is fixed. Cached targets of studies that ended or
+    are no longer approved are purged.
     """
     opened = Site(_site_config(site, site_state), simulation=site_state is not None)
     asked = parse_study(read_yaml(study), study.name)
@@ -86,10 +93,12 @@ def refused(
 
     A list of pictures with suspected text, less those that name somebody, can serve as data.dicom.reviewed.
     """
-    config, task = _site_config(site, None), parse_study(read_yaml(study), study.name).task
-    data = config.data
-    patients = read_source(data.source, task, site=data.site, label_map=data.label_map, dicom=data.dicom)
-    for kind, file in (*source_left_out(data.source, data.dicom), *refused_images(patients, task)):
+    opened, asked = (
+        Site(_site_config(site, None), simulation=False),
+        parse_study(read_yaml(study), study.name),
+    )
+    data, patients = opened.config.data, opened.patients(asked)
+    for kind, file in (*source_left_out(data.source, data.dicom), *refused_images(patients, asked.task)):
         typer.echo(f"{kind}\t{file.resolve()}")
 
 

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -30,13 +31,29 @@ def assign_partitions(
         )
         known = dict(database.execute("SELECT patient, part FROM partitions").fetchall())
         for patient in patients:
-            name = hmac.new(site_key, patient.patient_id.encode(), hashlib.sha256).hexdigest()
+            name = _name(site_key, patient.patient_id)
             if name not in known:
                 known[name] = _first_partition(patient, name)
                 database.execute("INSERT INTO partitions VALUES (?, ?)", (name, known[name]))
             parts[known[name]].append(patient)
     database.close()
     return parts
+
+
+def remove_patient(table: Path, site_key: bytes, patient_id: str) -> Partition | None:
+    """Delete a patient's row and return where the patient was; None where nobody of this name was ever seen."""
+    if not table.is_file():
+        return None
+    name = _name(site_key, patient_id)
+    with closing(sqlite3.connect(table, timeout=60)) as database, database:
+        database.execute("PRAGMA secure_delete = ON")
+        found = database.execute("SELECT part FROM partitions WHERE patient = ?", (name,)).fetchone()
+        database.execute("DELETE FROM partitions WHERE patient = ?", (name,))
+    return None if found is None else found[0]
+
+
+def _name(site_key: bytes, patient_id: str) -> str:
+    return hmac.new(site_key, patient_id.encode(), hashlib.sha256).hexdigest()
 
 
 def _first_partition(patient: Patient, name: str) -> Partition:

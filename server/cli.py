@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from server.cli_code import code_app, serve_app
 from server.figures import interval_text
 from server.finish import finish_run
 from server.predict import Prediction, ReleasedModel, open_model, predict_image
@@ -32,6 +33,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(code_app, name="code")
+app.add_typer(serve_app, name="registry")
 _RUN_FILES = ("study.yaml", "events.jsonl", "summary.json", "superlink.log")
 
 

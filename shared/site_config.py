@@ -138,6 +138,7 @@ class SiteConfig(Frozen):
     weights_dir: Path
     state_dir: Path
     head_file: Path
+    keys_dir: Path | None = Field(None, description="node.key and approval.key, made by `rounds-site init`")
     compute: Compute = Compute()
 
     @model_validator(mode="after")
