@@ -17,7 +17,9 @@ _WARN_DAYS = 60
 
 
 def key_findings(config: SiteConfig) -> Iterator[Finding]:
-    """Yield what is to be said of the keys and of the CA; simulated sites have none."""
+    """Yield what is to be said of the keys and of the CA; simulated sites have only the key of their state."""
+    if (config.state_dir / "ledger.sqlite").is_file() and not (config.state_dir / "site.key").is_file():
+        yield Finding("fail", "site key", "site.key is missing beside a ledger; put it back from the backup")
     if config.keys_dir is None:
         if config.approved_studies != "any-in-simulation":
             yield Finding(

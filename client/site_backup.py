@@ -11,7 +11,7 @@ from client.ledger_file import LedgerFile
 from client.site_folder import SITE_FILE
 from shared.errors import ConfigError
 from shared.private_files import write_file
-from shared.sealed_backup import database_bytes, put_back, seal, unseal
+from shared.sealed_backup import database_bytes, put_back, read_backup, seal
 from shared.site_config import SiteConfig
 
 _COMPUTED_AGAIN = ("targets.sqlite",)
@@ -41,7 +41,7 @@ def back_up_site(site_file: Path, config: SiteConfig, backup: Path, passphrase: 
 
 def restore_site(backup: Path, folder: Path, passphrase: str) -> Path:
     """Put a site back into a new folder; returns its site.yaml. Whether the ledger is the newest is for `verify`."""
-    put_back(unseal(backup.read_bytes(), passphrase), folder, public=_PUBLIC)
+    put_back(read_backup(backup, passphrase), folder, public=_PUBLIC)
     return folder / SITE_FILE
 
 

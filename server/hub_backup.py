@@ -8,7 +8,7 @@ from pathlib import Path
 
 from server.hub_folder import HubFolder, open_hub, verify_hub
 from shared.private_files import write_file
-from shared.sealed_backup import database_bytes, put_back, seal, unseal
+from shared.sealed_backup import database_bytes, put_back, read_backup, seal
 
 _PUBLIC = (".crt", "FEDERATION.json")
 
@@ -33,7 +33,7 @@ def back_up_hub(hub: HubFolder, backup: Path, passphrase: str) -> int:
 
 def restore_hub(backup: Path, folder: Path, passphrase: str) -> HubFolder:
     """Put a hub back into a new folder and check it; sites notice nothing while its CA is the same."""
-    put_back(unseal(backup.read_bytes(), passphrase), folder, public=_PUBLIC)
+    put_back(read_backup(backup, passphrase), folder, public=_PUBLIC)
     hub = open_hub(folder)
     verify_hub(hub)
     return hub

@@ -50,13 +50,11 @@ class SiteList:
         with self._translated():
             path.touch(mode=0o600)
             self._database = sqlite3.connect(path, isolation_level=None, timeout=30)
-        with self._translated():
-            (version,) = self._database.execute("PRAGMA user_version").fetchone()
-            if version not in {0, _VERSION}:
-                raise ConfigError(
-                    f"{path.name}: has format {version}, allowed is {_VERSION}; use its own program"
-                )
-            self._database.executescript(f"{_SCHEMA} PRAGMA user_version = {_VERSION};")
+            try:
+                self._prepare()
+            except BaseException:
+                self._database.close()
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -101,6 +99,14 @@ class SiteList:
                 raise ConfigError(
                     f"NAME is {name!r}: no such site is admitted, admitted are: {known}; correct it"
                 )
+
+    def _prepare(self) -> None:
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        if version not in {0, _VERSION}:
+            raise ConfigError(
+                f"{self.path.name}: has format {version}, allowed is {_VERSION}; use its own program"
+            )
+        self._database.executescript(f"{_SCHEMA} PRAGMA user_version = {_VERSION};")
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

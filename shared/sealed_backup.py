@@ -57,6 +57,16 @@ def unseal(sealed: bytes, passphrase: str) -> dict[str, bytes]:
         return {name: file.read() for name, file in found.items() if file is not None}
 
 
+def read_backup(path: Path, passphrase: str) -> dict[str, bytes]:
+    """Return the files of a backup on disk; `ConfigError` where it cannot be read."""
+    try:
+        return unseal(path.read_bytes(), passphrase)
+    except OSError as error:
+        raise ConfigError(
+            f"BACKUP is {str(path)!r}: cannot be read ({error.strerror}); give the file"
+        ) from error
+
+
 def put_back(files: Mapping[str, bytes], folder: Path, *, public: tuple[str, ...] = ()) -> None:
     """Write files below a folder that is new or empty; those whose names end as in `public` may be read by all."""
     if folder.exists() and any(folder.iterdir()):

@@ -15,7 +15,9 @@ def test_words_are_those_of_the_published_vector() -> None:
     assert words(DIGEST) == "legal winner thank year wave sausage worth useful legal winner thank yellow"
 
 
-@pytest.mark.parametrize("shape", [str, str.upper, lambda d: ":".join(d[i : i + 2] for i in range(0, 64, 2)), words])
+@pytest.mark.parametrize(
+    "shape", [str, str.upper, lambda d: ":".join(d[i : i + 2] for i in range(0, 64, 2)), words]
+)
 def test_every_spelling_of_the_same_fingerprint_is_the_same(shape) -> None:
     """Digits with or without colons, capitals and words all stand for one fingerprint, and for no other."""
     other = hashlib.sha256(b"other").hexdigest()
