@@ -17,7 +17,8 @@ from rich.table import Table
 from server.authority import CA_DAYS, HUB_DAYS, Names
 from server.hub_backup import back_up_hub, restore_hub
 from server.hub_folder import HubFolder, make_hub, open_hub, renew, replace_authority, verify_hub
-from server.superlink_nodes import LOCAL_SUPERLINK, SuperLinkAbsent, align_nodes
+from server.sites import AdmittedSite
+from server.superlink_nodes import LOCAL_SUPERLINK, SuperLinkAbsent, align_nodes, node_states
 from shared.command_line import examples, passphrase_from, require_fingerprint
 from shared.errors import ConfigError
 from shared.fingerprint import words
@@ -136,21 +137,24 @@ def register(hub: Hub = Here, superlink: SuperLink = None) -> None:
 def sites(
     hub: Hub = Here,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
+    superlink: SuperLink = None,
 ) -> None:
-    """List all sites ever admitted, and until when the CA and the hub's certificate hold."""
+    """List all sites ever admitted, who is connected now, and until when the certificates hold."""
     opened = open_hub(hub)
     with opened.sites() as listed:
         rows = listed.all()
+    states = _states(opened, superlink)
     ends = {"ca": opened.ca().not_valid_after_utc, "hub": opened.certificate().not_valid_after_utc}
     if as_json:
         certificates = {what: end.isoformat() for what, end in ends.items()}
-        typer.echo(json.dumps({"sites": [vars(row) for row in rows], "certificates": certificates}, indent=1))
+        shown = [vars(row) | {"connection": _connection(row, states)} for row in rows]
+        typer.echo(json.dumps({"sites": shown, "certificates": certificates}, indent=1))
         return
-    table = Table("site", "admitted", "removed", "fingerprint", box=None, pad_edge=False)
+    table = Table("site", "admitted", "removed", "connection", "fingerprint", box=None, pad_edge=False)
     for row in rows:
-        table.add_row(
-            *map(escape, (row.name, row.admitted[:10], (row.removed or "")[:10], row.fingerprint[:16]))
-        )
+        removed = (row.removed or "")[:10]
+        cells = (row.name, row.admitted[:10], removed, _connection(row, states), row.fingerprint[:16])
+        table.add_row(*map(escape, cells))
     console = Console(highlight=False)
     (console if console.is_terminal else Console(highlight=False, width=160)).print(table)
     for what, end in ends.items():
@@ -232,6 +236,22 @@ def _register(hub: HubFolder, superlink: str | None) -> None:
         typer.echo(
             f"No SuperLink at {LOCAL_SUPERLINK}: tell a running one with `rounds-hub register --superlink ...`."
         )
+
+
+def _states(hub: HubFolder, superlink: str | None) -> dict[str, str] | None:
+    """Ask the SuperLink who is connected; None where none runs at the usual place."""
+    try:
+        return node_states(superlink or LOCAL_SUPERLINK, hub.ca_file.read_bytes())
+    except SuperLinkAbsent:
+        if superlink is not None:
+            raise
+        return None
+
+
+def _connection(row: AdmittedSite, states: dict[str, str] | None) -> str:
+    if row.removed is not None:
+        return ""
+    return "not asked" if states is None else states.get(row.name, "not registered")
 
 
 def _tell(hub: HubFolder, file: Path) -> None:

@@ -4,6 +4,7 @@ In: what a coordinator typed. Out: files. `ca/`, `tls/` and `secrets/` are for t
 FEDERATION.json is the one file that is sent out.
 """
 
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from server.authority import (
 )
 from server.sites import SiteList
 from shared.errors import ConfigError, TrustError
-from shared.invitation import Invitation, parse_invitation, read_invitation
+from shared.invitation import FEDERATION_NAME, Invitation, parse_invitation, read_invitation
 from shared.private_files import PUBLIC, private_folder, write_file
 
 
@@ -107,6 +108,7 @@ def make_hub(
         raise ConfigError(
             f"FOLDER is {str(path)!r}: holds files already; give a new folder, or use `rounds-hub renew`"
         )
+    _check_name(federation)
     _check_address(address, names)
     authority = make_authority(federation, now, ca_days)
     invitation = Invitation.of(federation, address, authority.certificate_pem())
@@ -168,6 +170,14 @@ def verify_hub(hub: HubFolder, at: datetime | None = None) -> None:
     read_pair(_read(hub.key_file), _read(hub.certificate_file), "tls")
     host = invitation.address.rpartition(":")[0].strip("[]")
     verify_hub_certificate(_read(hub.ca_file), _read(hub.certificate_file), host, at)
+
+
+def _check_name(federation: str) -> None:
+    if not re.fullmatch(FEDERATION_NAME, federation):
+        raise ConfigError(
+            f"--name is {federation!r}, allowed are up to 40 letters, digits, spaces and . _ -, beginning with a "
+            "letter or digit; correct it"
+        )
 
 
 def _check_address(address: str, names: Names) -> None:

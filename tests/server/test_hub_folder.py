@@ -72,7 +72,7 @@ def test_a_second_hub_does_not_fall_on_the_first(hub: HubFolder) -> None:
 )
 def test_an_address_without_a_port_is_refused(tmp_path: Path, address: str) -> None:
     """Sites could not dial it, so nothing is made."""
-    with pytest.raises(ConfigError, match="--address is .*, allowed is host:port"):
+    with pytest.raises(ConfigError, match=r"--address is .*, allowed is host:port"):
         make_hub(tmp_path / "hub", "lungs", address, NAMES)
     assert not (tmp_path / "hub").exists()
 
@@ -136,7 +136,7 @@ def test_parts_of_two_hubs_are_noticed(hub: HubFolder, tmp_path: Path) -> None:
     with pytest.raises(TrustError, match="tls: the key is not that of the certificate"):
         verify_hub(hub)
     shutil.copy(other.invitation_file, hub.invitation_file)
-    with pytest.raises(TrustError, match="FEDERATION.json: names another CA"):
+    with pytest.raises(TrustError, match=r"FEDERATION\.json: names another CA"):
         verify_hub(hub)
 
 
