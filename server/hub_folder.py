@@ -116,7 +116,7 @@ def make_hub(
         private_folder(folder)
     _write_authority(hub, authority)
     _write_certificate(hub, make_hub_certificate(authority, federation, names, now, days))
-    write_file(hub.superexec_secret, secrets.token_hex(32).encode())
+    _write_secret(hub)
     with hub.sites():
         pass
     write_file(hub.invitation_file, invitation.to_json(), mode=PUBLIC)  # last: with it the hub counts as made
@@ -147,7 +147,7 @@ def renew(
 def replace_authority(
     hub: HubFolder, *, ca_days: int = CA_DAYS, days: int = HUB_DAYS, now: datetime | None = None
 ) -> None:
-    """Make a new CA and certificate, for a CA key that was lost or stolen; the list of sites stays.
+    """Make a new CA, certificate and secret, for a hub or CA key that was lost or stolen; the list of sites stays.
 
     The old invitation must still be there; the old CA need not. Every site has to join again.
     """
@@ -157,6 +157,7 @@ def replace_authority(
     authority = make_authority(old.federation, now, ca_days)
     _write_authority(hub, authority)
     _write_certificate(hub, make_hub_certificate(authority, old.federation, names, now, days))
+    _write_secret(hub)
     invitation = Invitation.of(old.federation, old.address, authority.certificate_pem())
     write_file(hub.invitation_file, invitation.to_json(), mode=PUBLIC, replace=True)
 
@@ -195,6 +196,10 @@ def _check_address(address: str, names: Names) -> None:
 def _write_authority(hub: HubFolder, authority: Pair) -> None:
     write_file(hub.ca_key, authority.key_pem(), replace=True)
     write_file(hub.ca_file, authority.certificate_pem(), mode=PUBLIC, replace=True)
+
+
+def _write_secret(hub: HubFolder) -> None:
+    write_file(hub.superexec_secret, secrets.token_hex(32).encode(), replace=True)
 
 
 def _write_certificate(hub: HubFolder, pair: Pair) -> None:

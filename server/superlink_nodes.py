@@ -96,7 +96,7 @@ def _control(superlink: str, ca_pem: bytes) -> Iterator[ControlHttpClient]:
     client = ControlHttpClient.from_server_address(superlink, False, ca_pem, ())
     try:
         yield client
-    except httpx.ConnectError as error:
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         if isinstance(_root(error), ssl.SSLError):
             raise TrustError(
                 f"SuperLink {superlink}: shows no certificate of this federation ({_root(error)}); give the right "

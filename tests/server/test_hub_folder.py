@@ -115,11 +115,13 @@ def test_a_new_ca_puts_an_end_to_a_stolen_key(hub: HubFolder) -> None:
     with hub.sites() as sites:
         sites.admit(newcomer("north"))
     stolen, old_ca = hub.certificate_file.read_bytes(), hub.ca_file.read_bytes()
+    secret = hub.superexec_secret.read_bytes()
     hub.ca_key.unlink()
     with pytest.raises(ConfigError, match=r"ca\.key: cannot be read"):
         renew(hub)
     replace_authority(hub)
     verify_hub(hub)
+    assert hub.superexec_secret.read_bytes() != secret
     new_ca = hub.ca_file.read_bytes()
     believed(new_ca, hub)
     for ca, certificate in ((new_ca, stolen), (old_ca, hub.certificate_file.read_bytes())):
