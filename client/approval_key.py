@@ -10,29 +10,20 @@ is not.
 
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from shared.errors import ApprovalsError
-
-FILE = "approval.key"
+from client import site_keys
+from shared.errors import ApprovalsError, TrustError
 
 
 def load_approval_key(keys_dir: Path) -> Ed25519PrivateKey:
-    """Read the hospital's key (PKCS8 PEM); `ApprovalsError` where it is missing or of another kind."""
-    path = keys_dir / FILE
+    """Read the hospital's key; `ApprovalsError` where it is missing or of another kind: decisions stand on it."""
     try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise ApprovalsError(
-            f"{path}: the hospital's approval key cannot be read; check keys_dir, or make keys with `rounds-site init`"
-        ) from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise ApprovalsError(f"{path}: is no Ed25519 key; put back the key that `rounds-site init` made")
-    return key
+        return site_keys.load_approval_key(keys_dir)
+    except TrustError as error:
+        raise ApprovalsError(str(error)) from error
 
 
 def code_key(approval_key: Ed25519PrivateKey, num_withdrawn: int) -> Ed25519PrivateKey:

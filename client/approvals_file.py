@@ -17,9 +17,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import Field, ValidationError
 
-from client.head_file import HeadFile, sync_folder
+from client.head_file import HeadFile
 from shared.config import Digest, Frozen
 from shared.errors import ApprovalsError
+from shared.private_files import sync_folder
 
 GENESIS = "0" * 64
 Kind = Literal["code", "study", "patient", "key"]

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from client import federation_commands
 from client.check import check_site
 from client.cli_code import code_app
 from client.cli_forget import FORGET_EXAMPLES, forget
@@ -31,7 +32,7 @@ from shared.site_config import SiteConfig
 
 app = typer.Typer(
     cls=SentenceGroup,
-    help="A site of Teaching Rounds: check the hospital's data and rules, look into its privacy ledger.",
+    help="A site of Teaching Rounds: join a federation, check the hospital's data and rules, look into its ledger.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -43,6 +44,10 @@ app.add_typer(ledger_app, name="ledger")
 app.add_typer(code_app, name="code")
 app.add_typer(study_app, name="study")
 app.command(epilog=FORGET_EXAMPLES)(forget)
+app.add_typer(federation_commands.app)
+ledger_app.command("new-head", epilog=examples("rounds-site ledger new-head site.yaml --head 8:3fa9..."))(
+    federation_commands.new_head
+)
 
 SiteFile = Annotated[Path, typer.Argument(metavar="SITE.yaml", help="the hospital's own configuration")]
 SiteState = Annotated[

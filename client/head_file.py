@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shared.errors import ApprovalsError, LedgerError
+from shared.private_files import sync_folder
 
 
 class HeadFile:
@@ -81,12 +82,3 @@ class HeadFile:
             raise self._error(
                 f"head_file {self.path}: cannot be written; check its volume and rights"
             ) from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a new file's name durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

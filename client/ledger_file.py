@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from dataclasses import astuple, replace
 from pathlib import Path
 
-from client.head_file import HeadFile, sync_folder
+from client.head_file import HeadFile
 from client.ledger_schema import GENESIS, INSERT, SCHEMA, VERSION, Row, RowKind, read_rows
 from shared.errors import LedgerError
+from shared.private_files import sync_folder
 
 
 class LedgerFile:

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from server import admission_commands, federation_commands
 from server.cli_code import code_app, serve_app
 from server.figures import interval_text
 from server.finish import finish_run
@@ -28,13 +29,15 @@ from shared.errors import DataError, RoundsError
 
 app = typer.Typer(
     cls=SentenceGroup,
-    help="The hub of Teaching Rounds: use a released student, look at runs, make their reports.",
+    help="The hub of Teaching Rounds: open a federation, use a released student, look at runs, make their reports.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 app.add_typer(code_app, name="code")
 app.add_typer(serve_app, name="registry")
+app.add_typer(federation_commands.app)
+app.add_typer(admission_commands.app)
 _RUN_FILES = ("study.yaml", "events.jsonl", "summary.json", "superlink.log")
 
 

@@ -39,6 +39,10 @@ class ApprovalsError(PrivacyError):
     """The hospital's record of its decisions is altered, cut or unsigned, or its key is not here."""
 
 
+class TrustError(RoundsError):
+    """A key, certificate, signature or fingerprint is not the one that was agreed on."""
+
+
 class StudyError(RoundsError):
     """The study cannot go on: too few sites, a broken checkpoint, a foreign study."""
 
