@@ -10,9 +10,10 @@ import typer
 
 from client.ledger_file import LedgerFile
 from client.new_head import make_head_file
+from client.new_keys import replace_both_keys
 from client.site_backup import back_up_site, restore_site
 from client.site_folder import SITE_FILE, join_federation, make_site, write_introduction
-from client.site_keys import replace_both_keys, replace_node_key, site_introduction
+from client.site_keys import replace_node_key, site_introduction
 from shared.command_line import examples, passphrase_from, require_fingerprint
 from shared.config_files import parse_site, read_yaml
 from shared.errors import ConfigError
@@ -95,7 +96,8 @@ def show(site: SiteFile) -> None:
 def new(
     site: SiteFile,
     approval: Annotated[
-        bool, typer.Option("--approval", help="make a new approval key too; what it signed counts no longer")
+        bool,
+        typer.Option("--approval", help="make a new approval key too; it vouches for the decisions so far"),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
 ) -> None:
@@ -103,7 +105,17 @@ def new(
     name, keys_dir = _keys_of(site)
     if not yes:
         typer.confirm("The old key is destroyed, and the hub must admit this site again. Go on?", abort=True)
-    (replace_both_keys if approval else replace_node_key)(keys_dir)
+    if approval:
+        raw = read_yaml(site)
+        head_file = Path(str(raw["head_file"])).with_suffix(".approvals")
+        carried = replace_both_keys(keys_dir, Path(str(raw["state_dir"])), head_file)
+        if carried:
+            typer.echo(
+                f"{carried} decisions carried over. Look at them (`rounds-site code list`), then approve a bundle "
+                "again to write the new signatures for the hub."
+            )
+    else:
+        replace_node_key(keys_dir)
     introduction = write_introduction(site.parent, keys_dir, name)
     typer.echo(f"Have the hub do `rounds-hub remove {name}`, then admit the new file.")
     _tell(site.parent / f"{name}.pub", introduction)

@@ -36,13 +36,6 @@ def replace_node_key(keys_dir: Path) -> None:
     write_file(keys_dir / NODE_FILE, _new_node_key(), replace=True)
 
 
-def replace_both_keys(keys_dir: Path) -> None:
-    """Make both keys anew: a hub that let the old approval key go let its node key go too."""
-    private_folder(keys_dir)
-    write_file(keys_dir / APPROVAL_FILE, _new_approval_key(), replace=True)
-    replace_node_key(keys_dir)
-
-
 def site_introduction(keys_dir: Path, site: str, now: datetime | None = None) -> Introduction:
     """Return the site's introduction, signed by both keys; `TrustError` where one is missing or of another kind."""
     made = (now or datetime.now(UTC)).date()

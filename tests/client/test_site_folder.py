@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from client.new_keys import replace_both_keys
 from client.site_folder import join_federation, make_site, write_introduction
 from client.site_keys import (
     load_approval_key,
     load_node_key,
-    replace_both_keys,
     replace_node_key,
     site_introduction,
 )
@@ -174,7 +174,7 @@ def test_a_new_approval_key_brings_a_new_node_key(site: Path) -> None:
     (site / "keys/approval.key").write_text("torn")
     with pytest.raises(TrustError, match=r"approval\.key: cannot be read as a key"):
         site_introduction(site / "keys", "north")
-    replace_both_keys(site / "keys")
+    replace_both_keys(site / "keys", site / "state", site / "head" / "ledger.approvals")
     new = site_introduction(site / "keys", "north")
     assert not {old.node_key, old.approval_key} & {new.node_key, new.approval_key}
 
