@@ -88,6 +88,12 @@ def _proxy(hub: Address) -> Iterator[Finding]:
     if proxy is None:
         yield Finding("ok", "proxy", f"none between this machine and {hub.host}")
         return
+    if proxy.scheme != "http":
+        sentence = (
+            f"the proxy is {proxy.scheme}://, allowed is http://; name it so, or add {hub.host} to no_proxy"
+        )
+        yield Finding("fail", "proxy", sentence)
+        return
     sentence = (
         f"https_proxy or all_proxy sends the hub's traffic through {proxy.hostname}; if it must not, add {hub.host} to "
         "no_proxy for this machine and for the site's service"

@@ -165,6 +165,14 @@ def test_a_proxy_that_opens_tls_is_found(
         assert "a proxy opens TLS" in failed(told("hub.test:8443", federation.ca_file))
 
 
+def test_a_proxy_of_another_kind_is_named(federation: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CONNECT goes to http:// proxies alone; a SOCKS proxy is told before anything is opened."""
+    monkeypatch.setenv("all_proxy", f"socks5://user:secret@{closed_port()}")
+    said = failed(told("hub.test:8443", federation.ca_file))
+    assert "the proxy is socks5://, allowed is http://" in said
+    assert "secret" not in said
+
+
 def test_an_exempt_hub_goes_past_the_proxy(federation: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     """no_proxy with the hub's host: the proxy, which is not even up, is never asked."""
     monkeypatch.setenv("https_proxy", f"http://{closed_port()}")

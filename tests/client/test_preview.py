@@ -194,6 +194,24 @@ def test_an_outlier_is_shown_and_named_by_its_number(
     ]
 
 
+def test_other_patients_come_before_second_images_and_worst_comes_first(
+    tiny_federation: Any, tmp_path: Path, rows: list[str]
+) -> None:
+    """Films of one row are of different patients while there are any; two odd sizes stand in order of their scores."""
+    lines = list(rows)
+    for place, side in ((1, 40), (2, 500)):
+        odd = tmp_path / f"{side}.png"
+        Image.open(rows[place].split(",")[0]).resize((side, side)).save(odd)
+        cells = rows[place].split(",")
+        lines[place] = ",".join([str(odd), *cells[1:5], "", *["" for _ in cells[6:]]])
+    seen = seen_of(with_rows(tiny_federation, tmp_path, lines), tiny_federation, films=2)
+    assert len(rows) - 1 > len({look.number for look in seen.looks})  # somebody has two images
+    for (label, part), cell in seen.sample.items():
+        there = {one.number for one in seen.looks if (one.record.label, one.part) == (label, part)}
+        assert len({look.number for look in cell}) == min(2, len(there))
+    assert [Path(one.look.record.file).stem for one in seen.outliers["size"]] == ["500", "40"]
+
+
 def test_a_broken_image_and_a_broken_mask_are_counted_by_kind(
     tiny_federation: Any, tmp_path: Path, rows: list[str]
 ) -> None:
