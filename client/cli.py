@@ -56,7 +56,7 @@ SiteState = Annotated[
     epilog=examples(
         "rounds-site check site.yaml study.yaml",
         "rounds-site check site.yaml study.yaml --hub hub.example.org:8443 --hub-ca ca.crt",
-        "rounds-site check site.yaml study.yaml --json | jq '.findings[] | select(.mark != \"ok\")'",
+        "rounds-site check site.yaml study.yaml --json > check.json",
     )
 )
 def check(

@@ -97,7 +97,7 @@ def see(site: Site, study: StudyConfig, films: int, progress: Progress) -> Seen:
         study,
         tuple(looks),
         _sample(looks, films),
-        _outliers(looks),
+        outliers_of(looks),
         sorted((one for one in looks if one.lines or one.problem in TEXT), key=_most_writing),
         dict(sorted(problems.items())),
         source_problems(data.source, data.dicom),
@@ -140,6 +140,18 @@ def _opened(record: ImageRecord) -> tuple[Image.Image | None, str]:
     return image, more or problem
 
 
+def outliers_of(looks: Sequence[Look]) -> dict[str, list[Outlier]]:
+    """Return, by measure, the images far from the others, worst first."""
+    found = [look for look in looks if look.readable]
+    measures = {
+        "brightness": [look.brightness for look in found],
+        "contrast": [look.contrast for look in found],
+        "size": [np.log(look.width * look.height) for look in found],
+        "shape": [np.log(look.width / look.height) for look in found],
+    }
+    return {name: _far(found, robust_z(np.array(values))) for name, values in measures.items()}
+
+
 def files_of(site: Site, study: StudyConfig, number: int) -> list[Path]:
     """Return the files of the patient that the page calls `number`."""
     patients = _patients(site, study)
@@ -179,17 +191,6 @@ def _draw(look: Look) -> tuple[int, bytes]:
 
 def _most_writing(look: Look) -> tuple[int, int, int]:
     return -len(look.lines), look.number, look.image
-
-
-def _outliers(looks: Sequence[Look]) -> dict[str, list[Outlier]]:
-    found = [look for look in looks if look.readable]
-    measures = {
-        "brightness": [look.brightness for look in found],
-        "contrast": [look.contrast for look in found],
-        "size": [np.log(look.width * look.height) for look in found],
-        "shape": [np.log(look.width / look.height) for look in found],
-    }
-    return {name: _far(found, robust_z(np.array(values))) for name, values in measures.items()}
 
 
 def _far(looks: Sequence[Look], scores: np.typing.NDArray[np.float64]) -> list[Outlier]:

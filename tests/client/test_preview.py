@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from client.cli import app
-from client.preview import Seen, files_of, see
+from client.preview import Seen, files_of, outliers_of, see
 from client.preview_page import private_folder, render, write_page
 from client.site import Site
 from shared.config_files import write_yaml
@@ -194,22 +195,20 @@ def test_an_outlier_is_shown_and_named_by_its_number(
     ]
 
 
-def test_other_patients_come_before_second_images_and_worst_comes_first(
-    tiny_federation: Any, tmp_path: Path, rows: list[str]
-) -> None:
-    """Films of one row are of different patients while there are any; two odd sizes stand in order of their scores."""
-    lines = list(rows)
-    for place, side in ((1, 40), (2, 500)):
-        odd = tmp_path / f"{side}.png"
-        Image.open(rows[place].split(",")[0]).resize((side, side)).save(odd)
-        cells = rows[place].split(",")
-        lines[place] = ",".join([str(odd), *cells[1:5], "", *["" for _ in cells[6:]]])
-    seen = seen_of(with_rows(tiny_federation, tmp_path, lines), tiny_federation, films=2)
-    assert len(rows) - 1 > len({look.number for look in seen.looks})  # somebody has two images
+def test_other_patients_come_before_second_images(film: Site, tiny_federation: Any) -> None:
+    """Films of one row are of different patients while there are any."""
+    seen = seen_of(film, tiny_federation, films=2)
+    assert any(look.image == 2 for look in seen.looks)
     for (label, part), cell in seen.sample.items():
         there = {one.number for one in seen.looks if (one.record.label, one.part) == (label, part)}
         assert len({look.number for look in cell}) == min(2, len(there))
-    assert [Path(one.look.record.file).stem for one in seen.outliers["size"]] == ["500", "40"]
+
+
+def test_the_worst_outlier_comes_first(film: Site, tiny_federation: Any) -> None:
+    """Of brightnesses 100 to 129, 250 and 10 the 250 is farthest from the median, then the 10."""
+    look = seen_of(film, tiny_federation).looks[0]
+    looks = [replace(look, number=n, brightness=float(n)) for n in (10, *range(100, 130), 250)]
+    assert [one.look.number for one in outliers_of(looks)["brightness"]] == [250, 10]
 
 
 def test_a_broken_image_and_a_broken_mask_are_counted_by_kind(
