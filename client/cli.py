@@ -5,6 +5,8 @@ of the hospital, and nothing of it is sent.
 """
 
 import json
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -15,14 +17,17 @@ from rich.table import Table
 
 from client import federation_commands
 from client.check import check_site
+from client.check_hub import hub_findings, key_finding
 from client.cli_code import code_app
 from client.cli_forget import FORGET_EXAMPLES, forget
+from client.cli_preview import PREVIEW_EXAMPLES, preview
 from client.cli_study import study_app
-from client.findings import Mark
+from client.findings import Finding
 from client.ledger import Ledger
 from client.ledger_file import LedgerFile
 from client.ledger_schema import Row
 from client.site import Site
+from client.telling import tell
 from shared.command_line import SentenceGroup, examples
 from shared.config_files import parse_site, parse_study, read_yaml
 from shared.data.images import refused_images
@@ -44,55 +49,59 @@ app.add_typer(ledger_app, name="ledger")
 app.add_typer(code_app, name="code")
 app.add_typer(study_app, name="study")
 app.command(epilog=FORGET_EXAMPLES)(forget)
+app.command(epilog=PREVIEW_EXAMPLES)(preview)
 app.add_typer(federation_commands.app)
 ledger_app.command("new-head", epilog=examples("rounds-site ledger new-head site.yaml --head 8:3fa9..."))(
     federation_commands.new_head
 )
 
 SiteFile = Annotated[Path, typer.Argument(metavar="SITE.yaml", help="the hospital's own configuration")]
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="the study as the hub sends it")]
 SiteState = Annotated[
     Path | None,
     typer.Option("--site-state", help="ledgers of a simulation: the `sites` folder of its result folder"),
 ]
-_STYLES: dict[Mark, str] = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 @app.command(
     epilog=examples(
         "rounds-site check site.yaml study.yaml",
-        "rounds-site check results/workspaces/phantoms/sites/film.yaml results/workspaces/phantoms/study.yaml",
+        "rounds-site check site.yaml study.yaml --offline",
+        "rounds-site check site.yaml study.yaml --json > check.json",
     )
 )
 def check(
     site: SiteFile,
-    study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="the study as the hub sends it")],
+    study: StudyFile,
     site_state: SiteState = None,
+    hub: Annotated[
+        str | None, typer.Option("--hub", metavar="HOST:PORT", help="another hub than that of site.yaml")
+    ] = None,
+    hub_ca: Annotated[
+        Path | None, typer.Option("--hub-ca", metavar="FILE", help="the federation's CA certificate, PEM")
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="leave the way to the hub out: send nothing")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of lines")] = False,
 ) -> None:
-    """Check data, weights, rules, ledger and budget; exit status 1 when the site could not take part.
+    """Check data, weights, rules, machine, ledger, budget and the way to the hub before joining.
 
-    Writes nothing: no ledger is begun and no patient's partition is fixed. Cached targets of studies that ended or
-    are no longer approved are purged.
+    Each line is ok, warn (look at it) or fail (repair it), with what to do. Exit status 1 when a line fails. Writes
+    nothing: no ledger is begun and no patient's partition is fixed. Cached targets of studies that ended or are no
+    longer approved are purged.
     """
     opened = Site(_site_config(site, site_state), simulation=site_state is not None)
     asked = parse_study(read_yaml(study), study.name)
-    console = Console(highlight=False, soft_wrap=True)
-    marks: list[Mark] = []
-    for finding in check_site(opened, asked):
-        marks.append(finding.mark)
-        console.print(
-            f"[{_STYLES[finding.mark]}]{finding.mark:>4}[/]  {escape(finding.what)}: {escape(finding.sentence)}"
-        )
-    failed, warned = marks.count("fail"), marks.count("warn")
-    ready = "Not ready" if failed else "Ready"
-    console.print(f"{ready} for {asked.name}: {failed} to repair, {warned} to look at.", markup=False)
-    if failed:
+    findings = chain(check_site(opened, asked), () if offline else _network(opened.config, hub, hub_ca))
+    if not tell(findings, opened.config.name, asked.name, as_json=as_json):
         raise typer.Exit(1)
 
 
 @app.command(epilog=examples("rounds-site refused site.yaml study.yaml > look-at.txt"))
 def refused(
     site: SiteFile,
-    study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="the study as the hub sends it")],
+    study: StudyFile,
 ) -> None:
     """List the files that are not used: kind, tab, path. For a person who looks at them, on this machine only.
 
@@ -153,6 +162,18 @@ def verify(
         if head is not None:
             ledger.require_head(*_head(head))
     typer.echo(f"{config.name}: {number} rows, whole, and equal to the head file")
+
+
+def _network(config: SiteConfig, hub: str | None, hub_ca: Path | None) -> Iterable[Finding]:
+    """Return what is asked of the hub; nothing where the site has joined none and none is named."""
+    if (hub is None) != (hub_ca is None):
+        lacking = "--hub-ca" if hub_ca is None else "--hub"
+        raise ConfigError(f"{lacking} is missing, needed are --hub and --hub-ca together; see --help")
+    if config.hub is not None and hub is None:
+        hub, hub_ca = config.hub.address, config.hub.ca_file
+    if hub is None or hub_ca is None:
+        return ()
+    return chain(hub_findings(hub, hub_ca), [key_finding(None)])
 
 
 def _site_config(path: Path, site_state: Path | None) -> SiteConfig:

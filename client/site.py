@@ -84,9 +84,12 @@ class Site:
     def patients(self, study: StudyConfig) -> list[Patient]:
         """Read the hospital's patients, less those that it was told to forget."""
         data = self.config.data
-        patients = read_source(
-            data.source, study.task, site=data.site, label_map=data.label_map, dicom=data.dicom
+        return self.not_forgotten(
+            read_source(data.source, study.task, site=data.site, label_map=data.label_map, dicom=data.dicom)
         )
+
+    def not_forgotten(self, patients: list[Patient]) -> list[Patient]:
+        """Return the patients less those that the hospital was told to forget."""
         forgotten = self.approvals().forgotten()
         return left_in(patients, forgotten, self.key()) if forgotten else patients
 
@@ -184,7 +187,10 @@ class Site:
 
     def _accepted(self, digest: str | None, field: str) -> Path:
         if digest is None:
-            raise Refusal(ErrorCode.BAD_REQUEST, f"{field}: the study names no weights file")
+            raise Refusal(
+                ErrorCode.BAD_REQUEST,
+                f"{field}: the study names no weights file; ask the hub for the prepared study",
+            )
         if digest not in self.config.accepted_digests and not self.config.allow_without_privacy:
             raise Refusal(
                 ErrorCode.WEIGHTS_NOT_ACCEPTED,

@@ -1,0 +1,60 @@
+"""`rounds-site preview`: the page of pictures for the hospital's own eyes.
+
+In: the hospital's own files. Out: one page on this machine, which must not leave it.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from client.preview import files_of, see
+from client.preview_page import private_folder, render, write_page
+from client.site import Site
+from client.telling import following
+from shared.command_line import examples
+from shared.config_files import parse_site, parse_study, read_yaml
+from shared.errors import ConfigError
+
+PREVIEW_EXAMPLES = examples(
+    "rounds-site preview site.yaml study.yaml --out preview",
+    "rounds-site preview site.yaml study.yaml --out preview --films 16",
+    "rounds-site preview site.yaml study.yaml --who 17",
+)
+
+
+def preview(
+    site: Annotated[Path, typer.Argument(metavar="SITE.yaml", help="the hospital's own configuration")],
+    study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="the study as the hub sends it")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FOLDER", help="new, or readable by you alone; gets preview.html"),
+    ] = None,
+    films: Annotated[
+        int, typer.Option("--films", min=1, max=200, help="pictures for each class and part of the data")
+    ] = 8,
+    who: Annotated[
+        int | None,
+        typer.Option("--who", metavar="NUMBER", help="print the files of a patient of the page instead"),
+    ] = None,
+) -> None:
+    """Write a page with pictures as the model sees them, counts, outliers and suspected text, for your eyes only.
+
+    The page shows patients' images: it must not leave the hospital. It needs no network, asks nobody for anything, and
+    names patients by a number alone; --who says which files a number stands for.
+    """
+    opened = Site(parse_site(read_yaml(site), site.name), simulation=False)
+    asked = parse_study(read_yaml(study), study.name)
+    if who is not None:
+        for file in files_of(opened, asked, who):
+            typer.echo(file)
+        return
+    if out is None:
+        raise ConfigError("--out is missing, needed is a folder for the page; see --help")
+    folder = private_folder(out)
+    with following() as progress:
+        text = render(see(opened, asked, films, progress), progress)
+    page = write_page(folder, text)
+    typer.echo(
+        f"{page}: shows patients' images. It must not leave the hospital; delete it when you are done."
+    )
