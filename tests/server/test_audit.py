@@ -146,7 +146,11 @@ def test_pictures_are_worst_first_and_lie_beside_the_result(audited: tuple[Audit
     assert [image.picture for image in shown] == [f"audit/{n:02d}.png" for n in range(1, 7)]
     assert all((folder / image.picture).is_file() for image in shown)
     assert (folder / "audit" / "scale.png").is_file()
-    badness = [(i.evidence_student, i.figures["lift_student"] or np.inf) for i in shown]
+    lifts = [image.figures["lift_student"] for image in shown]
+    badness = [
+        (image.evidence_student, np.inf if lift is None else lift)
+        for image, lift in zip(shown, lifts, strict=True)
+    ]
     assert all(before <= after for before, after in pairwise(badness))
 
 

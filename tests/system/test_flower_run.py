@@ -36,9 +36,12 @@ def run(workspace: Path, folder: Path, overrides: dict[str, Any], tick: Any = No
     folder.mkdir(parents=True)
     records = RunFolder(folder)
     seen: dict[int, psutil.Process] = {}
+    before = {one.pid for one in psutil.Process().children(recursive=True)}  # of other tests' worker pools
 
     def watch() -> None:
-        seen.update({one.pid: one for one in psutil.Process().children(recursive=True)})
+        seen.update(
+            {one.pid: one for one in psutil.Process().children(recursive=True) if one.pid not in before}
+        )
         if tick is not None:
             tick(records)
 
