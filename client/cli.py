@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from client import node_commands
 from client.check import check_site
 from client.findings import Mark
 from client.ledger import Ledger
@@ -37,6 +38,7 @@ ledger_app = typer.Typer(
     help="Look into the ledger: what was spent, and whether it is whole.", no_args_is_help=True
 )
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(node_commands.app)
 
 SiteFile = Annotated[Path, typer.Argument(metavar="SITE.yaml", help="the hospital's own configuration")]
 SiteState = Annotated[

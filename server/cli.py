@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from server import service_commands, study_commands
 from server.figures import interval_text
 from server.finish import finish_run
 from server.predict import Prediction, ReleasedModel, open_model, predict_image
@@ -32,6 +33,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(service_commands.app)
+app.add_typer(study_commands.app, name="study")
 _RUN_FILES = ("study.yaml", "events.jsonl", "summary.json", "superlink.log")
 
 

@@ -1,0 +1,134 @@
+"""The hospital's node: Flower's SuperNode, kept running by a supervisor, with nothing around it that it does not need.
+
+In: `site.yaml`, the keys beside it, the hub's address and CA. Out: connections to the hub only, which the node dials;
+nothing listens but a port on this machine's own loopback, by which the node talks to the processes it starts.
+"""
+
+import logging
+import os
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from client.ledger import Ledger
+from shared.errors import ConfigError
+from shared.flower_environment import bin_folder, flower_environment
+from shared.service_health import answers
+from shared.site_config import SiteConfig
+from shared.supervisor import Service, Supervisor
+
+log = logging.getLogger("rounds.site")
+STATUS = "node.json"
+NODE = "node"
+_HINT = (
+    "if the node or its machine ended hard, the hub still counts it as connected, and lets it in again about 55 s after "
+    "its last sign of life; if the hub has not admitted this key, ask the hub. It is started again until it stays"
+)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What the node needs to be let in: the hub's host:port, its CA's certificate, this site's key.
+
+    `trusted_entities` names the keys that must have signed an app; without it the node runs whatever the hub sends.
+    """
+
+    hub: str
+    ca_file: Path
+    node_key: Path
+    trusted_entities: Path | None = None
+
+
+def run_node(config: SiteConfig, site_file: Path, connection: Connection) -> None:
+    """Run the node until SIGTERM; `ConfigError` or `LedgerError` when it must not start."""
+    check_start(config, connection)
+    with _node_service(config, site_file, connection) as (service, facts):
+        log.info("site %s: the node dials %s", config.name, connection.hub)
+        Supervisor([service], config.state_dir / STATUS, facts).run()
+
+
+def check_start(config: SiteConfig, connection: Connection) -> None:
+    """Refuse to start where something is missing, open to others, or the ledger is not whole."""
+    if config.approved_studies == "any-in-simulation":
+        raise ConfigError(
+            "approved_studies is 'any-in-simulation', allowed at a real site are digests of studies; correct site.yaml"
+        )
+    files = {"hub.ca_file": connection.ca_file, "keys_dir (node.key)": connection.node_key}
+    if connection.trusted_entities is not None:
+        files["trusted entities"] = connection.trusted_entities
+    for field, path in files.items():
+        if not path.is_file() or not os.access(path, os.R_OK):
+            raise ConfigError(
+                f"{field}: {path} cannot be read; run `rounds-site init` and `rounds-site join` first, or mend rights"
+            )
+    if connection.node_key.stat().st_mode & 0o077:
+        raise ConfigError(
+            f"{connection.node_key}: others may read it, allowed is its owner alone; run chmod 600 on it"
+        )
+    if not config.data.source.exists():
+        raise ConfigError(
+            f"data.source: {config.data.source} does not exist here; mount it or correct site.yaml"
+        )
+    for field, folder in (("state_dir", config.state_dir), ("head_file", config.head_file.parent)):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise ConfigError(f"{field}: {folder} cannot be written; mend rights or mount the volume")
+    with Ledger.open(config.state_dir / "ledger.sqlite", config.head_file) as ledger:
+        ledger.verify()
+
+
+def is_healthy(config: SiteConfig) -> str:
+    """Return one sentence that the node runs; `ServiceError` says why it does not."""
+    status = answers(config.state_dir / STATUS, "rounds-site run")
+    return f"{config.name}: the node runs, started {status.starts(NODE)} times"
+
+
+@contextmanager
+def _node_service(
+    config: SiteConfig, site_file: Path, connection: Connection
+) -> Iterator[tuple[Service, dict[str, object]]]:
+    with tempfile.TemporaryDirectory(prefix="rounds-site-") as scratch:
+        home, empty = Path(scratch) / "flwr", Path(scratch) / "empty"
+        home.mkdir()
+        empty.mkdir()  # started elsewhere, an app could import what lies there
+
+        def command() -> Sequence[str]:
+            return node_command(site_file, connection, _free_port())
+
+        service = Service(
+            NODE, command, empty, flower_environment(home), hint=_HINT, end_with_us=signal.SIGTERM
+        )
+        yield service, {"site": config.name, "hub": connection.hub}
+
+
+def node_command(site_file: Path, connection: Connection, port: int) -> list[str]:
+    """Return the command line of Flower's SuperNode (1.41)."""
+    path = str(site_file.resolve())
+    if any(sign in path for sign in "\"'\\"):
+        raise ConfigError(
+            f"SITE.yaml is {path!r}: quotes and backslashes are not allowed in its path; move it"
+        )
+    command = [
+        f"{bin_folder()}/flower-supernode",
+        "--superlink", connection.hub,
+        "--root-certificates", str(connection.ca_file.resolve()),
+        "--auth-supernode-private-key", str(connection.node_key.resolve()),
+        "--node-config", f'site-config="{path}"',
+        "--isolation", "subprocess",
+        "--host", "127.0.0.1",
+        "--port", str(port),
+    ]  # fmt: skip
+    if connection.trusted_entities is not None:
+        command += ["--trusted-entities", str(connection.trusted_entities.resolve())]
+    return command
+
+
+def _free_port() -> int:
+    """Return a free port of the loopback, anew for each start: several sites may share a machine in tests."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,55 @@
+"""`rounds-hub serve` and `rounds-hub healthy`: the hub's processes, started, kept running and looked at.
+
+In: the hub's folder. Out: a log on standard output, and exit statuses for whoever runs the container.
+"""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from server.control import Control
+from server.keeper import look_after
+from server.services import SUPERLINK_PORT, Hub, is_healthy, serve
+from shared.command_line import examples
+
+app = typer.Typer()
+Folder = Annotated[
+    Path, typer.Argument(envvar="ROUNDS_HUB", help="the hub's folder, made by `rounds-hub init`")
+]
+_HERE = Path("hub")
+
+
+@app.command(
+    name="serve",
+    epilog=examples(
+        "rounds-hub serve hub", "rounds-hub serve /hub --listen 0.0.0.0:8443 --superlink-port 8000"
+    ),
+)
+def serve_hub(
+    folder: Folder = _HERE,
+    listen: Annotated[
+        str, typer.Option(help="address:port at which sites reach the hub, by the proxy only")
+    ] = "0.0.0.0:8443",
+    superlink_port: Annotated[
+        int, typer.Option(min=1024, max=65535, help="port of the SuperLink on this machine's loopback")
+    ] = SUPERLINK_PORT,
+) -> None:
+    """Run the hub until SIGTERM: SuperLink and SuperExec on the loopback, nginx in front of them.
+
+    What dies is started again; a study that was cut off is resumed.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    hub = Hub(folder)
+
+    def tick(superlink: str) -> None:
+        look_after(hub.studies, Control(superlink, hub.ca_file))
+
+    serve(hub, listen, superlink_port, tick=tick)
+
+
+@app.command(epilog=examples("rounds-hub healthy hub"))
+def healthy(folder: Folder = _HERE) -> None:
+    """Say whether all of the hub's processes run and the SuperLink answers; exit status 1 where not."""
+    typer.echo(is_healthy(Hub(folder)))

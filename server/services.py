@@ -1,0 +1,216 @@
+"""The hub's processes: SuperLink, SuperExec and nginx, kept running by one supervisor.
+
+In: the hub's folder with its certificate, CA and secret. Out: a door on the public address, and behind it, on this
+machine's loopback only, Flower's SuperLink. Studies that were cut off are resumed from here.
+"""
+
+import logging
+import os
+import shutil
+import ssl
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from server.proxy import Proxy
+from shared.errors import ConfigError
+from shared.flower_environment import bin_folder, flower_environment
+from shared.service_health import ServiceStatus, answers, read_status
+from shared.supervisor import Service, Supervisor
+
+log = logging.getLogger("rounds.hub")
+SUPERLINK, SUPEREXEC, PROXY = "superlink", "superexec", "proxy"
+SUPERLINK_PORT = 8000
+_LOOK_SECONDS = 2.0
+_STARTED_BY = "rounds-hub serve"
+
+
+@dataclass(frozen=True)
+class Hub:
+    """The hub's folder as its services see it."""
+
+    folder: Path
+
+    @property
+    def ca_file(self) -> Path:
+        """Certificate of the federation's CA."""
+        return self.folder / "ca" / "ca.crt"
+
+    @property
+    def certificate(self) -> Path:
+        """Certificate of the hub, for nginx and SuperLink."""
+        return self.folder / "tls" / "hub.crt"
+
+    @property
+    def key(self) -> Path:
+        """Private key of the hub."""
+        return self.folder / "tls" / "hub.key"
+
+    @property
+    def secret(self) -> Path:
+        """Secret that SuperLink and SuperExec share: without it nobody gets a ServerApp to run."""
+        return self.folder / "secrets" / "superexec.secret"
+
+    @property
+    def database(self) -> Path:
+        """SuperLink's own state: registered nodes, runs, and messages on their way."""
+        return self.folder / "superlink" / "state.sqlite"
+
+    @property
+    def studies(self) -> Path:
+        """One folder a submitted study."""
+        return self.folder / "studies"
+
+    @property
+    def status(self) -> Path:
+        """What the supervisor writes."""
+        return self.folder / "services.json"
+
+    def superlink(self) -> str:
+        """Return host:port of the running SuperLink; `ServiceError` when the hub does not run."""
+        return str(read_status(self.status, _STARTED_BY).fact("superlink"))
+
+
+def serve(
+    hub: Hub,
+    listen: str,
+    port: int,
+    ready: Callable[[str], None] = lambda _: None,
+    tick: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Run the hub until SIGTERM; `ConfigError` when something it needs is missing.
+
+    `ready` is called with the SuperLink's host:port whenever it has begun to answer, `tick` every 2 s while it does.
+    """
+    check_start(hub, listen, port)
+    superlink = f"127.0.0.1:{port}"
+    with _services(hub, listen, port) as services:
+        watch = _Watch(hub, superlink, ready, tick)
+        facts = {"superlink": superlink, "listen": listen}
+        log.info("hub: sites reach %s, the SuperLink is at %s", listen, superlink)
+        Supervisor(services, hub.status, facts, watch).run()
+
+
+def check_start(hub: Hub, listen: str, port: int) -> None:
+    """Refuse to start where a file or program is missing, or one port is wanted twice."""
+    for path in (hub.ca_file, hub.certificate, hub.key, hub.secret):
+        if not path.is_file() or not os.access(path, os.R_OK):
+            raise ConfigError(f"HUB: {path} cannot be read; make it with `rounds-hub init`, or mend rights")
+    if listen.rpartition(":")[2] == str(port):
+        raise ConfigError(
+            f"--superlink-port is {port}: the public address {listen} has the same; give another"
+        )
+    nginx()
+    for folder in (hub.database.parent, hub.studies):
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def nginx() -> str:
+    """Return where nginx is; `ConfigError` where it is not installed."""
+    found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin")
+    if found is None:
+        raise ConfigError("nginx: is not installed; install it, for example with apt-get install nginx-light")
+    return found
+
+
+def is_healthy(hub: Hub) -> str:
+    """Return one sentence that all runs and the SuperLink answers; `ServiceError` says why not."""
+    status: ServiceStatus = answers(hub.status, _STARTED_BY)
+    superlink = str(status.fact("superlink"))
+    if not superlink_answers(superlink, hub.ca_file):
+        raise ConfigError(f"SuperLink {superlink}: does not answer; see the log of `{_STARTED_BY}`")
+    return f"sites reach {status.fact('listen')}; SuperLink, SuperExec and proxy run"
+
+
+def superlink_answers(superlink: str, ca_file: Path) -> bool:
+    """Tell whether the SuperLink answers under the hub's own certificate."""
+    try:
+        context = ssl.create_default_context(cafile=str(ca_file))
+        with urlopen(f"https://{superlink}/health", timeout=2, context=context) as answer:
+            return bool(answer.status == 200)
+    except (URLError, OSError):
+        return False
+
+
+@dataclass
+class _Watch:
+    """Looks at the SuperLink between the supervisor's looks."""
+
+    hub: Hub
+    superlink: str
+    ready: Callable[[str], None]
+    tick: Callable[[str], None]
+    looked: float = 0.0
+    seen: int = 0  # which start of the SuperLink has been made ready
+
+    def __call__(self, supervisor: Supervisor) -> None:
+        starts = supervisor.starts(SUPERLINK)
+        if starts == 0 or time.monotonic() - self.looked < _LOOK_SECONDS:
+            return
+        if superlink_answers(self.superlink, self.hub.ca_file):
+            if starts != self.seen:
+                self.ready(self.superlink)
+                self.seen = starts
+                log.info("the SuperLink answers")
+            self.tick(self.superlink)
+        self.looked = time.monotonic()
+
+
+@contextmanager
+def _services(hub: Hub, listen: str, port: int) -> Iterator[Sequence[Service]]:
+    """Yield the three services; their homes and nginx's own files are gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="rounds-hub-") as scratch:
+        run = Path(scratch)
+        for name in ("flwr", "empty", "nginx"):
+            (run / name).mkdir()
+        environment = flower_environment(run / "flwr")
+        proxy = Proxy(listen, f"127.0.0.1:{port}", hub.certificate, hub.key, hub.ca_file)
+        configuration = run / "nginx.conf"
+        configuration.write_text(proxy.configuration(run / "nginx", _request_log(hub)), encoding="utf-8")
+        yield (
+            Service(SUPERLINK, lambda: superlink_command(hub, port), run / "empty", environment),
+            Service(SUPEREXEC, lambda: superexec_command(hub, port), run / "empty", environment),
+            Service(PROXY, lambda: [nginx(), "-e", "stderr", "-p", str(run / "nginx"), "-c", str(configuration)],
+                    run / "empty", environment),
+        )  # fmt: skip
+
+
+def superlink_command(hub: Hub, port: int) -> list[str]:
+    """Return the command line of Flower's SuperLink (1.41)."""
+    return [
+        f"{bin_folder()}/flower-superlink",
+        "--host", "127.0.0.1",
+        "--port", str(port),
+        "--ssl-ca-certfile", str(hub.ca_file.resolve()),
+        "--ssl-certfile", str(hub.certificate.resolve()),
+        "--ssl-keyfile", str(hub.key.resolve()),
+        "--enable-supernode-auth",
+        "--isolation", "process",
+        "--superexec-auth-secret-file", str(hub.secret.resolve()),
+        "--database", str(hub.database.resolve()),
+        "--disable-runtime-dependency-installation",
+    ]  # fmt: skip
+
+
+def superexec_command(hub: Hub, port: int) -> list[str]:
+    """Return the command line of Flower's SuperExec, which starts the ServerApp."""
+    return [
+        f"{bin_folder()}/flower-superexec",
+        "--runtime-api-address", f"127.0.0.1:{port}",
+        "--root-certificates", str(hub.ca_file.resolve()),
+        "--superexec-auth-secret-file", str(hub.secret.resolve()),
+    ]  # fmt: skip
+
+
+def _request_log(hub: Hub) -> Path:
+    """Return where nginx can write: standard output, or a file where that is a socket."""
+    try:
+        with Path("/dev/stdout").open("ab"):
+            return Path("/dev/stdout")
+    except OSError:
+        return hub.folder / "refused-requests.log"
