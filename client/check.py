@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from client.check_data import data_findings
+from client.check_keys import key_findings
 from client.check_ledger import ledger_findings
 from client.findings import Finding, tried
 from client.site import Site
@@ -25,6 +26,7 @@ def check_site(site: Site, study: StudyConfig) -> Iterator[Finding]:
     yield from _releases(site, study)
     yield from data_findings(site, study)
     yield from ledger_findings(site, study)
+    yield from key_findings(site.config)
     yield tried("enrolment", lambda: site.check_study(study), "the study's rules are the hospital's rules")
 
 

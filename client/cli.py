@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from client import node_commands
+from client import federation_commands, node_commands
 from client.check import check_site
 from client.findings import Mark
 from client.ledger import Ledger
@@ -29,7 +29,7 @@ from shared.site_config import SiteConfig
 
 app = typer.Typer(
     cls=SentenceGroup,
-    help="A site of Teaching Rounds: check the hospital's data and rules, look into its privacy ledger.",
+    help="A site of Teaching Rounds: join a federation, check the hospital's data and rules, look into its ledger.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -38,6 +38,10 @@ ledger_app = typer.Typer(
     help="Look into the ledger: what was spent, and whether it is whole.", no_args_is_help=True
 )
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(federation_commands.app)
+ledger_app.command("new-head", epilog=examples("rounds-site ledger new-head site.yaml --head 8:3fa9..."))(
+    federation_commands.new_head
+)
 app.add_typer(node_commands.app)
 
 SiteFile = Annotated[Path, typer.Argument(metavar="SITE.yaml", help="the hospital's own configuration")]

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shared.errors import LedgerError
+from shared.private_files import sync_folder
+
+__all__ = ["HeadFile", "sync_folder"]
 
 
 class HeadFile:
@@ -77,12 +80,3 @@ class HeadFile:
             raise LedgerError(
                 f"head_file {self.path}: cannot be written; check its volume and rights"
             ) from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a new file's name durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from client.check_keys import key_findings
 from client.ledger import Ledger
+from client.site_keys import NODE_FILE
 from shared.errors import ConfigError
 from shared.flower_environment import bin_folder, flower_environment
 from shared.service_health import answers
@@ -25,8 +27,8 @@ log = logging.getLogger("rounds.site")
 STATUS = "node.json"
 NODE = "node"
 _HINT = (
-    "if the node or its machine ended hard, the hub still counts it as connected, and lets it in again about 55 s after "
-    "its last sign of life; if the hub has not admitted this key, ask the hub. It is started again until it stays"
+    "if the node or its machine ended hard, the hub still counts it as connected, and lets it in again about 55 s "
+    "after its last sign of life; if the hub has not admitted this key, ask the hub. It is started again until it stays"
 )
 
 
@@ -43,31 +45,36 @@ class Connection:
     trusted_entities: Path | None = None
 
 
-def run_node(config: SiteConfig, site_file: Path, connection: Connection) -> None:
+def run_node(config: SiteConfig, site_file: Path, trusted_entities: Path | None = None) -> None:
     """Run the node until SIGTERM; `ConfigError` or `LedgerError` when it must not start."""
-    check_start(config, connection)
+    connection = checked_connection(config, trusted_entities)
+    check_start(config)
     with _node_service(config, site_file, connection) as (service, facts):
         log.info("site %s: the node dials %s", config.name, connection.hub)
         Supervisor([service], config.state_dir / STATUS, facts).run()
 
 
-def check_start(config: SiteConfig, connection: Connection) -> None:
-    """Refuse to start where something is missing, open to others, or the ledger is not whole."""
+def checked_connection(config: SiteConfig, trusted_entities: Path | None) -> Connection:
+    """Return what site.yaml and the keys beside it say; `ConfigError` where the site has not joined yet."""
+    if config.hub is None or config.keys_dir is None:
+        raise ConfigError(
+            "hub and keys_dir: not both filled in; run `rounds-site init` and `rounds-site join` first"
+        )
+    for finding in key_findings(config):
+        if finding.mark == "fail":
+            raise ConfigError(f"{finding.what}: {finding.sentence}")
+    if trusted_entities is not None and not trusted_entities.is_file():
+        raise ConfigError(
+            f"--trusted-entities: {trusted_entities} is no file; give the one with approved keys"
+        )
+    return Connection(config.hub.address, config.hub.ca_file, config.keys_dir / NODE_FILE, trusted_entities)
+
+
+def check_start(config: SiteConfig) -> None:
+    """Refuse to start where data or volumes are missing, or the ledger is not whole."""
     if config.approved_studies == "any-in-simulation":
         raise ConfigError(
             "approved_studies is 'any-in-simulation', allowed at a real site are digests of studies; correct site.yaml"
-        )
-    files = {"hub.ca_file": connection.ca_file, "keys_dir (node.key)": connection.node_key}
-    if connection.trusted_entities is not None:
-        files["trusted entities"] = connection.trusted_entities
-    for field, path in files.items():
-        if not path.is_file() or not os.access(path, os.R_OK):
-            raise ConfigError(
-                f"{field}: {path} cannot be read; run `rounds-site init` and `rounds-site join` first, or mend rights"
-            )
-    if connection.node_key.stat().st_mode & 0o077:
-        raise ConfigError(
-            f"{connection.node_key}: others may read it, allowed is its owner alone; run chmod 600 on it"
         )
     if not config.data.source.exists():
         raise ConfigError(

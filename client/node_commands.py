@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from client.node import Connection, is_healthy, run_node
+from client.node import is_healthy, run_node
 from shared.command_line import examples
 from shared.config_files import parse_site, read_yaml
 from shared.site_config import SiteConfig
@@ -18,16 +18,16 @@ app = typer.Typer()
 SiteFile = Annotated[Path, typer.Argument(metavar="SITE.yaml", help="the hospital's own configuration")]
 
 
-@app.command(epilog=examples("rounds-site run site.yaml"))
+@app.command(epilog=examples("rounds-site run site.yaml", "rounds-site run /site/site.yaml"))
 def run(
     site: SiteFile,
-    hub: Annotated[str, typer.Option(help="host:port of the hub")],
-    ca_file: Annotated[Path, typer.Option(help="certificate of the federation's CA")],
-    node_key: Annotated[Path, typer.Option(help="this node's private key")],
+    trusted_entities: Annotated[
+        Path | None, typer.Option(help="YAML of the keys that must have signed an app; others are refused")
+    ] = None,
 ) -> None:
     """Run the hospital's node until SIGTERM: it dials the hub, and is started again when it dies."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    run_node(_config(site), site, Connection(hub, ca_file, node_key))
+    run_node(_config(site), site, trusted_entities)
 
 
 @app.command(epilog=examples("rounds-site healthy site.yaml"))

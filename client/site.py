@@ -18,7 +18,7 @@ from shared.config import StudyConfig
 from shared.data.images import check_images
 from shared.data.records import Patient
 from shared.data.source import read_source, source_problems
-from shared.errors import ConfigError, DataError, ErrorCode, Refusal, RoundsError, WeightsError
+from shared.errors import ConfigError, DataError, ErrorCode, LedgerError, Refusal, RoundsError, WeightsError
 from shared.models.adapters import Adapters
 from shared.models.compact import CompactModel
 from shared.models.initial import unpack_initial
@@ -37,16 +37,26 @@ class Site:
     simulation: bool
 
     def ledger(self) -> Ledger:
-        """Open the ledger; `LedgerError` when it is damaged or behind its head file."""
+        """Open the ledger; `LedgerError` when it is damaged, behind its head file, or without the site's key."""
         self.config.state_dir.mkdir(parents=True, exist_ok=True)
         self.config.head_file.parent.mkdir(parents=True, exist_ok=True)
+        self.key()
         return Ledger.open(self.config.state_dir / "ledger.sqlite", self.config.head_file)
 
     def key(self) -> bytes:
-        """Return the site's own secret, made on first use; it names and seals what is stored here."""
+        """Return the site's own secret, made on first use; it names and seals what is stored here.
+
+        Made before the ledger begins and never after: under a new key patients would change their partitions, and
+        spends that were counted apart would fall on the same patient. `LedgerError` where it was lost.
+        """
         path = self.config.state_dir / "site.key"
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
+            if (path.parent / "ledger.sqlite").exists():
+                raise LedgerError(
+                    f"{path}: is missing beside a ledger; put it back from the backup, for under a new key patients "
+                    "would change their partitions"
+                )
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(secrets.token_bytes(32))

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from server import service_commands, study_commands
+from server import federation_commands, service_commands, study_commands
 from server.figures import interval_text
 from server.finish import finish_run
 from server.predict import Prediction, ReleasedModel, open_model, predict_image
@@ -28,11 +28,12 @@ from shared.errors import DataError, RoundsError
 
 app = typer.Typer(
     cls=SentenceGroup,
-    help="The hub of Teaching Rounds: use a released student, look at runs, make their reports.",
+    help="The hub of Teaching Rounds: open a federation, use a released student, look at runs, make their reports.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(federation_commands.app)
 app.add_typer(service_commands.app)
 app.add_typer(study_commands.app, name="study")
 _RUN_FILES = ("study.yaml", "events.jsonl", "summary.json", "superlink.log")

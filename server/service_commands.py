@@ -10,8 +10,10 @@ from typing import Annotated
 import typer
 
 from server.control import Control
+from server.hub_folder import open_hub
 from server.keeper import look_after
 from server.services import SUPERLINK_PORT, Hub, is_healthy, serve
+from server.superlink_nodes import align_nodes
 from shared.command_line import examples
 
 app = typer.Typer()
@@ -41,12 +43,17 @@ def serve_hub(
     What dies is started again; a study that was cut off is resumed.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    hub = Hub(folder)
+    hub = Hub(open_hub(folder).path)
+
+    def ready(superlink: str) -> None:
+        with hub.sites() as sites:
+            done = align_nodes(sites.admitted(), superlink, hub.ca_file.read_bytes())
+        logging.getLogger("rounds.hub").info("registrations: %s", done)
 
     def tick(superlink: str) -> None:
         look_after(hub.studies, Control(superlink, hub.ca_file))
 
-    serve(hub, listen, superlink_port, tick=tick)
+    serve(hub, listen, superlink_port, ready, tick)
 
 
 @app.command(epilog=examples("rounds-hub healthy hub"))

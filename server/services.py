@@ -17,8 +17,9 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from server.hub_folder import HubFolder, verify_hub
 from server.proxy import Proxy
-from shared.errors import ConfigError
+from shared.errors import ConfigError, RoundsError, ServiceError
 from shared.flower_environment import bin_folder, flower_environment
 from shared.service_health import ServiceStatus, answers, read_status
 from shared.supervisor import Service, Supervisor
@@ -31,45 +32,23 @@ _STARTED_BY = "rounds-hub serve"
 
 
 @dataclass(frozen=True)
-class Hub:
-    """The hub's folder as its services see it."""
-
-    folder: Path
-
-    @property
-    def ca_file(self) -> Path:
-        """Certificate of the federation's CA."""
-        return self.folder / "ca" / "ca.crt"
-
-    @property
-    def certificate(self) -> Path:
-        """Certificate of the hub, for nginx and SuperLink."""
-        return self.folder / "tls" / "hub.crt"
-
-    @property
-    def key(self) -> Path:
-        """Private key of the hub."""
-        return self.folder / "tls" / "hub.key"
-
-    @property
-    def secret(self) -> Path:
-        """Secret that SuperLink and SuperExec share: without it nobody gets a ServerApp to run."""
-        return self.folder / "secrets" / "superexec.secret"
+class Hub(HubFolder):
+    """The hub's folder, and what its services keep there."""
 
     @property
     def database(self) -> Path:
         """SuperLink's own state: registered nodes, runs, and messages on their way."""
-        return self.folder / "superlink" / "state.sqlite"
+        return self.path / "superlink" / "state.sqlite"
 
     @property
     def studies(self) -> Path:
         """One folder a submitted study."""
-        return self.folder / "studies"
+        return self.path / "studies"
 
     @property
     def status(self) -> Path:
         """What the supervisor writes."""
-        return self.folder / "services.json"
+        return self.path / "services.json"
 
     def superlink(self) -> str:
         """Return host:port of the running SuperLink; `ServiceError` when the hub does not run."""
@@ -98,9 +77,7 @@ def serve(
 
 def check_start(hub: Hub, listen: str, port: int) -> None:
     """Refuse to start where a file or program is missing, or one port is wanted twice."""
-    for path in (hub.ca_file, hub.certificate, hub.key, hub.secret):
-        if not path.is_file() or not os.access(path, os.R_OK):
-            raise ConfigError(f"HUB: {path} cannot be read; make it with `rounds-hub init`, or mend rights")
+    verify_hub(hub)
     if listen.rpartition(":")[2] == str(port):
         raise ConfigError(
             f"--superlink-port is {port}: the public address {listen} has the same; give another"
@@ -123,7 +100,7 @@ def is_healthy(hub: Hub) -> str:
     status: ServiceStatus = answers(hub.status, _STARTED_BY)
     superlink = str(status.fact("superlink"))
     if not superlink_answers(superlink, hub.ca_file):
-        raise ConfigError(f"SuperLink {superlink}: does not answer; see the log of `{_STARTED_BY}`")
+        raise ServiceError(f"SuperLink {superlink}: does not answer; see the log of `{_STARTED_BY}`")
     return f"sites reach {status.fact('listen')}; SuperLink, SuperExec and proxy run"
 
 
@@ -146,19 +123,28 @@ class _Watch:
     ready: Callable[[str], None]
     tick: Callable[[str], None]
     looked: float = 0.0
-    seen: int = 0  # which start of the SuperLink has been made ready
+    seen: tuple[int, float] = (
+        0,
+        0.0,
+    )  # what was made ready: a start of the SuperLink, a state of the list of sites
 
     def __call__(self, supervisor: Supervisor) -> None:
         starts = supervisor.starts(SUPERLINK)
         if starts == 0 or time.monotonic() - self.looked < _LOOK_SECONDS:
             return
         if superlink_answers(self.superlink, self.hub.ca_file):
-            if starts != self.seen:
-                self.ready(self.superlink)
-                self.seen = starts
-                log.info("the SuperLink answers")
-            self.tick(self.superlink)
+            try:
+                self._look(starts)
+            except RoundsError as error:  # a person's matter, and no reason to end what runs
+                log.error("%s", error)
         self.looked = time.monotonic()
+
+    def _look(self, starts: int) -> None:
+        state = (starts, (self.hub.path / "sites.sqlite").stat().st_mtime)
+        if state != self.seen:
+            self.ready(self.superlink)
+            self.seen = state
+        self.tick(self.superlink)
 
 
 @contextmanager
@@ -169,7 +155,7 @@ def _services(hub: Hub, listen: str, port: int) -> Iterator[Sequence[Service]]:
         for name in ("flwr", "empty", "nginx"):
             (run / name).mkdir()
         environment = flower_environment(run / "flwr")
-        proxy = Proxy(listen, f"127.0.0.1:{port}", hub.certificate, hub.key, hub.ca_file)
+        proxy = Proxy(listen, f"127.0.0.1:{port}", hub.certificate_file, hub.key_file, hub.ca_file)
         configuration = run / "nginx.conf"
         configuration.write_text(proxy.configuration(run / "nginx", _request_log(hub)), encoding="utf-8")
         yield (
@@ -187,11 +173,11 @@ def superlink_command(hub: Hub, port: int) -> list[str]:
         "--host", "127.0.0.1",
         "--port", str(port),
         "--ssl-ca-certfile", str(hub.ca_file.resolve()),
-        "--ssl-certfile", str(hub.certificate.resolve()),
-        "--ssl-keyfile", str(hub.key.resolve()),
+        "--ssl-certfile", str(hub.certificate_file.resolve()),
+        "--ssl-keyfile", str(hub.key_file.resolve()),
         "--enable-supernode-auth",
         "--isolation", "process",
-        "--superexec-auth-secret-file", str(hub.secret.resolve()),
+        "--superexec-auth-secret-file", str(hub.superexec_secret.resolve()),
         "--database", str(hub.database.resolve()),
         "--disable-runtime-dependency-installation",
     ]  # fmt: skip
@@ -203,7 +189,7 @@ def superexec_command(hub: Hub, port: int) -> list[str]:
         f"{bin_folder()}/flower-superexec",
         "--runtime-api-address", f"127.0.0.1:{port}",
         "--root-certificates", str(hub.ca_file.resolve()),
-        "--superexec-auth-secret-file", str(hub.secret.resolve()),
+        "--superexec-auth-secret-file", str(hub.superexec_secret.resolve()),
     ]  # fmt: skip
 
 
@@ -213,4 +199,4 @@ def _request_log(hub: Hub) -> Path:
         with Path("/dev/stdout").open("ab"):
             return Path("/dev/stdout")
     except OSError:
-        return hub.folder / "refused-requests.log"
+        return hub.path / "refused-requests.log"

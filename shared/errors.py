@@ -35,6 +35,10 @@ class LedgerError(PrivacyError):
     """The ledger is damaged, behind its head file, or holds another answer for this request."""
 
 
+class TrustError(RoundsError):
+    """A key, certificate, signature or fingerprint is not the one that was agreed on."""
+
+
 class StudyError(RoundsError):
     """The study cannot go on: too few sites, a broken checkpoint, a foreign study."""
 

@@ -5,7 +5,7 @@ Fields that change the guarantee or what may leave stand apart from those that o
 
 import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 from pydicom.datadict import tag_for_keyword
@@ -16,6 +16,11 @@ from shared.errors import ConfigError
 
 ReleaseKind = Literal[
     "enrolment", "update", "evaluation", "regions", "maps", "status", "ledger_statement", "error"
+]
+
+SiteName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]
+HubAddress = Annotated[
+    str, Field(pattern=r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):[0-9]{1,5}$", description="host:port")
 ]
 
 
@@ -112,10 +117,17 @@ class Compute(Frozen):
     patients_per_chunk: int = Field(16, ge=1)
 
 
+class Hub(Frozen):
+    """The hub that this site dials, and whose certificates it believes; filled in by `rounds-site join`."""
+
+    address: HubAddress
+    ca_file: Path = Field(description="certificate of the federation's own CA; no other CA is believed")
+
+
 class SiteConfig(Frozen):
     """The hospital's own rules; this file never leaves."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")
+    name: SiteName
     data: SiteData
     declared_patients: int = Field(
         ge=1, description="training patients as a person declares them, never a count"
@@ -138,6 +150,8 @@ class SiteConfig(Frozen):
     weights_dir: Path
     state_dir: Path
     head_file: Path
+    keys_dir: Path | None = Field(None, description="node.key and approval.key, made by `rounds-site init`")
+    hub: Hub | None = None
     compute: Compute = Compute()
 
     @model_validator(mode="after")

@@ -1,0 +1,184 @@
+"""`rounds-site init`, `join`, `keys`, `backup`, `restore`: how a hospital comes into a federation and stays itself.
+
+In: what a person typed, the file that the hub sent. Out: files on this machine. Of these only NAME.pub is sent.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from client.ledger_file import LedgerFile
+from client.new_head import make_head_file
+from client.site_backup import back_up_site, restore_site
+from client.site_folder import SITE_FILE, join_federation, make_site, write_introduction
+from client.site_keys import replace_both_keys, replace_node_key, site_introduction
+from shared.command_line import examples, passphrase_from, require_fingerprint
+from shared.config_files import parse_site, read_yaml
+from shared.errors import ConfigError
+from shared.fingerprint import words
+from shared.introduction import Introduction
+from shared.invitation import read_invitation
+from shared.private_files import open_to_others
+from shared.site_config import SiteConfig
+
+app = typer.Typer(no_args_is_help=True)
+keys_app = typer.Typer(
+    help="The hospital's keys: show their public halves, make new ones.", no_args_is_help=True
+)
+app.add_typer(keys_app, name="keys")
+
+SiteFile = Annotated[Path, typer.Argument(metavar="SITE.yaml", help="the hospital's own configuration")]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option("--passphrase-file", help="file that holds the passphrase; asked for when not given"),
+]
+
+
+@app.command(epilog=examples("rounds-site init /site --name north"))
+def init(
+    folder: Annotated[
+        Path, typer.Argument(help="new folder of this site; mount its head/ from another volume")
+    ],
+    name: Annotated[str, typer.Option(help="name of the site: letters, digits, - and _; known to all sites")],
+) -> None:
+    """Make the site's keys, a site.yaml to fill in, and NAME.pub for the hub. The private keys never leave."""
+    introduction = make_site(folder, name)
+    typer.echo(f"Made {folder / SITE_FILE}; fill in data.source and declared_patients.")
+    _tell(folder / f"{name}.pub", introduction)
+
+
+@app.command(
+    epilog=examples(
+        "rounds-site join FEDERATION.json",
+        "rounds-site join FEDERATION.json --site /site/site.yaml",
+        "rounds-site join FEDERATION.json --replace    # the federation announced a new CA",
+    )
+)
+def join(
+    federation: Annotated[Path, typer.Argument(metavar="FEDERATION.json", help="the file that the hub sent")],
+    site: Annotated[Path, typer.Option("--site", help="the hospital's own configuration")] = Path(SITE_FILE),
+    fingerprint: Annotated[
+        str | None,
+        typer.Option(help="what the hub read out: 12 words or 64 digits; asked for when not given"),
+    ] = None,
+    replace: Annotated[bool, typer.Option(help="believe a new CA in place of the one joined before")] = False,
+) -> None:
+    """Believe this hub from now on: compare its fingerprint, keep its CA, fill in `hub` in site.yaml."""
+    invitation = read_invitation(federation)
+    typer.echo(f"Federation {invitation.federation!r} at {invitation.address}")
+    require_fingerprint(invitation.fingerprint, fingerprint, "the hub")
+    join_federation(site, invitation, replace=replace)
+    typer.echo(f"Joined: hub in {site} is filled in.")
+
+
+@keys_app.command(epilog=examples("rounds-site keys show site.yaml"))
+def show(site: SiteFile) -> None:
+    """Show the public keys and the fingerprint that the hub compares; writes NAME.pub again where it is missing."""
+    name, keys_dir = _keys_of(site)
+    introduction = site_introduction(keys_dir, name)
+    if not (site.parent / f"{name}.pub").is_file():
+        write_introduction(site.parent, keys_dir, name)
+    typer.echo(f"node key      {introduction.node_key}\napproval key  {introduction.approval_key}")
+    loose = [path.name for path in sorted(keys_dir.glob("*.key")) if open_to_others(path)]
+    if loose:
+        typer.echo(f"Warning: other accounts may read {', '.join(loose)}; chmod 600 them.", err=True)
+    _tell(site.parent / f"{name}.pub", introduction)
+
+
+@keys_app.command(
+    epilog=examples(
+        "rounds-site keys new site.yaml               # the node key was lost or stolen",
+        "rounds-site keys new site.yaml --approval    # the approval key was, or both",
+    )
+)
+def new(
+    site: SiteFile,
+    approval: Annotated[
+        bool, typer.Option("--approval", help="make a new approval key too; what it signed counts no longer")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """Make a new node key (or both keys) and NAME.pub; the site stays out until the hub has admitted it again."""
+    name, keys_dir = _keys_of(site)
+    if not yes:
+        typer.confirm("The old key is destroyed, and the hub must admit this site again. Go on?", abort=True)
+    (replace_both_keys if approval else replace_node_key)(keys_dir)
+    introduction = write_introduction(site.parent, keys_dir, name)
+    typer.echo(f"Have the hub do `rounds-hub remove {name}`, then admit the new file.")
+    _tell(site.parent / f"{name}.pub", introduction)
+
+
+@app.command(epilog=examples("rounds-site backup site.yaml /backup/north-2026-11-20.sealed"))
+def backup(
+    site: SiteFile,
+    target: Annotated[Path, typer.Argument(metavar="BACKUP", help="new file, on another machine's volume")],
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Write keys, rules, ledger and partitions into one sealed file. The head file stays out on purpose."""
+    rows = back_up_site(site, _config(site), target, passphrase_from(passphrase_file, confirm=True))
+    typer.echo(f"{target}: sealed, with a ledger of {rows} rows. Keep the passphrase elsewhere.")
+
+
+@app.command(epilog=examples("rounds-site restore /backup/north-2026-11-20.sealed /site"))
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="BACKUP", help="what `rounds-site backup` wrote")],
+    folder: Annotated[Path, typer.Argument(help="new or empty folder")],
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Put a site back; exit status 1 where its ledger is older than the head file knows, for then it may not go on."""
+    site = restore_site(source, folder, passphrase_from(passphrase_file, confirm=False))
+    config = _config(site)
+    typer.echo(f"Put back {site}.")
+    for field, path, here in (
+        ("state_dir", config.state_dir, folder / "state"),
+        ("keys_dir", config.keys_dir, folder / "keys"),
+    ):
+        if path is not None and path.absolute() != here.absolute():
+            raise ConfigError(
+                f"{field} is {str(path)!r} in site.yaml, the files are now in {str(here)!r}; "
+                "move them, or correct the field"
+            )
+    ledger = config.state_dir / "ledger.sqlite"
+    if ledger.is_file():
+        rows = LedgerFile(ledger, config.head_file).verify()
+        typer.echo(f"The ledger is whole and the newest: {rows} rows.")
+
+
+def new_head(
+    site: SiteFile,
+    head: Annotated[str, typer.Option(help="ROW:HASH of the newest report, or as the hub remembers it")],
+) -> None:
+    """Write a lost head file anew, once somebody else's memory of the ledger agrees with the ledger."""
+    config = _config(site)
+    seq, _, digest = head.partition(":")
+    if not seq.isdigit():
+        raise ConfigError(
+            f"--head is {head!r}, allowed is ROW:HASH such as 8:3fa9...; copy it from the report"
+        )
+    rows, after = make_head_file(config.state_dir / "ledger.sqlite", config.head_file, int(seq), digest)
+    typer.echo(
+        f"{config.head_file}: written anew, {rows} rows, {after} of them newer than the head you gave."
+    )
+
+
+def _config(site: Path) -> SiteConfig:
+    return parse_site(read_yaml(site), site.name)
+
+
+def _keys_of(site: Path) -> tuple[str, Path]:
+    """Return name and keys_dir; the other fields may still be empty."""
+    raw = read_yaml(site)
+    name, keys_dir = raw.get("name"), raw.get("keys_dir")
+    if not isinstance(name, str) or not isinstance(keys_dir, str):
+        raise ConfigError(
+            f"name and keys_dir: are not both given in {site.name}; make the site with `rounds-site init`"
+        )
+    return name, Path(keys_dir)
+
+
+def _tell(file: Path, introduction: Introduction) -> None:
+    typer.echo(
+        f"Send {file} to the hub, and read these words out when it asks (fingerprint of name and keys):"
+    )
+    typer.echo(f"  {words(introduction.fingerprint())}")

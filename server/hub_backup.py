@@ -1,0 +1,39 @@
+"""What of the hub must survive its machine: CA, certificate, secrets and the list of sites, in one sealed file.
+
+In: the hub's folder and a passphrase. Out: a file, and a folder again. Results of studies are plain files beside it
+and are not part of this; the SuperLink's database is not needed, for its registrations are made anew.
+"""
+
+from pathlib import Path
+
+from server.hub_folder import HubFolder, open_hub, verify_hub
+from shared.private_files import write_file
+from shared.sealed_backup import database_bytes, put_back, read_backup, seal
+
+_PUBLIC = (".crt", "FEDERATION.json")
+
+
+def back_up_hub(hub: HubFolder, backup: Path, passphrase: str) -> int:
+    """Write the sealed backup; returns the number of sites in its list. An older backup is never overwritten."""
+    kept = [
+        hub.invitation_file,
+        hub.ca_file,
+        hub.ca_key,
+        hub.certificate_file,
+        hub.key_file,
+        hub.superexec_secret,
+    ]
+    files = {path.relative_to(hub.path).as_posix(): path.read_bytes() for path in kept if path.is_file()}
+    with hub.sites() as sites:
+        files["sites.sqlite"] = database_bytes(sites.path)
+        number = len(sites.admitted())
+    write_file(backup, seal(files, passphrase))
+    return number
+
+
+def restore_hub(backup: Path, folder: Path, passphrase: str) -> HubFolder:
+    """Put a hub back into a new folder and check it; sites notice nothing while its CA is the same."""
+    put_back(read_backup(backup, passphrase), folder, public=_PUBLIC)
+    hub = open_hub(folder)
+    verify_hub(hub)
+    return hub

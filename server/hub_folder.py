@@ -1,0 +1,209 @@
+"""The hub's folder: its CA, its certificate, its secrets, its list of sites, and what it tells them.
+
+In: what a coordinator typed. Out: files. `ca/`, `tls/` and `secrets/` are for the hub's own account only;
+FEDERATION.json is the one file that is sent out.
+"""
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from server.authority import (
+    CA_DAYS,
+    HUB_DAYS,
+    Names,
+    Pair,
+    make_authority,
+    make_hub_certificate,
+    names_of,
+    read_pair,
+    verify_hub_certificate,
+)
+from server.sites import SiteList
+from shared.errors import ConfigError, TrustError
+from shared.invitation import Invitation, parse_invitation, read_invitation
+from shared.private_files import PUBLIC, private_folder, write_file
+
+
+@dataclass(frozen=True)
+class HubFolder:
+    """Where everything of the hub is; made by `make_hub`."""
+
+    path: Path
+
+    @property
+    def invitation_file(self) -> Path:
+        """FEDERATION.json, as sites get it."""
+        return self.path / "FEDERATION.json"
+
+    @property
+    def ca_key(self) -> Path:
+        """Private key of the CA: needed for renewal only."""
+        return self.path / "ca" / "ca.key"
+
+    @property
+    def ca_file(self) -> Path:
+        """Certificate of the CA."""
+        return self.path / "ca" / "ca.crt"
+
+    @property
+    def key_file(self) -> Path:
+        """Private key of the hub, for the SuperLink."""
+        return self.path / "tls" / "hub.key"
+
+    @property
+    def certificate_file(self) -> Path:
+        """Certificate of the hub, for the SuperLink."""
+        return self.path / "tls" / "hub.crt"
+
+    @property
+    def superexec_secret(self) -> Path:
+        """Secret that Flower's SuperLink and SuperExec share, for process isolation."""
+        return self.path / "secrets" / "superexec.secret"
+
+    def sites(self) -> SiteList:
+        """Open the list of admitted sites."""
+        return SiteList(self.path / "sites.sqlite")
+
+    def invitation(self) -> Invitation:
+        """Read what the hub tells its sites."""
+        return read_invitation(self.invitation_file)
+
+    def certificate(self) -> x509.Certificate:
+        """Read the hub's certificate."""
+        return _certificate(self.certificate_file)
+
+    def ca(self) -> x509.Certificate:
+        """Read the CA's certificate."""
+        return _certificate(self.ca_file)
+
+
+def open_hub(path: Path) -> HubFolder:
+    """Open a hub's folder; `ConfigError` where there is none."""
+    hub = HubFolder(path)
+    if not hub.invitation_file.is_file():
+        raise ConfigError(
+            f"HUB is {str(path)!r}: no hub was made there; run `rounds-hub init` or give another folder"
+        )
+    return hub
+
+
+def make_hub(
+    path: Path,
+    federation: str,
+    address: str,
+    names: Names,
+    *,
+    ca_days: int = CA_DAYS,
+    days: int = HUB_DAYS,
+    now: datetime | None = None,
+) -> HubFolder:
+    """Make a CA, the hub's certificate and the secrets in a new folder; nothing that is there is overwritten."""
+    hub, now = HubFolder(path), now or datetime.now(UTC)
+    if path.exists() and any(path.iterdir()):
+        raise ConfigError(
+            f"FOLDER is {str(path)!r}: holds files already; give a new folder, or use `rounds-hub renew`"
+        )
+    _check_address(address, names)
+    authority = make_authority(federation, now, ca_days)
+    invitation = Invitation.of(federation, address, authority.certificate_pem())
+    for folder in (path, path / "ca", path / "tls", path / "secrets"):
+        private_folder(folder)
+    _write_authority(hub, authority)
+    _write_certificate(hub, make_hub_certificate(authority, federation, names, now, days))
+    write_file(hub.superexec_secret, secrets.token_hex(32).encode())
+    with hub.sites():
+        pass
+    write_file(hub.invitation_file, invitation.to_json(), mode=PUBLIC)  # last: with it the hub counts as made
+    return hub
+
+
+def renew(
+    hub: HubFolder,
+    *,
+    names: Names | None = None,
+    address: str | None = None,
+    days: int = HUB_DAYS,
+    now: datetime | None = None,
+) -> None:
+    """Give the hub a new key and certificate under the same CA; sites notice nothing."""
+    old = hub.invitation()
+    names, address = names or names_of(hub.certificate()), address or old.address
+    _check_address(address, names)
+    authority = read_pair(_read(hub.ca_key), _read(hub.ca_file), "ca")
+    _write_certificate(
+        hub, make_hub_certificate(authority, old.federation, names, now or datetime.now(UTC), days)
+    )
+    if address != old.address:
+        changed = Invitation.of(old.federation, address, authority.certificate_pem())
+        write_file(hub.invitation_file, changed.to_json(), mode=PUBLIC, replace=True)
+
+
+def replace_authority(
+    hub: HubFolder, *, ca_days: int = CA_DAYS, days: int = HUB_DAYS, now: datetime | None = None
+) -> None:
+    """Make a new CA and certificate, for a CA key that was lost or stolen; the list of sites stays.
+
+    The old invitation must still be there; the old CA need not. Every site has to join again.
+    """
+    now = now or datetime.now(UTC)
+    old = parse_invitation(hub.invitation_file)  # not verified: its CA may have ended
+    names = names_of(hub.certificate())
+    authority = make_authority(old.federation, now, ca_days)
+    _write_authority(hub, authority)
+    _write_certificate(hub, make_hub_certificate(authority, old.federation, names, now, days))
+    invitation = Invitation.of(old.federation, old.address, authority.certificate_pem())
+    write_file(hub.invitation_file, invitation.to_json(), mode=PUBLIC, replace=True)
+
+
+def verify_hub(hub: HubFolder, at: datetime | None = None) -> None:
+    """Raise `TrustError` unless a site would believe this hub under the address of its invitation."""
+    at = at or datetime.now(UTC)
+    invitation = read_invitation(hub.invitation_file, at)
+    if invitation.ca.encode() != _read(hub.ca_file):
+        raise TrustError("FEDERATION.json: names another CA than ca/ca.crt; put both back from one backup")
+    read_pair(_read(hub.key_file), _read(hub.certificate_file), "tls")
+    host = invitation.address.rpartition(":")[0].strip("[]")
+    verify_hub_certificate(_read(hub.ca_file), _read(hub.certificate_file), host, at)
+
+
+def _check_address(address: str, names: Names) -> None:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ConfigError(
+            f"--address is {address!r}, allowed is host:port such as hub.example.org:8000; correct it"
+        )
+    if not names.hold(host):
+        raise ConfigError(
+            f"--address is {address!r}: the certificate would not hold for {host}; name it with --dns or --ip too"
+        )
+
+
+def _write_authority(hub: HubFolder, authority: Pair) -> None:
+    write_file(hub.ca_key, authority.key_pem(), replace=True)
+    write_file(hub.ca_file, authority.certificate_pem(), mode=PUBLIC, replace=True)
+
+
+def _write_certificate(hub: HubFolder, pair: Pair) -> None:
+    """Replace key and certificate; a crash between the two is told by `verify_hub`, and renewing again mends it."""
+    write_file(hub.key_file, pair.key_pem(), replace=True)
+    write_file(hub.certificate_file, pair.certificate_pem(), mode=PUBLIC, replace=True)
+
+
+def _certificate(path: Path) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(_read(path))
+    except ValueError as error:
+        raise TrustError(f"{path.name}: is no certificate; put it back from the backup") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}); put it back from the backup"
+        ) from error

@@ -1,0 +1,160 @@
+"""Which hospitals belong to the federation: one SQLite file, in which a key has one name for ever.
+
+In: introductions that a person has compared by telephone. Out: the admitted sites and the keys that may never come
+back. Public keys and names only.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from shared.errors import ConfigError, TrustError
+from shared.introduction import Introduction
+
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS sites (
+    name TEXT NOT NULL,
+    node_key TEXT NOT NULL UNIQUE,
+    approval_key TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    admitted TEXT NOT NULL,
+    removed TEXT
+) STRICT;
+CREATE UNIQUE INDEX IF NOT EXISTS one_site_a_name ON sites (name COLLATE NOCASE) WHERE removed IS NULL;
+"""
+_FIELDS = "name, node_key, approval_key, fingerprint, admitted, removed"
+
+
+@dataclass(frozen=True)
+class AdmittedSite:
+    """One row: keys in OpenSSH text, times in UTC as ISO 8601; `removed` is None while the site belongs."""
+
+    name: str
+    node_key: str
+    approval_key: str
+    fingerprint: str
+    admitted: str
+    removed: str | None
+
+
+class SiteList:
+    """The list, open; close it by leaving the `with` block."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._translated():
+            path.touch(mode=0o600)
+            self._database = sqlite3.connect(path, isolation_level=None, timeout=30)
+            try:
+                self._prepare()
+            except BaseException:
+                self._database.close()
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+
+    def all(self) -> list[AdmittedSite]:
+        """Return every site ever admitted, in the order of their names."""
+        with self._translated():
+            rows = self._database.execute(f"SELECT {_FIELDS} FROM sites ORDER BY name, admitted")  # noqa: S608
+            return [AdmittedSite(*row) for row in rows]
+
+    def admitted(self) -> list[AdmittedSite]:
+        """Return the sites that belong now."""
+        return [site for site in self.all() if site.removed is None]
+
+    def admit(self, introduction: Introduction, now: datetime | None = None) -> bool:
+        """Write a verified site down; False where just this site is here already. `TrustError` refuses a key."""
+        introduction.verify()
+        with self._writing():
+            for site in self.all():
+                if _refused(site, introduction):
+                    return False
+            self._database.execute(
+                f"INSERT INTO sites ({_FIELDS}) VALUES (?, ?, ?, ?, ?, NULL)",  # noqa: S608
+                (
+                    introduction.site, introduction.node_key, introduction.approval_key,
+                    introduction.fingerprint(), _text(now),
+                ),
+            )  # fmt: skip
+        return True
+
+    def remove(self, name: str, now: datetime | None = None) -> None:
+        """Let a site go; its keys are never admitted again. `ConfigError` where no such site belongs."""
+        with self._writing():
+            done = self._database.execute(
+                "UPDATE sites SET removed = ? WHERE name = ? AND removed IS NULL", (_text(now), name)
+            )
+            if done.rowcount == 0:
+                known = ", ".join(site.name for site in self.admitted()) or "none"
+                raise ConfigError(
+                    f"NAME is {name!r}: no such site is admitted, admitted are: {known}; correct it"
+                )
+
+    def _prepare(self) -> None:
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        if version not in {0, _VERSION}:
+            raise ConfigError(
+                f"{self.path.name}: has format {version}, allowed is {_VERSION}; use its own program"
+            )
+        self._database.executescript(f"{_SCHEMA} PRAGMA user_version = {_VERSION};")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._translated():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._database.execute("COMMIT")
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigError(
+                f"{self.path}: {error}; check disk and rights, or put it back with `rounds-hub restore`"
+            ) from error
+
+
+def _refused(known: AdmittedSite, new: Introduction) -> bool:
+    """Whether this very site is admitted already; `TrustError` where it may not be admitted beside a known row.
+
+    A site that was removed may come back with a new node key. Its approval key may be the old one, under its own name
+    only: it then shows that the same hospital comes back.
+    """
+    if known.removed is None and known.fingerprint == new.fingerprint():
+        return True
+    same_name = known.name.lower() == new.site.lower()
+    if known.removed is not None and known.node_key == new.node_key:
+        raise TrustError(
+            f"{new.site}: brings the node key of {known.name}, which was removed on {known.removed[:10]}; a removed "
+            "node key never comes back, have the site make a new one with `rounds-site keys new`"
+        )
+    if known.removed is None and same_name:
+        raise TrustError(
+            f"{new.site}: {known.name} is admitted with other keys since {known.admitted[:10]}; if the hospital "
+            f"made new keys, `rounds-hub remove {known.name}` first, else choose another name"
+        )
+    if not same_name and {known.node_key, known.approval_key} & {new.node_key, new.approval_key}:
+        raise TrustError(
+            f"{new.site}: brings a key that belongs to {known.name}; every site has keys of its own, made with "
+            "`rounds-site init`"
+        )
+    return False
+
+
+def _text(now: datetime | None) -> str:
+    return (now or datetime.now(UTC)).isoformat(timespec="seconds")
