@@ -84,8 +84,10 @@ def check_start(config: SiteConfig) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
             raise ConfigError(f"{field}: {folder} cannot be written; mend rights or mount the volume")
-    with Ledger.open(config.state_dir / "ledger.sqlite", config.head_file) as ledger:
-        ledger.verify()
+    path = config.state_dir / "ledger.sqlite"
+    if path.is_file():  # a new site begins its ledger with its first answer, after its own key
+        with Ledger.open(path, config.head_file) as ledger:
+            ledger.verify()
 
 
 def is_healthy(config: SiteConfig) -> str:

@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 
 from client.node import is_healthy, run_node
-from shared.command_line import examples
+from shared.command_line import SentenceGroup, examples
 from shared.config_files import parse_site, read_yaml
 from shared.site_config import SiteConfig
 
-app = typer.Typer()
+app = typer.Typer(cls=SentenceGroup, add_completion=False, pretty_exceptions_enable=False)
 SiteFile = Annotated[Path, typer.Argument(metavar="SITE.yaml", help="the hospital's own configuration")]
 
 

@@ -48,27 +48,18 @@ def load_state(path: Path, study_digest: str) -> StudyState | None:
     """Read the state of this study; None when there is none, `StudyError` when it is another study's."""
     if not path.exists():
         return None
-    state = _read(path)
+    payload = path.read_bytes()
+    length = int.from_bytes(payload[:8], "little")
+    try:
+        plain = json.loads(json.loads(payload[8 : 8 + length])["__metadata__"][_STATE])
+        state = StudyState(weights=load(payload), **plain)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise StudyError(
+            "checkpoint: is damaged, allowed is the file this hub wrote; choose another output folder"
+        ) from error
     if state.study_digest != study_digest:
         raise StudyError(
             f"checkpoint: belongs to study {state.study_digest[:12]}, this one is {study_digest[:12]}; "
             "choose another output folder"
         )
     return state
-
-
-def rounds_done(path: Path) -> int:
-    """Return how many rounds a checkpoint holds; 0 where there is none, `StudyError` where it is damaged."""
-    return 0 if not path.exists() else _read(path).rounds_done
-
-
-def _read(path: Path) -> StudyState:
-    payload = path.read_bytes()
-    length = int.from_bytes(payload[:8], "little")
-    try:
-        plain = json.loads(json.loads(payload[8 : 8 + length])["__metadata__"][_STATE])
-        return StudyState(weights=load(payload), **plain)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise StudyError(
-            "checkpoint: is damaged, allowed is the file this hub wrote; choose another output folder"
-        ) from error

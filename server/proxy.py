@@ -66,10 +66,10 @@ http {{
         keepalive 16;
     }}
 
-    # The SuperLink shows the same certificate, which holds for 127.0.0.1 too.
+    # The SuperLink shows the same certificate, which holds for this machine too; nginx compares host names only.
     proxy_ssl_verify on;
     proxy_ssl_trusted_certificate {ca};
-    proxy_ssl_name 127.0.0.1;
+    proxy_ssl_name localhost;
     proxy_ssl_protocols TLSv1.2 TLSv1.3;
     proxy_http_version 1.1;
     proxy_set_header Connection "";

@@ -9,14 +9,16 @@ from typing import Annotated
 
 import typer
 
+from server import study_commands
 from server.control import Control
 from server.hub_folder import open_hub
 from server.keeper import look_after
 from server.services import SUPERLINK_PORT, Hub, is_healthy, serve
 from server.superlink_nodes import align_nodes
-from shared.command_line import examples
+from shared.command_line import SentenceGroup, examples
 
-app = typer.Typer()
+app = typer.Typer(cls=SentenceGroup, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(study_commands.app, name="study")
 Folder = Annotated[
     Path, typer.Argument(envvar="ROUNDS_HUB", help="the hub's folder, made by `rounds-hub init`")
 ]
@@ -43,6 +45,7 @@ def serve_hub(
     What dies is started again; a study that was cut off is resumed.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells each request to our own SuperLink
     hub = Hub(open_hub(folder).path)
 
     def ready(superlink: str) -> None:

@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from server.checkpoints import rounds_done
 from server.control import Control
 from server.services import Hub
 from server.submissions import EXIT_STATUS, GOING_ON, SubmittedStudy, all_studies, find_study, new_study
@@ -167,7 +166,7 @@ def _as_json(study: SubmittedStudy) -> dict[str, object]:
     return {
         "study": study.path.name,
         "state": submission.state,
-        "rounds": rounds_done(study.folder.checkpoint),
+        "rounds": study.rounds(),
         "runs": len(submission.runs),
         "why": submission.why,
         "folder": str(study.path.resolve()),

@@ -16,7 +16,6 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from server.checkpoints import rounds_done
 from server.run_folder import RunFolder, read_lines
 from shared.config import Frozen
 from shared.config_files import read_yaml
@@ -64,6 +63,10 @@ class SubmittedStudy:
         """The records that the study leaves."""
         return RunFolder(self.path)
 
+    def rounds(self) -> int:
+        """Return how many rounds were closed; the checkpoint has the same number, or is about to."""
+        return max((int(line["round"]) for line in read_lines(self.folder.rounds)), default=0)
+
     def read(self) -> Submission:
         """Read the submission; `StudyError` where it is damaged."""
         try:
@@ -93,7 +96,7 @@ class SubmittedStudy:
 
     def started(self, run_id: int) -> None:
         """Record one more run by Flower; a wish to stop that came meanwhile stays."""
-        run = FlowerRun(run_id=run_id, started=now(), rounds_before=rounds_done(self.folder.checkpoint))
+        run = FlowerRun(run_id=run_id, started=now(), rounds_before=self.rounds())
         with self._lock():
             submission = self.read()
             state: State = "running" if submission.state == "submitted" else submission.state
@@ -124,7 +127,7 @@ class SubmittedStudy:
 
     def resumes_without_progress(self) -> int:
         """Count the runs at the end of the list before which no further round had been closed."""
-        rounds = [run.rounds_before for run in self.read().runs] + [rounds_done(self.folder.checkpoint)]
+        rounds = [run.rounds_before for run in self.read().runs] + [self.rounds()]
         return next(
             (n for n, earlier in enumerate(reversed(rounds[:-1])) if earlier != rounds[-1]), len(rounds) - 1
         )

@@ -1,9 +1,11 @@
 """Is a supervisor at work, and are its services up? For health checks of containers, and for commands that need it.
 
 In: the status file that the supervisor writes. Out: what it says, or one sentence on why that is not enough.
+`python -m shared.service_health FILE` is the check that a container runs: it loads nothing heavy.
 """
 
 import json
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,4 +61,18 @@ def answers(path: Path, started_by: str) -> ServiceStatus:
         raise ServiceError(
             f"{', '.join(waiting)}: not running, will be started again; see the log of `{started_by}`"
         )
+    if not status.raw.get("answers", True):
+        raise ServiceError(f"the services run but do not answer; see the log of `{started_by}`")
     return status
+
+
+def main() -> None:
+    """Check one status file; exit status 1, with a sentence, where not all of its services are up."""
+    try:
+        answers(Path(sys.argv[1]), "the container's command")
+    except (ServiceError, IndexError) as error:
+        sys.exit(f"Error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -70,7 +70,7 @@ class Supervisor:
 
     services: Sequence[Service]
     status_file: Path
-    facts: Mapping[str, object] = field(default_factory=dict)
+    facts: dict[str, object] = field(default_factory=dict)  # written to the status file too
     tick: Callable[["Supervisor"], None] = lambda _: None
     _end: threading.Event = field(default_factory=threading.Event)
     _status_written: float = 0.0

@@ -15,8 +15,8 @@ from client.site_folder import make_site
 from shared.config_files import parse_site, read_yaml
 from shared.errors import ConfigError, LedgerError
 from shared.introduction import read_introduction
-from shared.private_files import open_to_others
 from shared.privacy.mechanisms import Declared
+from shared.private_files import open_to_others
 from shared.sealed_backup import unseal
 from shared.site_config import Cap, SiteConfig
 
@@ -25,7 +25,7 @@ SPEND = Declared(epsilon=0.5, delta=0)
 
 
 class Hospital:
-    """A made site that has answered requests; `seconds volume` holds its head file."""
+    """A made site that has answered requests; its head file lies on a volume of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "site"
