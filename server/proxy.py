@@ -38,7 +38,6 @@ http {{
 
     # Arrays travel in pieces of 5 MiB (Flower 1.41), so nothing larger than this is ours.
     client_max_body_size 16m;
-    client_body_buffer_size 256k;
     client_header_timeout 20s;
     client_body_timeout 60s;      # between two reads, not for the whole body
     send_timeout 60s;
@@ -77,6 +76,8 @@ http {{
     proxy_set_header X-Forwarded-For $remote_addr;
     proxy_connect_timeout 5s;
     proxy_read_timeout 180s;
+    proxy_request_buffering off;  # what passes is never on the disk here
+    proxy_max_temp_file_size 0;
     proxy_next_upstream off;      # a request that was passed on is never sent twice by us
 
     server {{
@@ -92,10 +93,6 @@ http {{
             proxy_pass https://superlink/health;
         }}
         location / {{
-            return 404;
-        }}
-        error_page 400 404 405 413 414 494 495 496 497 = @nothing;
-        location @nothing {{
             return 404;
         }}
     }}

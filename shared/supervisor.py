@@ -160,6 +160,11 @@ def _children_leave_no_zombies() -> Iterator[None]:
         signal.signal(signal.SIGCHLD, before)
 
 
+def pause_after(failures: int) -> float:
+    """Return the seconds to wait before a start after so many failures in a row."""
+    return min(MAX_PAUSE_SECONDS, 2.0 ** (failures - 1)) if failures else 0.0
+
+
 def _record_end(kept: _Kept) -> None:
     """Say that a service ended, end what it left, and set when it starts again."""
     process, ran = kept.process, time.monotonic() - kept.started
@@ -169,7 +174,7 @@ def _record_end(kept: _Kept) -> None:
     kept.process = None
     kept.failures = 0 if ran >= STEADY_SECONDS else kept.failures + 1
     kept.hinted = kept.hinted and kept.failures > 0
-    pause = min(MAX_PAUSE_SECONDS, 2.0 ** (kept.failures - 1)) if kept.failures else 0.0
+    pause = pause_after(kept.failures)
     kept.next_start = time.monotonic() + pause
     log.warning(
         "%s ended with status %d after %.0f s; starting it again in %.0f s",

@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 
 from client.ledger import Ledger
+from client.ledger_file import LedgerFile
 from client.node import NODE
 from client.node import STATUS as NODE_STATUS
 from client.site_folder import SITE_FILE, join_federation, make_site
@@ -69,6 +70,7 @@ class Deployment:
                 "keys_dir": site / "keys",
             }
             raw |= {key: str(path) for key, path in own.items()} | {"approved_studies": [digest]}
+            raw["cap"] = {"epsilon": 1000.0, "delta": 1e-5}  # several studies follow each other
             write_yaml(site / SITE_FILE, parse_site(raw))
             join_federation(site / SITE_FILE, hub.invitation())
             with hub.sites() as sites:
@@ -116,12 +118,23 @@ class Deployment:
         )
         return study.read().state
 
-    def spend(self, name: str) -> float | None:
-        """Return what a site's ledger says was spent on a training patient."""
+    def charged(self, name: str, study_uid: str) -> list[tuple[Any, ...]]:
+        """Return what a site's ledger charged for one study: round, request, mechanism, and how it ended."""
         config = parse_site(read_yaml(self.folder / name / SITE_FILE))
-        with Ledger.open(config.state_dir / "ledger.sqlite", config.head_file) as ledger:
+        path = config.state_dir / "ledger.sqlite"
+        with Ledger.open(path, config.head_file) as ledger:
             ledger.verify()
-            return ledger.statement(config.cap.delta, site=name, simulation=False).epsilon
+        rows = LedgerFile(path, config.head_file).rows()
+        return sorted(
+            (row.round, row.request_kind, row.kind, row.mechanism or "")
+            for row in rows
+            if row.study_uid == study_uid
+        )
+
+    def study_uid(self, study: SubmittedStudy) -> str:
+        """Return the study's uid; every run of Flower for it must have had the same."""
+        (uid,) = {str(line["uid"]) for line in self.events(study, "study_started")}
+        return uid
 
     def process(self, what: str) -> int | None:
         """Return the process of `hub`, of one of its services, of a site (`film`) or of its node (`film node`)."""
@@ -129,7 +142,9 @@ class Deployment:
             if what in {SUPERLINK, SUPEREXEC, PROXY}:
                 return read_status(self.hub.status, "").pid(what)
             if what.endswith(f" {NODE}"):
-                return read_status(self.folder / what.split(maxsplit=1)[0] / "state" / NODE_STATUS, "").pid(NODE)
+                return read_status(self.folder / what.split(maxsplit=1)[0] / "state" / NODE_STATUS, "").pid(
+                    NODE
+                )
         except ServiceError:
             return None
         return self.started[what].pid
@@ -145,12 +160,23 @@ class Deployment:
     def events(self, study: SubmittedStudy, name: str) -> list[dict[str, Any]]:
         return [line for line in read_lines(study.folder.events) if line["event"] == name]
 
-    def end(self) -> list[psutil.Process]:
-        """End everything gently; returns what is left of all that was ever started here."""
+    def start_again(self, what: str) -> None:
+        """Start `hub` or a site again after it was killed, as a container's engine would."""
+        self.started.pop(what).wait(timeout=30)
+        if what == "hub":
+            self.start_hub()
+        else:
+            self.start_site(what)
+
+    def end(self) -> None:
+        """End everything gently."""
         for process in self.started.values():
             process.terminate()
         for process in self.started.values():
             process.wait(timeout=60)
+
+    def left(self) -> list[psutil.Process]:
+        """Return every process, zombie or not, of all that was ever started here."""
         return [one for one in psutil.process_iter() if belongs(one, self.folder)]
 
     def _start(self, what: str, program: str, *words: str) -> None:
