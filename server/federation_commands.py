@@ -1,27 +1,18 @@
-"""`rounds-hub init`, `invite`, `admit`, `remove`, `sites`, `register`, `renew`, `backup`, `restore`.
+"""`rounds-hub init`, `invite`, `renew`, `backup` and `restore`: the hub itself.
 
-In: what a coordinator typed, the files that sites sent. Out: files and tables on this machine, and registrations at
-the hub's own SuperLink. Of these only FEDERATION.json is sent.
+In: what a coordinator typed. Out: files on this machine. Of these only FEDERATION.json is sent.
 """
 
-import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from server.authority import CA_DAYS, HUB_DAYS, Names
 from server.hub_backup import back_up_hub, restore_hub
 from server.hub_folder import HubFolder, make_hub, open_hub, renew, replace_authority, verify_hub
-from server.superlink_nodes import LOCAL_SUPERLINK, SuperLinkAbsent, align_nodes
-from shared.command_line import examples, passphrase_from, require_fingerprint
-from shared.errors import ConfigError
+from shared.command_line import examples, passphrase_from
 from shared.fingerprint import words
-from shared.introduction import read_introduction
 from shared.private_files import PUBLIC, write_file
 
 app = typer.Typer(no_args_is_help=True)
@@ -29,13 +20,6 @@ Hub = Annotated[
     Path, typer.Option("--hub", envvar="ROUNDS_HUB", help="the hub's folder, made by `rounds-hub init`")
 ]
 Here = Path("hub")
-SuperLink = Annotated[
-    str | None,
-    typer.Option(
-        envvar="ROUNDS_SUPERLINK",
-        help=f"host:port of the running SuperLink; {LOCAL_SUPERLINK} is tried when not given",
-    ),
-]
 Dns = Annotated[
     list[str] | None, typer.Option("--dns", help="a name by which sites reach the hub; may be repeated")
 ]
@@ -82,81 +66,6 @@ def invite(
     if target is not None:
         write_file(target, opened.invitation().to_json(), mode=PUBLIC)
     _tell(opened, target or opened.invitation_file)
-
-
-@app.command(
-    epilog=examples("rounds-hub admit north.pub", "rounds-hub admit north.pub --name north --hub hub")
-)
-def admit(
-    file: Annotated[Path, typer.Argument(metavar="SITE.pub", help="the file that the site sent")],
-    name: Annotated[str | None, typer.Option(help="the name agreed on; the file must say the same")] = None,
-    fingerprint: Annotated[
-        str | None,
-        typer.Option(help="what the site read out: 12 words or 64 digits; asked for when not given"),
-    ] = None,
-    hub: Hub = Here,
-    superlink: SuperLink = None,
-) -> None:
-    """Let a site in: compare its fingerprint, write it down, register its node key at the running SuperLink."""
-    opened, introduction = open_hub(hub), read_introduction(file)
-    if name is not None and name != introduction.site:
-        raise ConfigError(
-            f"--name is {name!r}, the file says {introduction.site!r}; "
-            "have the site make its keys under the name agreed on"
-        )
-    typer.echo(f"Site {introduction.site!r}, keys of {introduction.made}")
-    require_fingerprint(introduction.fingerprint(), fingerprint, f"the site {introduction.site}")
-    with opened.sites() as sites:
-        new = sites.admit(introduction)
-    typer.echo(f"{introduction.site} {'is admitted' if new else 'was admitted already'}.")
-    _register(opened, superlink)
-
-
-@app.command(epilog=examples("rounds-hub remove north"))
-def remove(
-    name: Annotated[str, typer.Argument(help="name of an admitted site")],
-    hub: Hub = Here,
-    superlink: SuperLink = None,
-) -> None:
-    """Put a site out, at once where the SuperLink runs here; its node key never comes back."""
-    opened = open_hub(hub)
-    with opened.sites() as sites:
-        sites.remove(name)
-    typer.echo(f"{name} is removed.")
-    _register(opened, superlink)
-
-
-@app.command(epilog=examples("rounds-hub register", "rounds-hub register --superlink 127.0.0.1:8000"))
-def register(hub: Hub = Here, superlink: SuperLink = None) -> None:
-    """Bring the running SuperLink's registrations in line with the admitted sites; safe to repeat."""
-    _register(open_hub(hub), superlink or LOCAL_SUPERLINK)
-
-
-@app.command(epilog=examples("rounds-hub sites", "rounds-hub sites --json --hub hub"))
-def sites(
-    hub: Hub = Here,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
-) -> None:
-    """List all sites ever admitted, and until when the CA and the hub's certificate hold."""
-    opened = open_hub(hub)
-    with opened.sites() as listed:
-        rows = listed.all()
-    ends = {"ca": opened.ca().not_valid_after_utc, "hub": opened.certificate().not_valid_after_utc}
-    if as_json:
-        certificates = {what: end.isoformat() for what, end in ends.items()}
-        typer.echo(json.dumps({"sites": [vars(row) for row in rows], "certificates": certificates}, indent=1))
-        return
-    table = Table("site", "admitted", "removed", "fingerprint", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(
-            *map(escape, (row.name, row.admitted[:10], (row.removed or "")[:10], row.fingerprint[:16]))
-        )
-    console = Console(highlight=False)
-    (console if console.is_terminal else Console(highlight=False, width=160)).print(table)
-    for what, end in ends.items():
-        typer.echo(
-            f"certificate of the {what} holds until {end:%Y-%m-%d} ({(end - datetime.now(UTC)).days} days)"
-        )
 
 
 @app.command(
@@ -216,22 +125,6 @@ def restore(
     typer.echo(
         f"Put back {hub.path}; admitted: {', '.join(names) or 'none'}. Remove again who left since then."
     )
-
-
-def _register(hub: HubFolder, superlink: str | None) -> None:
-    """Tell the SuperLink; one that was not named and does not run here learns it when it starts."""
-    with hub.sites() as listed:
-        rows = listed.all()
-    try:
-        typer.echo(f"SuperLink: {align_nodes(rows, superlink or LOCAL_SUPERLINK, hub.ca_file.read_bytes())}.")
-    except SuperLinkAbsent as error:
-        if superlink is not None:
-            raise SuperLinkAbsent(
-                f"{error}; the list is written, `rounds-hub register` tells the SuperLink"
-            ) from error
-        typer.echo(
-            f"No SuperLink at {LOCAL_SUPERLINK}: tell a running one with `rounds-hub register --superlink ...`."
-        )
 
 
 def _tell(hub: HubFolder, file: Path) -> None:

@@ -4,6 +4,7 @@ In: what a coordinator typed. Out: files. `ca/`, `tls/` and `secrets/` are for t
 FEDERATION.json is the one file that is sent out.
 """
 
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from server.authority import (
 )
 from server.sites import SiteList
 from shared.errors import ConfigError, TrustError
-from shared.invitation import Invitation, parse_invitation, read_invitation
+from shared.invitation import FEDERATION_NAME, Invitation, parse_invitation, read_invitation
 from shared.private_files import PUBLIC, private_folder, write_file
 
 
@@ -107,6 +108,7 @@ def make_hub(
         raise ConfigError(
             f"FOLDER is {str(path)!r}: holds files already; give a new folder, or use `rounds-hub renew`"
         )
+    _check_name(federation)
     _check_address(address, names)
     authority = make_authority(federation, now, ca_days)
     invitation = Invitation.of(federation, address, authority.certificate_pem())
@@ -114,7 +116,7 @@ def make_hub(
         private_folder(folder)
     _write_authority(hub, authority)
     _write_certificate(hub, make_hub_certificate(authority, federation, names, now, days))
-    write_file(hub.superexec_secret, secrets.token_hex(32).encode())
+    _write_secret(hub)
     with hub.sites():
         pass
     write_file(hub.invitation_file, invitation.to_json(), mode=PUBLIC)  # last: with it the hub counts as made
@@ -145,7 +147,7 @@ def renew(
 def replace_authority(
     hub: HubFolder, *, ca_days: int = CA_DAYS, days: int = HUB_DAYS, now: datetime | None = None
 ) -> None:
-    """Make a new CA and certificate, for a CA key that was lost or stolen; the list of sites stays.
+    """Make a new CA, certificate and secret, for a hub or CA key that was lost or stolen; the list of sites stays.
 
     The old invitation must still be there; the old CA need not. Every site has to join again.
     """
@@ -155,6 +157,7 @@ def replace_authority(
     authority = make_authority(old.federation, now, ca_days)
     _write_authority(hub, authority)
     _write_certificate(hub, make_hub_certificate(authority, old.federation, names, now, days))
+    _write_secret(hub)
     invitation = Invitation.of(old.federation, old.address, authority.certificate_pem())
     write_file(hub.invitation_file, invitation.to_json(), mode=PUBLIC, replace=True)
 
@@ -168,6 +171,14 @@ def verify_hub(hub: HubFolder, at: datetime | None = None) -> None:
     read_pair(_read(hub.key_file), _read(hub.certificate_file), "tls")
     host = invitation.address.rpartition(":")[0].strip("[]")
     verify_hub_certificate(_read(hub.ca_file), _read(hub.certificate_file), host, at)
+
+
+def _check_name(federation: str) -> None:
+    if not re.fullmatch(FEDERATION_NAME, federation):
+        raise ConfigError(
+            f"--name is {federation!r}, allowed are up to 40 letters, digits, spaces and . _ -, beginning with a "
+            "letter or digit; correct it"
+        )
 
 
 def _check_address(address: str, names: Names) -> None:
@@ -185,6 +196,10 @@ def _check_address(address: str, names: Names) -> None:
 def _write_authority(hub: HubFolder, authority: Pair) -> None:
     write_file(hub.ca_key, authority.key_pem(), replace=True)
     write_file(hub.ca_file, authority.certificate_pem(), mode=PUBLIC, replace=True)
+
+
+def _write_secret(hub: HubFolder) -> None:
+    write_file(hub.superexec_secret, secrets.token_hex(32).encode(), replace=True)
 
 
 def _write_certificate(hub: HubFolder, pair: Pair) -> None:

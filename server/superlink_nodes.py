@@ -64,6 +64,13 @@ def align_nodes(sites: Sequence[AdmittedSite], superlink: str, ca_pem: bytes) ->
     return Alignment(tuple(missing.values()), tuple(one.name or str(one.node_id) for one in foreign))
 
 
+def node_states(superlink: str, ca_pem: bytes) -> dict[str, str]:
+    """Return what Flower says of each registered site by name: `registered` (never came), `online` or `offline`."""
+    with _control(superlink, ca_pem) as control:
+        nodes = control.ListNodes(ListNodesRequest()).nodes_info
+    return {one.name: one.status for one in nodes if one.status != _UNREGISTERED}
+
+
 def _check_names(known: dict[bytes, NodeInfo], wanted: dict[bytes, str]) -> None:
     for key, node in known.items():
         if node.name != wanted[key]:
@@ -89,7 +96,7 @@ def _control(superlink: str, ca_pem: bytes) -> Iterator[ControlHttpClient]:
     client = ControlHttpClient.from_server_address(superlink, False, ca_pem, ())
     try:
         yield client
-    except httpx.ConnectError as error:
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         if isinstance(_root(error), ssl.SSLError):
             raise TrustError(
                 f"SuperLink {superlink}: shows no certificate of this federation ({_root(error)}); give the right "

@@ -17,12 +17,14 @@ from shared.config import Frozen
 from shared.errors import TrustError
 from shared.site_config import HubAddress
 
+FEDERATION_NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}$"
+
 
 class Invitation(Frozen):
     """What a site needs to know of a federation; the fingerprint is the SHA-256 of the CA's certificate (DER)."""
 
     format: Literal[1] = 1
-    federation: str = Field(min_length=1, max_length=60)
+    federation: str = Field(pattern=FEDERATION_NAME)
     address: HubAddress
     ca: str
     fingerprint: str = Field(pattern=r"^[0-9a-f]{64}$")

@@ -102,7 +102,7 @@ def test_a_second_site_does_not_fall_on_the_first(site: Path) -> None:
 @pytest.mark.parametrize("name", ["", "../north", "klinik süd", "-x", "n" * 41])
 def test_a_malformed_name_makes_nothing(tmp_path: Path, name: str) -> None:
     """A name that could not be a site's is refused before a folder is made."""
-    with pytest.raises(ConfigError, match="--name is .*, allowed are up to 40 letters"):
+    with pytest.raises(ConfigError, match=r"--name is .*, allowed are up to 40 letters"):
         make_site(tmp_path / "site", name)
     assert not (tmp_path / "site").exists()
 

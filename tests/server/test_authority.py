@@ -55,7 +55,7 @@ def test_another_ca_of_the_same_name_is_not_believed(tmp_path: Path) -> None:
     """A hub under a CA that merely bears the same name is refused."""
     other = make_authority("lungs", NOW)
     fake = make_hub_certificate(other, "lungs", NAMES, NOW)
-    with pytest.raises(TrustError, match="a site would not believe it for hub.example.org"):
+    with pytest.raises(TrustError, match=r"a site would not believe it for hub\.example\.org"):
         verify_hub_certificate(CA.certificate_pem(), fake.certificate_pem(), "hub.example.org", NOW)
     with pytest.raises(ssl.SSLCertVerificationError):
         handshake(tmp_path, fake, CA, "hub.example.org")

@@ -72,7 +72,7 @@ def test_a_second_hub_does_not_fall_on_the_first(hub: HubFolder) -> None:
 )
 def test_an_address_without_a_port_is_refused(tmp_path: Path, address: str) -> None:
     """Sites could not dial it, so nothing is made."""
-    with pytest.raises(ConfigError, match="--address is .*, allowed is host:port"):
+    with pytest.raises(ConfigError, match=r"--address is .*, allowed is host:port"):
         make_hub(tmp_path / "hub", "lungs", address, NAMES)
     assert not (tmp_path / "hub").exists()
 
@@ -115,11 +115,13 @@ def test_a_new_ca_puts_an_end_to_a_stolen_key(hub: HubFolder) -> None:
     with hub.sites() as sites:
         sites.admit(newcomer("north"))
     stolen, old_ca = hub.certificate_file.read_bytes(), hub.ca_file.read_bytes()
+    secret = hub.superexec_secret.read_bytes()
     hub.ca_key.unlink()
     with pytest.raises(ConfigError, match=r"ca\.key: cannot be read"):
         renew(hub)
     replace_authority(hub)
     verify_hub(hub)
+    assert hub.superexec_secret.read_bytes() != secret
     new_ca = hub.ca_file.read_bytes()
     believed(new_ca, hub)
     for ca, certificate in ((new_ca, stolen), (old_ca, hub.certificate_file.read_bytes())):
@@ -136,7 +138,7 @@ def test_parts_of_two_hubs_are_noticed(hub: HubFolder, tmp_path: Path) -> None:
     with pytest.raises(TrustError, match="tls: the key is not that of the certificate"):
         verify_hub(hub)
     shutil.copy(other.invitation_file, hub.invitation_file)
-    with pytest.raises(TrustError, match="FEDERATION.json: names another CA"):
+    with pytest.raises(TrustError, match=r"FEDERATION\.json: names another CA"):
         verify_hub(hub)
 
 

@@ -59,7 +59,7 @@ def test_a_key_of_another_site_is_refused(sites: SiteList, shared_key: int, remo
     if removed:
         sites.remove("north")
     south[shared_key] = north[shared_key]
-    with pytest.raises(TrustError, match="brings (a key that belongs to|the node key of) north"):
+    with pytest.raises(TrustError, match=r"brings (a key that belongs to|the node key of) north"):
         sites.admit(introduce("south", *south, TODAY))
 
 

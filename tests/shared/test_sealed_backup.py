@@ -56,6 +56,7 @@ def test_a_database_is_copied_as_of_one_moment(tmp_path: Path) -> None:
     """Rows of a transaction that is still open are not in the copy; committed ones are."""
     path = tmp_path / "a.sqlite"
     with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("PRAGMA journal_mode = WAL")  # committed rows are then not in the file itself
         writer.execute("CREATE TABLE t (x)")
         writer.execute("INSERT INTO t VALUES (1)")
         writer.execute("BEGIN IMMEDIATE")

@@ -73,3 +73,23 @@ def test_a_tag_has_a_name_and_a_number(name: str) -> None:
     """All ways to write a tag give the same number."""
     assert tag_number(name) == 0x00081030
     assert tag_number("Study") is None
+
+
+@pytest.mark.parametrize("address", ["hub.example.org:8000", "192.0.2.7:1", "[2001:db8::1]:8443"])
+def test_a_hub_is_a_host_and_a_port(tmp_path: Path, address: str) -> None:
+    """Names, addresses and IPv6 in brackets are taken and written back; without the block a site has no hub."""
+    raw = SITE | {"data": {"source": "films"}}
+    assert parse_site(raw).hub is None
+    config = parse_site(raw | {"hub": {"address": address, "ca_file": "ca.crt"}, "keys_dir": "keys"})
+    write_yaml(tmp_path / "site.yaml", config)
+    assert parse_site(read_yaml(tmp_path / "site.yaml")) == config
+
+
+@pytest.mark.parametrize(
+    "address", ["hub.example.org", "https://hub:8000", "hub:", "2001:db8::1:80", "a b:1"]
+)
+def test_an_address_that_cannot_be_dialled_is_one_sentence(address: str) -> None:
+    """A missing port, a URL and IPv6 without brackets name the field."""
+    with pytest.raises(ConfigError, match=r"hub\.address is") as caught:
+        parse_site(SITE | {"data": {"source": "films"}, "hub": {"address": address, "ca_file": "ca.crt"}})
+    assert "\n" not in str(caught.value)

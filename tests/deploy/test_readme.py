@@ -1,0 +1,47 @@
+"""The page on deployment names only what exists."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+import typer.main
+
+from client.cli import app as rounds_site
+from server.cli import app as rounds_hub
+
+PAGE = (Path(__file__).resolve().parents[2] / "deploy" / "README.md").read_text(encoding="utf-8")
+GROUPS = {
+    "rounds-hub": typer.main.get_command(rounds_hub),
+    "rounds-site": typer.main.get_command(rounds_site),
+}
+SNIPPETS = [
+    part
+    for block in re.findall(r"`+([^`]+)`+", PAGE)
+    for part in re.findall(r"rounds-(?:hub|site) [^\n#;]+", block.replace("\\\n", " "))
+]
+
+
+@pytest.mark.parametrize("snippet", sorted(set(SNIPPETS)))
+def test_every_command_on_the_page_exists_with_its_options(snippet: str) -> None:
+    """Each `rounds-hub` and `rounds-site` line is a command, and knows each option that is shown."""
+    program, *words = snippet.split()
+    command: click.Command = GROUPS[program]
+    while isinstance(command, click.Group):
+        command = command.commands[words.pop(0)]
+    known = {option for one in command.params for option in one.opts}
+    assert {word for word in words if word.startswith("--")} <= known
+
+
+def test_the_page_shows_every_command_of_a_federation() -> None:
+    """Nothing by which a federation is opened or kept is missing on the page."""
+    for command in ("hub init", "hub invite", "hub admit", "hub remove", "hub sites", "hub register", "hub renew",
+                    "hub backup", "hub restore", "site init", "site join", "site keys show", "site keys new",
+                    "site backup", "site restore", "site ledger new-head"):  # fmt: skip
+        assert f"rounds-{command}" in PAGE
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"tests/[\w/]+\.py", PAGE))))
+def test_every_test_that_is_named_exists(link: str) -> None:
+    """A table that says where it is tested says so truly."""
+    assert (Path(__file__).resolve().parents[2] / link).is_file()

@@ -1,0 +1,183 @@
+"""Admission by real Flower: a SuperLink with TLS and node authentication, and SuperNodes that are in or out."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from client.site_folder import make_site
+from deploy.flower_run import QUIET, _end_all, _free_port
+from server.authority import Names, make_authority
+from server.cli import app
+from server.hub_folder import HubFolder, make_hub
+from server.superlink_nodes import Alignment, SuperLinkAbsent, align_nodes, node_states
+from shared.errors import TrustError
+from shared.introduction import read_introduction
+
+SECONDS = 90
+BIN = Path(sys.executable).parent
+
+
+@contextmanager
+def flower(folder: Path, name: str, *options: object) -> Iterator["subprocess.Popen[bytes]"]:
+    """Start one of Flower's processes with a home of its own; on leaving, end it and all that it started."""
+    home = folder / f"home-{len(list(folder.glob('home-*')))}"
+    (home / "empty").mkdir(parents=True)
+    environment = {
+        **os.environ,
+        **QUIET,
+        "FLWR_HOME": str(home),
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+    }
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [str(BIN / name), *map(str, options)], cwd=home / "empty", env=environment, stdout=log, stderr=log
+        )
+    try:
+        yield process
+    finally:
+        _end_all(process, str(home))
+
+
+def until(process: "subprocess.Popen[bytes]", holds: Callable[[], bool]) -> None:
+    """Wait until something holds while a process lives."""
+    end = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < end, "it took too long"
+        try:
+            pytest.fail(f"the process ended with exit status {process.wait(0.2)}")
+        except subprocess.TimeoutExpired:
+            continue
+
+
+@dataclass
+class Federation:
+    """A hub with its SuperLink on this machine, and sites that were made but not admitted."""
+
+    folder: Path
+    hub: HubFolder
+    address: str
+
+    @property
+    def ca(self) -> bytes:
+        """The CA that everybody here believes."""
+        return self.hub.ca_file.read_bytes()
+
+    def align(self) -> Alignment:
+        """Bring the SuperLink in line."""
+        with self.hub.sites() as sites:
+            return align_nodes(sites.all(), self.address, self.ca)
+
+    def command(self, *words: object) -> str:
+        """Run a command of the hub at this SuperLink."""
+        options = ("--hub", self.hub.path, "--superlink", self.address)
+        done = CliRunner().invoke(app, [*map(str, words), *map(str, options)])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    def admit(self, name: str) -> str:
+        """Admit a site by command, its fingerprint compared."""
+        file = self.folder / name / f"{name}.pub"
+        return self.command("admit", file, "--fingerprint", read_introduction(file).fingerprint())
+
+    def supernode(self, name: str) -> "AbstractContextManager[subprocess.Popen[bytes]]":
+        """Return what starts a site's SuperNode, as the site would."""
+        return flower(
+            self.folder, "flower-supernode", "--superlink", self.address, "--root-certificates", self.hub.ca_file,
+            "--auth-supernode-private-key", self.folder / name / "keys" / "node.key", "--host", "127.0.0.1",
+            "--port", _free_port(),
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HubFolder, str]]:
+    """Make a hub and start its SuperLink; yields the hub and host:port."""
+    folder = tmp_path_factory.mktemp("federation")
+    address = f"127.0.0.1:{_free_port()}"
+    hub = make_hub(folder / "hub", "lungs", address, Names.of([], ["127.0.0.1"]))
+    with pytest.raises(SuperLinkAbsent, match="nobody answers there"):
+        align_nodes([], address, hub.ca_file.read_bytes())
+    with flower(
+        folder, "flower-superlink", "--host", "127.0.0.1", "--port", address.rpartition(":")[2],
+        "--ssl-ca-certfile", hub.ca_file, "--ssl-certfile", hub.certificate_file, "--ssl-keyfile", hub.key_file,
+        "--enable-supernode-auth", "--database", folder / "state.db", "--disable-runtime-dependency-installation",
+    ) as superlink:  # fmt: skip
+        until(superlink, lambda: answers(hub, address))
+        yield hub, address
+
+
+def answers(hub: HubFolder, address: str) -> bool:
+    try:
+        return align_nodes([], address, hub.ca_file.read_bytes()) == Alignment((), ())
+    except SuperLinkAbsent:
+        return False
+
+
+@pytest.fixture
+def federation(running: tuple[HubFolder, str], tmp_path: Path) -> Federation:
+    """Empty the hub's list and the SuperLink's registrations, and make two new sites."""
+    hub, address = running
+    (hub.path / "sites.sqlite").unlink()
+    for name in ("north", "stranger"):
+        make_site(tmp_path / name, name)
+    made = Federation(tmp_path, hub, address)
+    made.align()
+    return made
+
+
+def test_just_the_admitted_site_is_let_in(federation: Federation) -> None:
+    """An admitted node joins, an unknown one is refused; once removed it is cut off, and refused when it returns."""
+    assert "SuperLink: registered north." in federation.admit("north")
+    assert federation.align() == Alignment((), ())
+    with federation.supernode("north") as north, federation.supernode("stranger") as stranger:
+        until(north, lambda: node_states(federation.address, federation.ca) == {"north": "online"})
+        assert stranger.wait(SECONDS) == 1
+        listed = json.loads(federation.command("sites", "--json"))["sites"]
+        assert [(site["name"], site["connection"]) for site in listed] == [("north", "online")]
+        assert "SuperLink: unregistered north." in federation.command("remove", "north")
+        assert node_states(federation.address, federation.ca) == {}
+        north.wait(SECONDS)
+    with federation.supernode("north") as again:
+        assert again.wait(SECONDS) == 1
+    assert federation.align() == Alignment((), ())
+
+
+def test_whatever_else_is_registered_is_put_out(federation: Federation) -> None:
+    """A key that somebody registered past the list is unregistered, and its old name does not help it."""
+    strange = read_introduction(federation.folder / "stranger" / "stranger.pub")
+    with federation.hub.sites() as sites:
+        sites.admit(strange)
+        (row,) = sites.all()
+    assert align_nodes([row], federation.address, federation.ca).registered == ("stranger",)
+    federation.admit("north")
+    with federation.hub.sites() as sites:
+        sites.remove("stranger")
+    assert federation.align() == Alignment((), ("stranger",))
+    with pytest.raises(TrustError, match="stranger: the SuperLink does not register its key"):
+        align_nodes([row], federation.address, federation.ca)
+
+
+def test_a_site_under_a_wrong_name_is_told(federation: Federation) -> None:
+    """A node key that the SuperLink knows under another name is an error, not a match."""
+    federation.admit("north")
+    with federation.hub.sites() as sites:
+        (row,) = sites.all()
+    renamed = type(row)(**(vars(row) | {"name": "south"}))
+    with pytest.raises(TrustError, match="calls it 'north', it was admitted as 'south'"):
+        align_nodes([renamed], federation.address, federation.ca)
+
+
+def test_another_ca_is_told_from_an_absent_superlink(federation: Federation) -> None:
+    """A SuperLink of another federation is not spoken to."""
+    other = make_authority("lungs", datetime.now(UTC)).certificate_pem()
+    with pytest.raises(TrustError, match="shows no certificate of this federation"):
+        align_nodes([], federation.address, other)
