@@ -27,7 +27,9 @@ def check_site(site: Site, study: StudyConfig) -> Iterator[Finding]:
     yield from data_findings(site, study)
     yield from ledger_findings(site, study)
     yield from key_findings(site.config)
-    yield tried("enrolment", lambda: site.check_study(study), "the study's rules are the hospital's rules")
+    last = tried("enrolment", lambda: site.check_study(study), "the study's rules are the hospital's rules")
+    remedy = "" if last.mark == "ok" else "; repair what the lines above name"
+    yield Finding(last.mark, last.what, last.sentence + remedy)
 
 
 def _approval(site: Site, study: StudyConfig) -> Iterator[Finding]:
@@ -49,12 +51,13 @@ def _approval(site: Site, study: StudyConfig) -> Iterator[Finding]:
         yield Finding("ok", "expiry", f"the study expires on {study.expires}")
     if not study.privacy.enabled:
         allowed = site.config.allow_without_privacy
-        sentence = "privacy is off in this study: no guarantee holds and updates may reveal patients"
+        sentence = "privacy is off in this study: no guarantee holds, updates may reveal patients; ask for one with it"
         hint = "" if allowed else "; refused unless allow_without_privacy is true"
         yield Finding("warn" if allowed else "fail", "privacy", sentence + hint)
     elif site.config.allow_without_privacy:
         sentence = (
-            "allow_without_privacy is true: any digest is accepted, and a study without noise is answered"
+            "allow_without_privacy is true: any digest is accepted, and a study without noise is answered; set it to "
+            "false unless that is meant"
         )
         yield Finding("warn", "privacy", sentence)
 
@@ -90,15 +93,24 @@ def _releases(site: Site, study: StudyConfig) -> Iterator[Finding]:
     lacking = [kind for kind in NEEDED if kind not in allowed]
     if lacking:
         yield Finding(
-            "fail", "releases", f"allow_releases lacks {', '.join(lacking)}: the site cannot take part"
+            "fail",
+            "releases",
+            f"allow_releases lacks {', '.join(lacking)}: the site cannot take part; add them",
         )
     else:
         yield Finding("ok", "releases", f"may leave: {', '.join(allowed)}")
     if "ledger_statement" not in allowed:
-        sentence = "allow_releases lacks ledger_statement: the report cannot say what this site spent"
+        sentence = "allow_releases lacks ledger_statement: no report can say what this site spent; add it if you agree"
         yield Finding("warn", "releases", sentence)
     if study.federation.evaluate_sites and "evaluation" not in allowed:
-        yield Finding("warn", "releases", "the study asks for evaluation counts; this site will refuse them")
+        yield Finding(
+            "warn",
+            "releases",
+            "the study asks for evaluation counts, which this site will refuse; add evaluation if you agree",
+        )
     if study.federation.reply_after_seconds is None:
-        sentence = "the study sets no reply_after_seconds: arrival times tell roughly how large this site is"
+        sentence = (
+            "the study sets no reply_after_seconds: arrival times tell roughly how large this site is; ask the hub to "
+            "set it if that must not be known"
+        )
         yield Finding("warn", "timing", sentence)

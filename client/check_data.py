@@ -7,30 +7,34 @@ import secrets
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from client.check_machine import machine_findings
 from client.findings import Finding
 from client.partition import Partition, assign_partitions
 from client.site import Site
 from shared.config import StudyConfig
 from shared.data.image_problems import advice
 from shared.data.images import check_images
-from shared.data.records import Patient
-from shared.data.source import describe_source, read_source, source_problems
+from shared.data.records import Patient, Row
+from shared.data.source import describe_source, patients_of, read_rows, source_problems
 from shared.errors import RoundsError
-from shared.targets import forecast_bytes
 
 FAR_ABOVE, FAR_BELOW = 1.25, 0.5  # real over declared patients, where the declared number no longer serves
+MOST_LABELS = 6  # named in one line
 
 
 def data_findings(site: Site, study: StudyConfig) -> Iterator[Finding]:
-    """Yield what is to be said of patients, classes, images, the declared number and the target cache."""
+    """Yield what is to be said of labels, patients, classes, images, masks, the declared number and the machine."""
     data = site.config.data
     try:
-        patients = read_source(
-            data.source, study.task, site=data.site, label_map=data.label_map, dicom=data.dicom
-        )
+        rows = read_rows(data.source, study.task, data.dicom)
+        labels = _label_map(rows, site, study)
+        yield labels
+        if labels.mark == "fail":
+            return
+        patients = patients_of(rows, study.task, data.source, site=data.site, label_map=data.label_map)
         parts = _partitions(site, patients)
     except RoundsError as error:
         yield Finding("fail", "data", str(error))
@@ -38,13 +42,37 @@ def data_findings(site: Site, study: StudyConfig) -> Iterator[Finding]:
     num_images = sum(len(patient.images) for patient in patients)
     kinds = ", ".join(f"{len(part)} {name}" for name, part in parts.items())
     yield Finding("ok", "data", f"{len(patients)} patients ({kinds}), {num_images} images")
-    yield from (
-        Finding("warn", "data", note) for note in describe_source(data.source, study.task, data.dicom)
-    )
+    for note in describe_source(data.source, study.task, data.dicom):
+        yield Finding("warn", "data", f"{note} If that is not what you want, change the data or site.yaml.")
     yield from _classes(patients, study)
     yield from _images(site, patients, study)
+    yield _masks(patients)
     yield from _number(site, len(parts["train"]))
-    yield from _cache(site, study, len(parts["train"]))
+    yield from machine_findings(site, study, len(parts["train"]))
+
+
+def _label_map(rows: Sequence[Row], site: Site, study: StudyConfig) -> Finding:
+    """Say what becomes of every label that the data holds; all that nobody mapped are named at once."""
+    labels, classes = site.config.data.label_map, study.task.classes
+    found = Counter(row.label for row in rows)
+    lost = {label: count for label, count in found.items() if labels.get(label, label) not in (*classes, "")}
+    if lost:
+        named = ", ".join(f"{label!r} ({count})" for label, count in sorted(lost.items())[:MOST_LABELS])
+        more = f" and {len(lost) - MOST_LABELS} more" if len(lost) > MOST_LABELS else ""
+        sentence = (
+            f"{named}{more}: no class of the study ({', '.join(classes)}); add each to data.label_map, or map it "
+            'to "" to leave it out'
+        )
+        return Finding("fail", "label map", sentence)
+    left = sum(count for label, count in found.items() if labels.get(label, label) == "")
+    unused = sorted(set(labels) - set(found))
+    if unused:
+        sentence = (
+            f"data.label_map names {', '.join(map(repr, unused[:MOST_LABELS]))}, which the data does not hold; "
+            "correct or remove"
+        )
+        return Finding("warn", "label map", sentence)
+    return Finding("ok", "label map", f"complete: {len(found)} labels, {left} images left out by it")
 
 
 def _partitions(site: Site, patients: list[Patient]) -> dict[Partition, list[Patient]]:
@@ -112,12 +140,9 @@ def _number(site: Site, num_train: int) -> Iterator[Finding]:
         )
 
 
-def _cache(site: Site, study: StudyConfig, num_train: int) -> Iterator[Finding]:
-    try:
-        needed = forecast_bytes(site.teacher(study), study, num_train)
-    except RoundsError:
-        return  # said under 'teacher'
-    folder = next(path for path in (site.config.state_dir, *site.config.state_dir.parents) if path.is_dir())
-    free = shutil.disk_usage(folder).free
-    sentence = f"teacher targets will take {needed / 1e6:.1f} MB, {free / 1e6:.0f} MB are free at state_dir"
-    yield Finding("ok" if needed < free else "fail", "target cache", sentence)
+def _masks(patients: list[Patient]) -> Finding:
+    images = [image for patient in patients for image in patient.images]
+    regions = sum(image.mask is not None for image in images)
+    lesions = sum(image.lesion_mask is not None for image in images)
+    sentence = f"{regions} of {len(images)} images name a region mask, {lesions} a lesion mask"
+    return Finding("ok", "masks", f"{sentence} (none is needed to take part)")

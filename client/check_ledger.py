@@ -48,7 +48,10 @@ def _budget(
         noise = Gaussian(noise_multiplier=rules.evaluation_noise_multiplier)
         yield _affordable(site, "evaluation budget", [*evaluated, *missing], [noise])
     if cap.delta < study.privacy.delta:
-        sentence = f"cap.delta {cap.delta:g} is below the study's {study.privacy.delta:g}: epsilon counts higher here"
+        sentence = (
+            f"cap.delta {cap.delta:g} is below the study's {study.privacy.delta:g}: epsilon counts higher here; set "
+            "cap.delta to the study's to compare the two"
+        )
         yield Finding("warn", "budget", sentence)
 
 
@@ -84,7 +87,11 @@ def _affordable(site: Site, what: str, before: list[Mechanism], asked: list[Mech
         sentence = f"epsilon {spent:.2f} spent, {after:.2f} after this study, the cap is {cap.epsilon:g}"
         return Finding("ok", what, f"{sentence} (at delta {cap.delta:g})")
     if after == float("inf") and site.config.allow_without_privacy:
-        return Finding("warn", what, "after this study no epsilon can be claimed for these patients")
+        return Finding(
+            "warn",
+            what,
+            "after this study no epsilon can be claimed for these patients; ask for a study with privacy",
+        )
     fit = 0
     while fit < len(asked) and spend([*before, *asked[: fit + 1]], cap.delta).epsilon <= cap.epsilon:
         fit += 1

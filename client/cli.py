@@ -5,6 +5,8 @@ of the hospital, and nothing of it is sent.
 """
 
 import json
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -15,11 +17,15 @@ from rich.table import Table
 
 from client import federation_commands, node_commands
 from client.check import check_site
-from client.findings import Mark
+from client.check_hub import code_finding, hub_findings, key_finding
+from client.findings import Finding
 from client.ledger import Ledger
 from client.ledger_file import LedgerFile
 from client.ledger_schema import Row
+from client.preview import files_of, see
+from client.preview_page import private_folder, render, write_page
 from client.site import Site
+from client.telling import following, tell
 from shared.command_line import SentenceGroup, examples
 from shared.config_files import parse_site, parse_study, read_yaml
 from shared.data.images import refused_images
@@ -45,48 +51,92 @@ ledger_app.command("new-head", epilog=examples("rounds-site ledger new-head site
 app.add_typer(node_commands.app)
 
 SiteFile = Annotated[Path, typer.Argument(metavar="SITE.yaml", help="the hospital's own configuration")]
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="the study as the hub sends it")]
 SiteState = Annotated[
     Path | None,
     typer.Option("--site-state", help="ledgers of a simulation: the `sites` folder of its result folder"),
 ]
-_STYLES: dict[Mark, str] = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 @app.command(
     epilog=examples(
         "rounds-site check site.yaml study.yaml",
-        "rounds-site check results/workspaces/phantoms/sites/film.yaml results/workspaces/phantoms/study.yaml",
+        "rounds-site check site.yaml study.yaml --hub hub.example.org:8443 --hub-ca ca.crt",
+        "rounds-site check site.yaml study.yaml --json > check.json",
     )
 )
 def check(
     site: SiteFile,
-    study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="the study as the hub sends it")],
+    study: StudyFile,
     site_state: SiteState = None,
+    hub: Annotated[
+        str | None, typer.Option("--hub", metavar="HOST:PORT", help="also check the way to this hub")
+    ] = None,
+    hub_ca: Annotated[
+        Path | None, typer.Option("--hub-ca", metavar="FILE", help="the federation's CA certificate, PEM")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of lines")] = False,
 ) -> None:
-    """Check data, weights, rules, ledger and budget; exit status 1 when the site could not take part.
+    """Check data, weights, rules, machine, ledger, budget and the way to the hub before joining.
 
-    Writes nothing: no ledger is begun and no patient's partition is fixed.
+    Each line is ok, warn (look at it) or fail (repair it), with what to do. Exit status 1 when a line fails. Writes
+    nothing: no ledger is begun and no patient's partition is fixed.
     """
     opened = Site(_site_config(site, site_state), simulation=site_state is not None)
     asked = parse_study(read_yaml(study), study.name)
-    console = Console(highlight=False, soft_wrap=True)
-    marks: list[Mark] = []
-    for finding in check_site(opened, asked):
-        marks.append(finding.mark)
-        console.print(
-            f"[{_STYLES[finding.mark]}]{finding.mark:>4}[/]  {escape(finding.what)}: {escape(finding.sentence)}"
-        )
-    failed, warned = marks.count("fail"), marks.count("warn")
-    ready = "Not ready" if failed else "Ready"
-    console.print(f"{ready} for {asked.name}: {failed} to repair, {warned} to look at.", markup=False)
-    if failed:
+    findings = chain(check_site(opened, asked), _network(hub, hub_ca))
+    if not tell(findings, opened.config.name, asked.name, as_json=as_json):
         raise typer.Exit(1)
+
+
+@app.command(
+    epilog=examples(
+        "rounds-site preview site.yaml study.yaml --out preview",
+        "rounds-site preview site.yaml study.yaml --out preview --films 16",
+        "rounds-site preview site.yaml study.yaml --who 17",
+    )
+)
+def preview(
+    site: SiteFile,
+    study: StudyFile,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FOLDER", help="new, or readable by you alone; gets preview.html"),
+    ] = None,
+    films: Annotated[
+        int, typer.Option("--films", min=1, max=200, help="pictures for each class and part of the data")
+    ] = 8,
+    who: Annotated[
+        int | None,
+        typer.Option("--who", metavar="NUMBER", help="print the files of a patient of the page instead"),
+    ] = None,
+) -> None:
+    """Write a page with pictures as the model sees them, counts, outliers and suspected text, for your eyes only.
+
+    The page shows patients' images: it must not leave the hospital. It needs no network, asks nobody for anything, and
+    names patients by a number alone; --who says which files a number stands for.
+    """
+    opened = Site(_site_config(site, None), simulation=False)
+    asked = parse_study(read_yaml(study), study.name)
+    if who is not None:
+        for file in files_of(opened, asked, who):
+            typer.echo(file)
+        return
+    if out is None:
+        raise ConfigError("--out is missing, needed is a folder for the page; see --help")
+    folder = private_folder(out)
+    with following() as progress:
+        text = render(see(opened, asked, films, progress), progress)
+    page = write_page(folder, text)
+    typer.echo(
+        f"{page}: shows patients' images. It must not leave the hospital; delete it when you are done."
+    )
 
 
 @app.command(epilog=examples("rounds-site refused site.yaml study.yaml > look-at.txt"))
 def refused(
     site: SiteFile,
-    study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="the study as the hub sends it")],
+    study: StudyFile,
 ) -> None:
     """List the files that are not used: kind, tab, path. For a person who looks at them, on this machine only.
 
@@ -145,6 +195,16 @@ def verify(
         if head is not None:
             ledger.require_head(*_head(head))
     typer.echo(f"{config.name}: {number} rows, whole, and equal to the head file")
+
+
+def _network(hub: str | None, hub_ca: Path | None) -> Iterable[Finding]:
+    """Return what is asked of a hub; nothing where none is named, as in a simulation."""
+    if (hub is None) != (hub_ca is None):
+        lacking = "--hub-ca" if hub_ca is None else "--hub"
+        raise ConfigError(f"{lacking} is missing, needed are --hub and --hub-ca together; see --help")
+    if hub is None or hub_ca is None:
+        return ()
+    return chain(hub_findings(hub, hub_ca), [key_finding(None), code_finding(None)])
 
 
 def _site_config(path: Path, site_state: Path | None) -> SiteConfig:

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -37,6 +38,27 @@ def assign_partitions(
             parts[known[name]].append(patient)
     database.close()
     return parts
+
+
+def known_partitions(
+    patients: Iterable[Patient], state_dir: Path
+) -> list[tuple[Partition | Literal["not divided yet"], Patient]]:
+    """Say where each patient stands, in order; writes nothing, and divides nobody before the site's key is made."""
+    key, table = state_dir / "site.key", state_dir / "partitions.sqlite"
+    secret = key.read_bytes() if key.is_file() else None
+    known: dict[str, Partition] = {}
+    if table.is_file():
+        with closing(sqlite3.connect(f"{table.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            known = dict(database.execute("SELECT patient, part FROM partitions").fetchall())
+    found: list[tuple[Partition | Literal["not divided yet"], Patient]] = []
+    for patient in patients:
+        if secret is not None:
+            name = hmac.new(secret, patient.patient_id.encode(), hashlib.sha256).hexdigest()
+            found.append((known.get(name) or _first_partition(patient, name), patient))
+        else:
+            split = patient.images[0].split
+            found.append((_OF_SPLIT[split] if split else "not divided yet", patient))
+    return found
 
 
 def _first_partition(patient: Patient, name: str) -> Partition:

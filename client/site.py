@@ -134,7 +134,10 @@ class Site:
 
     def _accepted(self, digest: str | None, field: str) -> Path:
         if digest is None:
-            raise Refusal(ErrorCode.BAD_REQUEST, f"{field}: the study names no weights file")
+            raise Refusal(
+                ErrorCode.BAD_REQUEST,
+                f"{field}: the study names no weights file; ask the hub for the prepared study",
+            )
         if digest not in self.config.accepted_digests and not self.config.allow_without_privacy:
             raise Refusal(
                 ErrorCode.WEIGHTS_NOT_ACCEPTED,

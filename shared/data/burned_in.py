@@ -1,4 +1,4 @@
-"""Is there writing in a picture? Grey pixels come in, a number of suspected lines of text comes out.
+"""Is there writing in a picture? Grey pixels come in, the places of suspected lines of text come out.
 
 A burned-in name is bright or dark thin strokes side by side in one line. Strokes are what a top-hat leaves over
 (structures thinner than a fiftieth of the picture, well off their surroundings); strokes closer than the height of
@@ -14,6 +14,7 @@ from scipy import ndimage
 
 Grey = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
+Box = tuple[int, int, int, int]  # left, top, right, bottom
 WORKING_SIDE = 1024  # larger pictures are reduced to it: letters of 1 % of a film keep 10 pixels
 STROKE = 0.02  # strokes are thinner than this share of the longer side
 GAP = 0.02  # strokes nearer than this, side by side, are one line
@@ -28,23 +29,38 @@ STROKES_PER_HEIGHT = 0.75  # strokes met on the way along a line, over its width
 
 def num_suspects(grey: Grey) -> int:
     """Count suspected lines of writing in a picture (H, W) uint8; 0 for a picture without."""
-    side = max(grey.shape)
-    if side > WORKING_SIDE:
-        width, height = (max(1, round(n * WORKING_SIDE / side)) for n in grey.shape[::-1])
-        grey = np.asarray(Image.fromarray(grey).resize((width, height), Image.Resampling.BOX))
+    return len(suspects(grey))
+
+
+def suspects(grey: Grey) -> list[Box]:
+    """Return the box of each suspected line of writing in a picture (H, W) uint8, in its pixels."""
+    height, width = grey.shape
+    scale = max(1.0, max(grey.shape) / WORKING_SIDE)
+    if scale > 1:
+        small = (max(1, round(width / scale)), max(1, round(height / scale)))
+        grey = np.asarray(Image.fromarray(grey).resize(small, Image.Resampling.BOX))
     size = max(3, round(STROKE * max(grey.shape)))
     bright = ndimage.white_tophat(grey, size=size) > CONTRAST
     dark = ndimage.black_tophat(grey, size=size) > CONTRAST
-    return sum(_num_lines(ink) for ink in (bright, dark))
+    return [
+        (
+            round(across.start * scale),
+            round(down.start * scale),
+            min(width, round(across.stop * scale)),
+            min(height, round(down.stop * scale)),
+        )
+        for ink in (bright, dark)
+        for down, across in _lines(ink)
+    ]
 
 
-def _num_lines(ink: Bools) -> int:
+def _lines(ink: Bools) -> list[tuple[slice, slice]]:
     gap = max(3, round(GAP * max(ink.shape)))
     joined = ndimage.binary_closing(np.pad(ink, gap), np.ones((1, gap), bool))[gap:-gap, gap:-gap]
     labels, _ = ndimage.label(joined, np.ones((3, 3)))
     most = MAX_HEIGHT * max(ink.shape)
     boxes = (box for box in ndimage.find_objects(labels) if box[0].stop - box[0].start <= most)
-    return sum(bool(joined[box].mean() >= BAND) and _is_line(ink[box]) for box in boxes)
+    return [box for box in boxes if joined[box].mean() >= BAND and _is_line(ink[box])]
 
 
 def _is_line(ink: Bools) -> bool:

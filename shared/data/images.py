@@ -67,7 +67,11 @@ def load_pixels(record: ImageRecord, task: Task) -> Pixels:
     cut to the square around the bright disc, found in this picture alone.
     Errors: `ImageError` for a file that is missing, unreadable or empty (no area, one grey value).
     """
-    image = _open(record)
+    return fitted(open_image(record), task)
+
+
+def fitted(image: Image.Image, task: Task) -> Pixels:
+    """Bring an opened image to the (S, S, 3) uint8 of `load_pixels`."""
     return _square(image, _box(image, task), task)
 
 
@@ -79,11 +83,16 @@ def load_mask(
     A pixel is on when half of it is (15 % for lesions, which are small).
     Errors: `ImageError` for a missing or unreadable mask or one of another size than its image.
     """
+    named = record.mask if which == "mask" else record.lesion_mask
+    return None if named is None else fitted_mask(record, open_image(record), task, which)
+
+
+def fitted_mask(
+    record: ImageRecord, image: Image.Image, task: Task, which: Literal["mask", "lesion_mask"] = "mask"
+) -> npt.NDArray[np.bool_] | None:
+    """Bring a mask of an image that is already open to the (S, S) bool of `load_mask`."""
     path = record.mask if which == "mask" else record.lesion_mask
-    if path is None:
-        return None
-    image = _open(record)
-    return _region(path, which, image.size, _box(image, task), task)
+    return None if path is None else _region(path, which, image.size, _box(image, task), task)
 
 
 def normalise(pixels: Pixels) -> Tensor:
@@ -112,7 +121,7 @@ def refused_images(patients: Iterable[Patient], task: Task) -> Iterator[tuple[st
 
 def _problems(record: ImageRecord, task: Task) -> list[str]:
     try:
-        image = _open(record)
+        image = open_image(record)
         box = _box(image, task)
         _square(image, box, task)
     except DataError as error:
@@ -152,8 +161,8 @@ OPENERS: dict[str, Callable[[ImageRecord], Image.Image]] = {
 }
 
 
-def _open(record: ImageRecord) -> Image.Image:
-    """Open as 8-bit RGB in full size; refuses an image without content."""
+def open_image(record: ImageRecord) -> Image.Image:
+    """Open as 8-bit RGB in full size; `ImageError` as for `load_pixels`."""
     image = OPENERS.get(record.file.suffix.lower(), _open_other)(record).convert("RGB")
     low, high = image.convert("L").getextrema() if 0 not in image.size else (0, 0)
     if low == high:

@@ -81,7 +81,23 @@ def read_source(
     folders, MedMNIST) gets `site` as its name. Whether an image can be read is not looked at here.
     Errors: `DataError` for an unknown label, or a patient in two splits or two sites.
     """
-    rows = _kind(source, dicom).read(source, task)
+    return patients_of(read_rows(source, task, dicom), task, source, site=site, label_map=label_map)
+
+
+def read_rows(source: Path, task: Task, dicom: DicomData | None = None) -> list[Row]:
+    """Read a source's images as its reader finds them, with labels in the hospital's own words."""
+    return _kind(source, dicom).read(source, task)
+
+
+def patients_of(
+    rows: Iterable[Row],
+    task: Task,
+    source: Path,
+    *,
+    site: str | None = None,
+    label_map: Mapping[str, str] | None = None,
+) -> list[Patient]:
+    """Turn a source's rows into patients, by the rules of `read_source`; `source` is named in errors."""
     records = [
         record for row in rows if (record := _labelled(row, task, label_map or {}, source)) is not None
     ]

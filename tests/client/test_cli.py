@@ -1,7 +1,9 @@
 """The hospital's commands, on real tiny sites."""
 
+import json
 import re
 import sqlite3
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from client.round import answer
 from client.site import Site
 from shared.config import StudyConfig
 from shared.config_files import write_yaml
+from tests.hub_servers import Authority, closed_port, serving
 
 
 def rounds_site(*words: object) -> Result:
@@ -65,7 +68,82 @@ def test_ready_hospital_passes_and_nothing_is_written(hospital: Hospital) -> Non
     assert "teacher targets will take" in told
     assert "none yet" in told
     assert re.search(r"budget: epsilon 0.00 spent, \d", told)
+    assert "label map: complete: 2 labels, 0 images left out" in told
+    assert re.search(r"masks: \d+ of \d+ images name a region mask", told)
+    assert re.search(r"memory: a round takes about \d\.\d GB", told)
     assert not (hospital.folder / "state").exists()
+
+
+def test_json_says_what_the_lines_say(hospital: Hospital) -> None:
+    """One object with the same findings, counts and exit status, and nothing else on standard output."""
+    for changed, ready in (({}, True), ({"accepted_digests": {}}, False)):
+        hospital.write(**changed)
+        done = rounds_site("check", hospital.site_file, hospital.study_file, "--json")
+        found = json.loads(done.stdout)
+        status, lines = hospital.check()
+        assert (done.exit_code, found["ready"]) == (status, ready)
+        assert (found["site"], found["study"]) == ("film", "tiny")
+        for mark in ("ok", "warn", "fail"):
+            told = [f"{one['what']}: {one['sentence']}" for one in found["findings"] if one["mark"] == mark]
+            steady = [line for line in told if not line.startswith(("memory", "target cache"))]
+            assert steady == [line for line in lines[mark] if not line.startswith(("memory", "target cache"))]
+        assert (found["fail"], found["warn"]) == (len(lines["fail"]), len(lines["warn"]))
+
+
+def test_the_hub_is_asked_only_when_it_is_named(hospital: Hospital, tmp_path: Path) -> None:
+    """With --hub and --hub-ca its lines follow, a closed port fails; one option without the other is a mistake."""
+    assert not [line for line in chain(*hospital.check()[1].values()) if line.startswith(("proxy", "key"))]
+    federation = Authority(tmp_path)
+    files = (hospital.site_file, hospital.study_file)
+    with serving(federation.server()) as address:
+        done = rounds_site("check", *files, "--hub", address, "--hub-ca", federation.ca_file)
+    assert done.exit_code == 0
+    assert "  ok  TLS: " in done.stdout
+    assert "warn  key: not known from here; ask the coordinator" in done.stdout
+    assert "warn  code: this site keeps no approvals of code" in done.stdout
+    done = rounds_site("check", *files, "--hub", closed_port(), "--hub-ca", federation.ca_file)
+    assert done.exit_code == 1
+    assert "fail  connection: " in done.stdout
+    assert "--hub-ca is missing" in rounds_site("check", *files, "--hub", "hub:1").stderr
+
+
+def test_every_label_that_nobody_mapped_is_named_at_once(hospital: Hospital, tmp_path: Path) -> None:
+    """Unknown labels fail with their counts in one line; a mapped label that does not occur is a warning."""
+    rows = (hospital.federation.workspace / "manifests" / "film.csv").read_text()
+    manifest = tmp_path / "labels.csv"
+    manifest.write_text(rows.replace(",normal,", ",NORM,").replace(",opacity,", ",OPAC,"))
+    hospital.write(data={"source": str(manifest)})
+    status, lines = hospital.check()
+    assert status == 1
+    assert re.search(r"label map: 'NORM' \(\d+\), 'OPAC' \(\d+\): no class of the study", lines["fail"][0])
+    mapped = {"NORM": "normal", "OPAC": "opacity", "OTHER": ""}
+    hospital.write(data={"source": str(manifest), "label_map": mapped})
+    status, lines = hospital.check()
+    assert status == 0
+    assert any("names 'OTHER', which the data does not hold" in line for line in lines["warn"])
+    mapped = {"NORM": "normal", "OPAC": ""}
+    hospital.write(data={"source": str(manifest), "label_map": mapped})
+    assert any(
+        re.search(r"complete: 2 labels, [1-9]\d* images left out", line) for line in hospital.check()[1]["ok"]
+    )
+
+
+def test_every_line_that_is_not_ok_says_what_to_do(hospital: Hospital) -> None:
+    """Each warning and failure of a site with many mistakes asks the person to do something."""
+    study = hospital.federation.changed(privacy={"enabled": False})
+    hospital.write(
+        study,
+        allow_without_privacy=True,
+        declared_patients=100,
+        allow_releases=["error"],
+        approved_studies=["0" * 64],
+        compute={"device": "cuda:9", "threads": 99},
+    )
+    found = hospital.check()[1]
+    lines = [*found["warn"], *found["fail"]]
+    do = r"\b(add|ask|correct|declare|lower|read|repair|set|unless|list|lists)\b"
+    assert len(lines) > 8
+    assert not [line for line in lines if not re.search(do, line)]
 
 
 def test_check_agrees_with_enrolment(hospital: Hospital, tiny_federation) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from client.partition import assign_partitions
+from client.partition import assign_partitions, known_partitions
 from shared.data.records import ImageRecord, Patient
 
 KEY = b"s" * 32
@@ -70,3 +70,18 @@ def test_the_table_names_nobody(tmp_path: Path) -> None:
     database.close()
     assert len(names) == 301
     assert {len(name) for name in names} == {64}
+
+
+def test_looking_at_partitions_agrees_with_assigning_them_and_writes_nothing(tmp_path: Path) -> None:
+    """Before there is a key nobody without a split is divided; after it, looking says what enrolling will do."""
+    people = [patient(f"p{number}") for number in range(40)]
+    assert {part for part, _ in known_partitions(people, tmp_path)} == {"not divided yet"}
+    assert [part for part, _ in known_partitions([patient("s", "val")], tmp_path)] == ["evaluation"]
+    (tmp_path / "site.key").write_bytes(KEY)
+    before = known_partitions(people, tmp_path)
+    assert not (tmp_path / "partitions.sqlite").exists()
+    assigned = assign_partitions(people, tmp_path / "partitions.sqlite", KEY)
+    stands = {one.patient_id: part for part, found in assigned.items() for one in found}
+    assert [(stands[one.patient_id], one) for one in people] == before == known_partitions(people, tmp_path)
+    moved = [patient(one.patient_id, "test") for one in people]
+    assert [part for part, _ in known_partitions(moved, tmp_path)] == [part for part, _ in before]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from shared.data.burned_in import num_suspects
+from shared.data.burned_in import num_suspects, suspects
 from tests.dicom_files import with_text
 
 NAMES = ("DOE^JOHN", "Mueller A 1954", "1968-08-08", "Li Wei")
@@ -60,3 +60,16 @@ def test_leads_are_no_suspects() -> None:
 def test_a_sliver_is_looked_at_without_failing(shape: tuple[int, int]) -> None:
     """Odd shapes give a number, not an error."""
     assert num_suspects(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)) >= 0
+
+
+@pytest.mark.parametrize(("side", "size"), [(320, 10), (1500, 26)])
+def test_the_place_of_a_line_is_told(side: int, size: int) -> None:
+    """The box lies around the printed line, in pixels of the picture itself, also where that was reduced."""
+    place = (side // 2, side // 3)
+    grey = with_text(chest(side), NAMES[0], size, place)
+    ink = np.argwhere(grey != chest(side))
+    around = (ink[:, 1].min(), ink[:, 0].min(), ink[:, 1].max() + 1, ink[:, 0].max() + 1)
+    found = suspects(grey)
+    for box in found:  # the bright letters, and the dark gaps between them
+        np.testing.assert_allclose(box, around, atol=size)
+    np.testing.assert_allclose(found[0], around, atol=max(3, size // 3))

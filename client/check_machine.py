@@ -1,0 +1,129 @@
+"""Can this machine do the work: device, cores, memory, disk? Forecast from the study, without running a step.
+
+In: `site.yaml`, the study and the models. Out: findings for the person at the hospital; nothing leaves.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import torch
+
+from client.findings import Finding
+from client.site import Site
+from shared.config import StudyConfig
+from shared.errors import RoundsError
+from shared.models.compact import CompactModel
+from shared.models.trainable import trainable_names
+from shared.targets import forecast_bytes
+
+PROCESS_BYTES = (
+    1_000_000_000  # Python with torch and Flower, before any model: 840 MB measured, and Flower's node
+)
+LOADING = 2.0  # a weights file and the model it fills are in memory together
+STEP = 1.5  # peak of a step over what autograd saves: 0.7 to 1.25 measured for five studies
+SPARE = 2.0  # free space or memory over what is needed, below which we warn
+CGROUPS = Path("/sys/fs/cgroup")
+LIMITS = (
+    ("memory.max", "memory.current"),  # version 2
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+)
+
+
+def machine_findings(site: Site, study: StudyConfig, num_train: int) -> Iterator[Finding]:
+    """Yield device, threads, memory and disk; the last two need models that can be loaded."""
+    yield device_finding(site.config.compute.device, torch.cuda.device_count())
+    yield _threads(site.config.compute.threads)
+    try:
+        teacher, (compact, _) = site.teacher(study), site.compact(study)
+    except (RoundsError, ValueError):
+        return  # said under 'teacher' and 'initial student'
+    weights = sum(one.nbytes for model in (teacher, compact) for one in model.parameters())
+    needed = memory_needed(compact, weights, study, site.config.compute.patients_per_chunk)
+    yield memory_finding(needed, memory_available())
+    yield disk_finding(site.config.state_dir, forecast_bytes(teacher, study, num_train))
+
+
+def device_finding(device: str, num_gpus: int) -> Finding:
+    """Say whether the device that `site.yaml` asks for is there and used."""
+    try:
+        asked = torch.device(device)
+    except RuntimeError:
+        sentence = f"compute.device is {device!r}, allowed is cpu or cuda; correct site.yaml"
+        return Finding("fail", "device", sentence)
+    if asked.type == "cpu":
+        return Finding("ok", "device", "cpu, as compute.device asks")
+    if asked.type == "cuda" and (asked.index or 0) < num_gpus:
+        sentence = f"{device} is here, but this version takes its steps on the cpu; set compute.device: cpu"
+        return Finding("warn", "device", sentence)
+    sentence = f"compute.device is {device!r}, which torch does not find here; set compute.device: cpu"
+    return Finding("fail", "device", sentence)
+
+
+def memory_needed(compact: CompactModel, weights_bytes: int, study: StudyConfig, chunk: int) -> int:
+    """Forecast the bytes of the site's process: itself, its models, and a step with `chunk` patients at once.
+
+    A step keeps what autograd saves for each patient's views, and each patient's gradient of what is trained.
+    """
+    names = set(trainable_names(compact, study.privacy.trainable))
+    parameters = dict(compact.named_parameters())
+    trained = sum(parameters[name].nbytes for name in names)
+    own = {one.untyped_storage().data_ptr() for one in parameters.values()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    size = study.task.image_size
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(name in names)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        compact.run(torch.zeros(study.distillation.views_per_step, 3, size, size))
+    saved = sum(one.untyped_storage().nbytes() for place, one in kept.items() if place not in own)
+    return int(PROCESS_BYTES + LOADING * weights_bytes + STEP * chunk * (saved + trained))
+
+
+def memory_available(cgroups: Path = CGROUPS) -> int:
+    """Return the bytes that a new process may take: of the machine, or of the container where that is less."""
+    free = int(psutil.virtual_memory().available)
+    for limit, used in LIMITS:
+        try:
+            allowed = int((cgroups / limit).read_text()) - int((cgroups / used).read_text())
+        except (OSError, ValueError):
+            continue  # no such control group, or "max"
+        free = min(free, max(allowed, 0))
+    return free
+
+
+def memory_finding(needed: int, available: int) -> Finding:
+    """Compare memory needed with memory available, in bytes."""
+    sentence = f"a round takes about {needed / 1e9:.1f} GB, {available / 1e9:.1f} GB are available"
+    remedy = "; lower compute.patients_per_chunk or give the machine more"
+    if needed > available:
+        return Finding("fail", "memory", sentence + remedy)
+    if SPARE * needed > available:
+        return Finding("warn", "memory", f"{sentence}: little to spare if anything else runs here{remedy}")
+    return Finding("ok", "memory", sentence)
+
+
+def disk_finding(state_dir: Path, needed: int) -> Finding:
+    """Compare the forecast of the target cache with the free space where `state_dir` is or will be."""
+    folder = next(path for path in (state_dir, *state_dir.parents) if path.is_dir())
+    free = shutil.disk_usage(folder).free
+    sentence = f"teacher targets will take {needed / 1e6:.1f} MB, {free / 1e6:.0f} MB are free at state_dir"
+    remedy = "; free some or move state_dir to a larger volume"
+    if needed > free:
+        return Finding("fail", "target cache", sentence + remedy)
+    if SPARE * needed > free:
+        return Finding("warn", "target cache", f"{sentence}: a full disk stops the ledger{remedy}")
+    return Finding("ok", "target cache", sentence)
+
+
+def _threads(threads: int) -> Finding:
+    cores = len(psutil.Process().cpu_affinity() or ()) or 1
+    sentence = f"compute.threads is {threads}, this process may use {cores} cores"
+    if threads > cores:
+        return Finding("warn", "threads", f"{sentence}: more threads than cores are slower; lower it")
+    return Finding("ok", "threads", sentence)
