@@ -1,18 +1,20 @@
 """Is this hospital ready for a study? Every question that enrolment asks, answered locally and one by one.
 
 In: `site.yaml` and the study. Out: findings for the person at the hospital. They never leave: to the hub, a site that
-is not ready just does not enrol. Nothing is written by a check.
+is not ready just does not enrol. A check writes nothing; it purges targets that no study may use any more.
 """
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from client.check_approvals import approval_findings
 from client.check_data import data_findings
 from client.check_keys import key_findings
 from client.check_ledger import ledger_findings
 from client.findings import Finding, tried
 from client.site import Site
 from shared.config import StudyConfig
+from shared.errors import ApprovalsError
 from shared.site_config import check_delta, check_sampling
 
 NEEDED = ("enrolment", "update", "error")
@@ -20,7 +22,12 @@ NEEDED = ("enrolment", "update", "error")
 
 def check_site(site: Site, study: StudyConfig) -> Iterator[Finding]:
     """Yield findings as they are made; the last one is what enrolment itself would say of the study."""
-    yield from _approval(site, study)
+    try:
+        yield from approval_findings(site, study)
+    except ApprovalsError as error:
+        yield Finding("fail", "approvals", str(error))
+        return  # until they are whole the site answers nothing
+    yield from _asked(site, study)
     yield from _weights(site, study)
     yield from _declared(site, study)
     yield from _releases(site, study)
@@ -32,19 +39,7 @@ def check_site(site: Site, study: StudyConfig) -> Iterator[Finding]:
     yield Finding(last.mark, last.what, last.sentence + remedy)
 
 
-def _approval(site: Site, study: StudyConfig) -> Iterator[Finding]:
-    digest, approved = study.digest(), site.config.approved_studies
-    if approved == "any-in-simulation":
-        sentence = (
-            'approved_studies is "any-in-simulation": right for made sites only; a hospital lists digests'
-        )
-        yield Finding("warn", "approval", sentence)
-    elif digest in approved:
-        yield Finding("ok", "approval", f"study {digest[:12]} is approved")
-    else:
-        yield Finding(
-            "fail", "approval", f"study {digest} is not in approved_studies; read it, then add this digest"
-        )
+def _asked(site: Site, study: StudyConfig) -> Iterator[Finding]:
     if study.expires < datetime.now(UTC).date():
         yield Finding("fail", "expiry", f"the study expired on {study.expires}; ask the hub for a new one")
     else:

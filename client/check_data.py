@@ -34,7 +34,8 @@ def data_findings(site: Site, study: StudyConfig) -> Iterator[Finding]:
         yield labels
         if labels.mark == "fail":
             return
-        patients = patients_of(rows, study.task, data.source, site=data.site, label_map=data.label_map)
+        everybody = patients_of(rows, study.task, data.source, site=data.site, label_map=data.label_map)
+        patients = site.without_forgotten(everybody)
         parts = _partitions(site, patients)
     except RoundsError as error:
         yield Finding("fail", "data", str(error))

@@ -43,7 +43,7 @@ def _budget(
     rules, cap = study.federation, site.config.cap
     missing = _not_yet_charged(site, study, train)
     before = [*train, *missing]
-    yield _affordable(site, "budget", before, [_one_round(study)] * rules.rounds)
+    yield _affordable(site, "budget", before, [one_round(study)] * rules.rounds)
     if rules.evaluate_sites:
         noise = Gaussian(noise_multiplier=rules.evaluation_noise_multiplier)
         yield _affordable(site, "evaluation budget", [*evaluated, *missing], [noise])
@@ -70,7 +70,8 @@ def _not_yet_charged(site: Site, study: StudyConfig, train: list[Mechanism]) -> 
     return missing
 
 
-def _one_round(study: StudyConfig) -> Mechanism:
+def one_round(study: StudyConfig) -> Mechanism:
+    """Return what one round of training asks for; noise that the hub has not fixed yet is calibrated here."""
     privacy, rules = study.privacy, study.federation
     if not privacy.enabled:
         return Unprotected()

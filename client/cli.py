@@ -18,6 +18,9 @@ from rich.table import Table
 from client import federation_commands, node_commands
 from client.check import check_site
 from client.check_hub import code_finding, hub_findings, key_finding
+from client.cli_code import code_app
+from client.cli_forget import FORGET_EXAMPLES, forget
+from client.cli_study import study_app
 from client.findings import Finding
 from client.ledger import Ledger
 from client.ledger_file import LedgerFile
@@ -29,7 +32,7 @@ from client.telling import following, tell
 from shared.command_line import SentenceGroup, examples
 from shared.config_files import parse_site, parse_study, read_yaml
 from shared.data.images import refused_images
-from shared.data.source import read_source, source_left_out
+from shared.data.source import source_left_out
 from shared.errors import ConfigError, LedgerError
 from shared.site_config import SiteConfig
 
@@ -49,6 +52,9 @@ ledger_app.command("new-head", epilog=examples("rounds-site ledger new-head site
     federation_commands.new_head
 )
 app.add_typer(node_commands.app)
+app.add_typer(code_app, name="code")
+app.add_typer(study_app, name="study")
+app.command(epilog=FORGET_EXAMPLES)(forget)
 
 SiteFile = Annotated[Path, typer.Argument(metavar="SITE.yaml", help="the hospital's own configuration")]
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="the study as the hub sends it")]
@@ -80,7 +86,8 @@ def check(
     """Check data, weights, rules, machine, ledger, budget and the way to the hub before joining.
 
     Each line is ok, warn (look at it) or fail (repair it), with what to do. Exit status 1 when a line fails. Writes
-    nothing: no ledger is begun and no patient's partition is fixed.
+    nothing: no ledger is begun and no patient's partition is fixed. Cached targets of studies that ended or are no
+    longer approved are purged.
     """
     opened = Site(_site_config(site, site_state), simulation=site_state is not None)
     asked = parse_study(read_yaml(study), study.name)
@@ -142,10 +149,12 @@ def refused(
 
     A list of pictures with suspected text, less those that name somebody, can serve as data.dicom.reviewed.
     """
-    config, task = _site_config(site, None), parse_study(read_yaml(study), study.name).task
-    data = config.data
-    patients = read_source(data.source, task, site=data.site, label_map=data.label_map, dicom=data.dicom)
-    for kind, file in (*source_left_out(data.source, data.dicom), *refused_images(patients, task)):
+    opened, asked = (
+        Site(_site_config(site, None), simulation=False),
+        parse_study(read_yaml(study), study.name),
+    )
+    data, patients = opened.config.data, opened.patients(asked)
+    for kind, file in (*source_left_out(data.source, data.dicom), *refused_images(patients, asked.task)):
         typer.echo(f"{kind}\t{file.resolve()}")
 
 

@@ -31,7 +31,7 @@ def assign_partitions(
         )
         known = dict(database.execute("SELECT patient, part FROM partitions").fetchall())
         for patient in patients:
-            name = hmac.new(site_key, patient.patient_id.encode(), hashlib.sha256).hexdigest()
+            name = _name(site_key, patient.patient_id)
             if name not in known:
                 known[name] = _first_partition(patient, name)
                 database.execute("INSERT INTO partitions VALUES (?, ?)", (name, known[name]))
@@ -53,12 +53,28 @@ def known_partitions(
     found: list[tuple[Partition | Literal["not divided yet"], Patient]] = []
     for patient in patients:
         if secret is not None:
-            name = hmac.new(secret, patient.patient_id.encode(), hashlib.sha256).hexdigest()
+            name = _name(secret, patient.patient_id)
             found.append((known.get(name) or _first_partition(patient, name), patient))
         else:
             split = patient.images[0].split
             found.append((_OF_SPLIT[split] if split else "not divided yet", patient))
     return found
+
+
+def remove_patient(table: Path, site_key: bytes, patient_id: str) -> Partition | None:
+    """Delete a patient's row and return where the patient was; None where nobody of this name was ever seen."""
+    if not table.is_file():
+        return None
+    name = _name(site_key, patient_id)
+    with closing(sqlite3.connect(table, timeout=60)) as database, database:
+        database.execute("PRAGMA secure_delete = ON")
+        found = database.execute("SELECT part FROM partitions WHERE patient = ?", (name,)).fetchone()
+        database.execute("DELETE FROM partitions WHERE patient = ?", (name,))
+    return None if found is None else found[0]
+
+
+def _name(site_key: bytes, patient_id: str) -> str:
+    return hmac.new(site_key, patient_id.encode(), hashlib.sha256).hexdigest()
 
 
 def _first_partition(patient: Patient, name: str) -> Partition:

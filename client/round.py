@@ -22,7 +22,7 @@ from shared.arrays import Arrays
 from shared.code import code_digest
 from shared.config import StudyConfig
 from shared.config_files import parse_study
-from shared.errors import ErrorCode, LedgerError, Refusal, RoundsError
+from shared.errors import ApprovalsError, ErrorCode, LedgerError, Refusal, RoundsError
 from shared.models.compact import CompactModel
 from shared.models.trainable import load_trainable, trainable_names
 from shared.privacy.mechanisms import Gaussian, Mechanism, PoissonGaussian, Unprotected
@@ -51,6 +51,7 @@ def answer(site: Site, payload: bytes) -> dict[str, bytes]:
     started = time.monotonic()
     try:
         request = decode_request(payload)
+        site.purge_targets()
         study = accepted_study(site, request)
     except Exception as error:  # noqa: BLE001 - every failure becomes a fixed code
         return _refused(error, ErrorCode.BAD_REQUEST)
@@ -65,13 +66,14 @@ def answer(site: Site, payload: bytes) -> dict[str, bytes]:
 
 
 def accepted_study(site: Site, request: Request) -> StudyConfig:
-    """Validate the study that came along and refuse what the hospital has not approved."""
+    """Validate the study that came along; refuse a study or code that the hospital has not approved."""
     try:
         raw = _JSON.validate_json(request.header.study_json)
     except ValidationError as error:
         raise Refusal(ErrorCode.BAD_REQUEST, "study_json is not a JSON object") from error
     study = parse_study(raw, "the hub's study")
     site.check_study(study)
+    site.check_code(request.header.code_digest)
     return study
 
 
@@ -216,6 +218,8 @@ def _refused(
     code = error.code if isinstance(error, Refusal) else otherwise
     if isinstance(error, LedgerError):
         code = ErrorCode.LEDGER_STOPPED
+    if isinstance(error, ApprovalsError):
+        code = ErrorCode.APPROVALS_STOPPED
     log.error("refused with %s: %s", code, describe(error))
     return failure(code, study_uid, number)
 

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from client.approvals import Approvals
+from client.forgotten import left_in
 from client.ledger import Ledger
 from client.partition import Partition, assign_partitions
-from client.target_cache import TargetCache
+from client.target_cache import TargetCache, purge_targets
+from shared.code import code_digest
 from shared.config import StudyConfig
 from shared.data.images import check_images
 from shared.data.records import Patient
@@ -63,13 +66,38 @@ class Site:
                 os.fsync(file.fileno())
         return path.read_bytes()
 
-    def partitions(self, study: StudyConfig) -> dict[Partition, list[Patient]]:
-        """Read the hospital's patients, sorted into their fixed partitions."""
+    @property
+    def is_made(self) -> bool:
+        """Whether this is a made site of a simulation, which approves whatever it is sent."""
+        return self.config.approved_studies == "any-in-simulation"
+
+    @property
+    def keys_dir(self) -> Path:
+        """Where the hospital's keys lie."""
+        return self.config.keys_dir or self.config.state_dir.parent / "keys"
+
+    def approvals(self) -> Approvals:
+        """Open the hospital's decisions; `ApprovalsError` when they are altered or cut."""
+        head_file = self.config.head_file.with_suffix(".approvals")
+        return Approvals.open(self.config.state_dir, head_file, self.keys_dir)
+
+    def patients(self, study: StudyConfig) -> list[Patient]:
+        """Read the hospital's patients, less those that it was told to forget."""
         data = self.config.data
-        patients = read_source(
-            data.source, study.task, site=data.site, label_map=data.label_map, dicom=data.dicom
+        return self.without_forgotten(
+            read_source(data.source, study.task, site=data.site, label_map=data.label_map, dicom=data.dicom)
         )
-        return assign_partitions(patients, self.config.state_dir / "partitions.sqlite", self.key())
+
+    def without_forgotten(self, patients: list[Patient]) -> list[Patient]:
+        """Leave out those that the hospital was told to forget."""
+        forgotten = self.approvals().forgotten()
+        return left_in(patients, forgotten, self.key()) if forgotten else patients
+
+    def partitions(self, study: StudyConfig) -> dict[Partition, list[Patient]]:
+        """Return the hospital's patients, sorted into their fixed partitions."""
+        return assign_partitions(
+            self.patients(study), self.config.state_dir / "partitions.sqlite", self.key()
+        )
 
     def compact(self, study: StudyConfig) -> tuple[CompactModel, Adapters]:
         """Build the compact model and its frozen adapters from the accepted initial weights."""
@@ -93,10 +121,35 @@ class Site:
         path = self.config.state_dir / "targets.sqlite"
         return TargetCache(path, self.key(), study, lambda: self.teacher(study))
 
+    def approves_study(self, digest: str) -> bool:
+        """Tell whether the hospital approves a study: in site.yaml or by command; what it withdrew it does not."""
+        decided = self.approvals().is_approved("study", digest)
+        listed = self.is_made or digest in self.config.approved_studies
+        return listed if decided is None else decided
+
+    def check_code(self, asked: str) -> None:
+        """Refuse to answer by code, or to code, that is in no bundle which the hospital approves now.
+
+        Flower has checked the bundle's signature; what was withdrawn since then stops here.
+        """
+        approvals = self.approvals()
+        for digest in () if self.is_made else (code_digest(), asked):
+            if not approvals.allows_code(digest):
+                raise Refusal(
+                    ErrorCode.CODE_NOT_APPROVED,
+                    f"code {digest[:12]} is in no bundle that is approved here; look at the bundle with `rounds-site "
+                    "code show`, then approve it",
+                )
+
+    def purge_targets(self) -> int:
+        """Purge cached targets of studies that ended or are no longer approved, and of forgotten patients."""
+        path = self.config.state_dir / "targets.sqlite"
+        forgotten = [one.digest for one in self.approvals().forgotten()]
+        return purge_targets(path, self.approves_study, forgotten) if path.is_file() else 0
+
     def check_study(self, study: StudyConfig) -> None:
         """Refuse a study that the hospital has not approved, that has expired or that asks too much."""
-        approved = self.config.approved_studies
-        if approved != "any-in-simulation" and study.digest() not in approved:
+        if not self.approves_study(study.digest()):
             raise Refusal(ErrorCode.STUDY_NOT_APPROVED, f"study {study.digest()[:12]} is not approved here")
         if study.expires < datetime.now(UTC).date():
             raise Refusal(ErrorCode.STUDY_EXPIRED, f"study {study.name} expired on {study.expires}")

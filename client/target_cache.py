@@ -2,27 +2,38 @@
 
 In come a patient's views; out come the teacher's targets, computed once and replayed. Rows are AES-256-GCM
 under the site key, named by an HMAC of what they depend on (teacher, study's views, the pixels themselves), so
-a changed image or teacher is a miss and no identifier is stored. Nothing of it may leave the hospital.
+a changed image or teacher is a miss and no identifier is stored. A row lives as long as a study that uses it.
+Nothing of it may leave the hospital.
 """
 
 import hashlib
 import hmac
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from safetensors.torch import load, save
 
+from client.forgotten import forgotten_name
 from shared.config import StudyConfig
 from shared.distillation import Targets, method_terms
 from shared.models.teacher import Teacher
 from shared.targets import PatientViews, compute_targets
 
 _NONCE_BYTES = 12
+_VERSION = 2
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS targets (name TEXT PRIMARY KEY, patient TEXT NOT NULL, sealed BLOB NOT NULL)",
+    """CREATE TABLE IF NOT EXISTS uses (
+        name TEXT NOT NULL, study TEXT NOT NULL, expires TEXT NOT NULL, PRIMARY KEY (name, study)
+    )""",
+    f"PRAGMA user_version = {_VERSION}",
+)
 
 
 class TargetCache:
@@ -31,16 +42,16 @@ class TargetCache:
     def __init__(
         self, path: Path, site_key: bytes, study: StudyConfig, teacher: Callable[[], Teacher]
     ) -> None:
-        self._database = sqlite3.connect(path)
-        self._database.execute(
-            "CREATE TABLE IF NOT EXISTS targets (name TEXT PRIMARY KEY, sealed BLOB NOT NULL)"
-        )
+        self._database = _opened(path)
         self._seal = AESGCM(hashlib.sha256(b"targets|" + site_key).digest())
         self._site_key = site_key
         self._study = study
         self._load_teacher = teacher
         self._teacher: Teacher | None = None
         self._features = method_terms(study.distillation).uses_features
+        self._digest = study.digest()
+        found = self._database.execute("SELECT name FROM uses WHERE study = ?", (self._digest,))
+        self._used = {name for (name,) in found}
 
     def __enter__(self) -> Self:
         return self
@@ -55,14 +66,24 @@ class TargetCache:
         with closing(self._database.execute("SELECT sealed FROM targets WHERE name = ?", (name,))) as rows:
             found = rows.fetchone()
         if found is not None:
-            return self._opened(name, found[0])
+            self._use(name)
+            return self._unsealed(name, found[0])
         if self._teacher is None:
             self._teacher = self._load_teacher()
         fresh = compute_targets(self._teacher, views, self._study)
         self._database.execute(
-            "INSERT OR IGNORE INTO targets VALUES (?, ?)", (name, self._sealed(name, fresh))
+            "INSERT OR IGNORE INTO targets VALUES (?, ?, ?)",
+            (name, forgotten_name(self._site_key, patient_id), self._sealed(name, fresh)),
         )
+        self._use(name)
         return fresh
+
+    def _use(self, name: str) -> None:
+        """Write down that this study uses a row, so that the row ends with the last study that does."""
+        if name not in self._used:
+            use = (name, self._digest, self._study.expires.isoformat())
+            self._database.execute("INSERT OR IGNORE INTO uses VALUES (?, ?, ?)", use)
+            self._used.add(name)
 
     def _name(self, patient_id: str, views: PatientViews) -> str:
         parts = (
@@ -79,7 +100,38 @@ class TargetCache:
         nonce = os.urandom(_NONCE_BYTES)
         return nonce + self._seal.encrypt(nonce, save(tensors), name.encode())
 
-    def _opened(self, name: str, sealed: bytes) -> Targets:
+    def _unsealed(self, name: str, sealed: bytes) -> Targets:
         tensors = load(self._seal.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], name.encode()))
         features = [tensors[f"feature{i}"] for i in range(len(tensors) - 1)]
         return Targets(tensors["logits"], tuple(features))
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """Open the file; what is deleted is overwritten, and a file of another format is begun anew."""
+    database = sqlite3.connect(path, timeout=60)
+    database.execute("PRAGMA secure_delete = ON")
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version != _VERSION:
+        database.execute("DROP TABLE IF EXISTS targets")
+    for statement in _SCHEMA:
+        database.execute(statement)
+    return database
+
+
+def purge_targets(path: Path, is_approved: Callable[[str], bool], forgotten: Iterable[str]) -> int:
+    """Delete rows that no approved study before its end uses, and all of forgotten patients; returns their number.
+
+    `forgotten` holds names as `client.forgotten.forgotten_name` makes them.
+    """
+    today = datetime.now(UTC).date().isoformat()
+    with closing(_opened(path)) as database, database:
+        (before,) = database.execute("SELECT count(*) FROM targets").fetchone()
+        studies = database.execute("SELECT DISTINCT study, expires FROM uses").fetchall()
+        for study, expires in studies:
+            if expires < today or not is_approved(study):
+                database.execute("DELETE FROM uses WHERE study = ?", (study,))
+        database.executemany("DELETE FROM targets WHERE patient = ?", [(name,) for name in forgotten])
+        database.execute("DELETE FROM targets WHERE name NOT IN (SELECT name FROM uses)")
+        database.execute("DELETE FROM uses WHERE name NOT IN (SELECT name FROM targets)")
+        (after,) = database.execute("SELECT count(*) FROM targets").fetchone()
+    return int(before - after)

@@ -115,7 +115,7 @@ def accept(
 ) -> None:
     """Check one answer and put it where it belongs; `StudyError` or `WeightsError` say why not."""
     if answer.parts is None:
-        raise StudyError("the node failed")
+        raise StudyError(answer.failure)
     collected.num_bytes[site.name] = answer.num_bytes
     statement = read_part(answer, "ledger_statement")
     if statement is not None and isinstance(statement.fields, LedgerStatement):

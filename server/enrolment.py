@@ -69,7 +69,7 @@ def enrol_sites(
 
 def _read(answer: Answer, study: StudyConfig) -> EnrolledSite:
     if answer.parts is None:
-        raise StudyError("the node failed or sent nothing usable")
+        raise StudyError(answer.failure)
     if "error" in answer.parts:
         refused = decode_release(answer.parts["error"], kinds=("error",)).fields
         raise StudyError(

@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 from flwr.app import ArrayRecord, Message, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from shared.records import RequestKind
@@ -34,13 +35,22 @@ _SPARE_SECONDS: Final = (
 class Answer:
     """One node's answer: the named releases as bytes, or None when the node failed or said nothing usable.
 
-    With `asked_again` it is no answer yet: the node failed and was sent the same request once more.
+    With `asked_again` it is no answer yet: the node failed and was sent the same request once more. With
+    `code_refused` the node did not run the app at all: no hospital's signature that it trusts covers this bundle.
     """
 
     node_id: int
     parts: dict[str, bytes] | None
     num_bytes: int = 0
     asked_again: bool = False
+    code_refused: bool = False
+
+    @property
+    def failure(self) -> str | None:
+        """Why there is nothing to read, in the words of the study's records."""
+        if self.code_refused:
+            return "code refused: the app bundle bears no valid signature of this hospital"
+        return "the node failed or sent nothing usable" if self.parts is None else None
 
 
 @dataclass
@@ -50,6 +60,7 @@ class _Asked:
     since: str | None
     messages: set[str] = field(default_factory=set)
     again: bool = False
+    refused: bool = False
 
     def is_lost(self, since: str) -> bool:
         """Tell whether nothing will come: Flower named an error, or the node began anew after it was asked."""
@@ -91,8 +102,8 @@ class Exchange:
             for node in stage.lost() if in_time else ():
                 stage.send(node, again=True)
                 yield Answer(node, None, asked_again=True)
-            for node in stage.failed_twice():
-                yield Answer(node, None)
+            for node, one in stage.failed_for_good().items():
+                yield Answer(node, None, code_refused=one.refused)
             if not in_time or not (stage.is_waiting() or (stage.asked and not enough())):
                 break
             time.sleep(_POLL_SECONDS)
@@ -137,24 +148,30 @@ class _Stage:
             if node is None or node not in self.asked:
                 continue  # nobody asked for this, or this node has answered
             self.asked[node].messages.discard(reply.metadata.reply_to_message_id)
-            if not reply.has_error():
+            if reply.has_error():
+                self.asked[node].refused |= reply.error.code == ErrorCode.INVALID_FAB
+            else:
                 del self.asked[node]
                 yield node, reply
 
     def lost(self) -> list[int]:
-        """Return the connected nodes whose answer is lost and that were asked only once."""
+        """Return the connected nodes whose answer is lost and that were asked only once; a refusal is an answer."""
         if self.is_waiting(for_all=True) and time.monotonic() - self._looked < _LOOK_SECONDS:
             return []
         self._look()
         return [
             node
             for node, one in self.asked.items()
-            if not one.again and node in self._connected and one.is_lost(self._connected[node])
+            if not (one.again or one.refused)
+            and node in self._connected
+            and one.is_lost(self._connected[node])
         ]
 
-    def failed_twice(self) -> list[int]:
-        """Drop and return the nodes that failed again."""
-        failed = [node for node, one in self.asked.items() if one.again and not one.messages]
+    def failed_for_good(self) -> dict[int, _Asked]:
+        """Drop and return the nodes that failed again, or that refused the code."""
+        failed = {
+            node: one for node, one in self.asked.items() if one.refused or (one.again and not one.messages)
+        }
         for node in failed:
             del self.asked[node]
         return failed

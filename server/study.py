@@ -22,7 +22,12 @@ from shared.releases import LedgerStatement
 
 Score = Callable[[Arrays], dict[str, Any]]
 # after these answers a site is not asked again: nothing the hub can send would change them
-_FINAL = {ErrorCode.BUDGET_SPENT, ErrorCode.LEDGER_STOPPED, ErrorCode.RELEASE_NOT_ALLOWED}
+_FINAL = {
+    ErrorCode.BUDGET_SPENT,
+    ErrorCode.LEDGER_STOPPED,
+    ErrorCode.APPROVALS_STOPPED,
+    ErrorCode.RELEASE_NOT_ALLOWED,
+}
 
 
 def run_study(

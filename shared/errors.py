@@ -39,6 +39,10 @@ class TrustError(RoundsError):
     """A key, certificate, signature or fingerprint is not the one that was agreed on."""
 
 
+class ApprovalsError(PrivacyError):
+    """The hospital's record of its decisions is altered, cut or unsigned, or its key is not here."""
+
+
 class StudyError(RoundsError):
     """The study cannot go on: too few sites, a broken checkpoint, a foreign study."""
 
@@ -51,7 +55,8 @@ class ErrorCode(StrEnum):
     """All that a site may say about a failure. Which code is sent never depends on patients."""
 
     NOT_READY = "not_ready"  # the site does not enrol; why is said locally only
-    STUDY_NOT_APPROVED = "study_not_approved"
+    CODE_NOT_APPROVED = "code_not_approved"  # never approved by this hospital, or withdrawn
+    STUDY_NOT_APPROVED = "study_not_approved"  # likewise
     STUDY_EXPIRED = "study_expired"
     BAD_REQUEST = "bad_request"  # malformed message, or weights refused before any data was read
     WEIGHTS_NOT_ACCEPTED = "weights_not_accepted"  # a digest that the hospital has not listed
@@ -59,6 +64,7 @@ class ErrorCode(StrEnum):
     BUDGET_SPENT = "budget_spent"
     LEDGER_CONFLICT = "ledger_conflict"  # same request key, other base weights
     LEDGER_STOPPED = "ledger_stopped"  # damaged, or behind its head file
+    APPROVALS_STOPPED = "approvals_stopped"  # the same of the hospital's record of its decisions
     FAILED = "failed"  # everything that fails while touching data
 
 

@@ -2,15 +2,17 @@
 
 import sqlite3
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import torch
 from cryptography.exceptions import InvalidTag
 
-from client.target_cache import TargetCache
+from client.forgotten import forgotten_name
+from client.target_cache import TargetCache, purge_targets
 from server.prepare import load_teacher
 from shared.config import StudyConfig
 from shared.data.source import read_source
@@ -151,3 +153,63 @@ def test_the_cache_never_changes_the_teacher(given: Given, tmp_path: Path) -> No
         for name, views in given.views.items():
             cache.targets(name, views)
     assert all(torch.equal(value, before[name]) for name, value in given.teacher.state_dict().items())
+
+
+def purged(folder: Path, is_approved: Callable[[str], bool], forgotten: tuple[str, ...] = ()) -> int:
+    return purge_targets(folder / "targets.sqlite", is_approved, forgotten)
+
+
+def test_targets_end_with_their_study(given: Given, tmp_path: Path) -> None:
+    """On its last day a study's targets are replayed; on the next they are purged, and computed again if asked."""
+    name, views = next(iter(given.views.items()))
+    today = datetime.now(UTC).date()
+    for expires, kept in ((today, True), (today - timedelta(days=1), False)):
+        folder = tmp_path / str(expires)
+        folder.mkdir()
+        study = given.study.model_copy(update={"expires": expires})
+        with given.cache(folder, study) as cache:
+            cache.targets(name, views)
+        assert purged(folder, lambda _: True) == (0 if kept else 1)
+        loads = given.num_loads
+        with given.cache(folder, study) as cache:
+            cache.targets(name, views)
+        assert given.num_loads == loads + (0 if kept else 1)
+
+
+def test_shared_targets_live_as_long_as_one_study_uses_them(given: Given, tmp_path: Path) -> None:
+    """A row that a second study replayed stays when the first is withdrawn, and goes with the second."""
+    name, views = next(iter(given.views.items()))
+    second = given.study.model_copy(update={"name": "second"})
+    for study in (given.study, second):
+        with given.cache(tmp_path, study) as cache:
+            cache.targets(name, views)
+    assert given.num_loads == 1
+    assert purged(tmp_path, lambda digest: digest == second.digest()) == 0
+    assert purged(tmp_path, lambda _: False) == 1
+
+
+def test_a_purged_row_is_overwritten(given: Given, tmp_path: Path) -> None:
+    """Of a purged patient's sealed targets not even the ciphertext stays in the file; the others' rows do."""
+    names = list(given.views)[:2]
+    with given.cache(tmp_path) as cache:
+        for name in names:
+            cache.targets(name, given.views[name])
+    gone, stays = (forgotten_name(KEY, name) for name in names)
+    with closing(sqlite3.connect(tmp_path / "targets.sqlite")) as database:
+        sealed = dict(database.execute("SELECT patient, sealed FROM targets"))
+    assert purged(tmp_path, lambda _: True, (gone,)) == 1
+    content = (tmp_path / "targets.sqlite").read_bytes()
+    assert sealed[stays][-32:] in content
+    assert sealed[gone][-32:] not in content
+
+
+def test_a_cache_of_an_older_format_is_begun_anew(given: Given, tmp_path: Path) -> None:
+    """Rows that name no study and no patient could never be purged: they are dropped at opening."""
+    with closing(sqlite3.connect(tmp_path / "targets.sqlite")) as database, database:
+        database.execute("CREATE TABLE targets (name TEXT PRIMARY KEY, sealed BLOB NOT NULL)")
+        database.execute("INSERT INTO targets VALUES ('a', 'b')")
+    with given.cache(tmp_path) as cache:
+        for name, views in given.views.items():
+            cache.targets(name, views)
+    with closing(sqlite3.connect(tmp_path / "targets.sqlite")) as database:
+        assert database.execute("SELECT count(*) FROM targets").fetchone() == (len(given.views),)

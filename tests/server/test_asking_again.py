@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from flwr.app import Error, Message
+from flwr.common.constant import ErrorCode as FlowerErrorCode
 
 from client.round import accepted_study, answer, failure, reserve, training_mechanism
 from client.site import Site
@@ -247,3 +248,17 @@ def test_below_the_quorum_a_site_that_is_gone_is_waited_for(
     run_study(study, tiny_federation.initial, Exchange(grid), folder, score)
     *_, record = read_lines(folder.rounds)
     assert (record["answered"], record["asked_again"]) == ([*SITES], ["film"])
+
+
+def test_a_node_that_refuses_the_code_is_not_asked_again(flower: Callable) -> None:
+    """A refused bundle stays refused: the node is named at once with that reason, and the others are heard."""
+    grid = flower(2)
+    refuses, well = grid.nodes
+    refused = Error(FlowerErrorCode.INVALID_FAB, "The FAB could not be verified.")
+    grid.behaviour = {refuses: lambda _: refused, well: echo}
+    started = time.monotonic()
+    answers = sorted(ask(grid, enough=False, seconds=1.0), key=lambda one: one.node_id != refuses)
+    assert time.monotonic() - started < SECONDS
+    assert answers == [Answer(refuses, None, code_refused=True), echoed(well)]
+    assert answers[0].failure.startswith("code refused")
+    assert [node for node, *_ in grid.received].count(refuses) == 1

@@ -1,0 +1,63 @@
+"""Bundles and studies that a person at the hospital has looked at, kept by digest.
+
+In: a file, or the digest of one that was shown before. Out: what it holds. A digest alone is never approved: what is
+approved lies here, so that it can be looked at again and compared with the next.
+"""
+
+import re
+from pathlib import Path
+
+from client.code_signing import write_whole
+from client.site import Site
+from shared.bundle import Bundle, read_bundle
+from shared.config import StudyConfig
+from shared.config_files import parse_study, read_yaml
+from shared.errors import ConfigError, DataError
+
+
+def bundle_of(site: Site, name: str) -> Bundle:
+    """Return the bundle of a .fab file, which is then kept, or of the digest of a kept one."""
+    if not is_digest(name):
+        bundle = read_bundle(Path(name))
+        kept = bundle_file(site, bundle.sha256)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_bytes(bundle.content)
+        return bundle
+    bundle = read_bundle(_kept(bundle_file(site, name), "bundle", "code show BUNDLE.fab"))
+    if bundle.sha256 != name:
+        raise DataError(f"bundle {name[:12]}: its kept copy was altered; give the .fab file again")
+    return bundle
+
+
+def bundle_file(site: Site, sha256: str) -> Path:
+    """Return where a bundle's copy lies, if it was shown here."""
+    return site.config.state_dir / "bundles" / f"{sha256}.fab"
+
+
+def study_of(site: Site, name: str) -> StudyConfig:
+    """Return the study of a YAML file, which is then kept, or of the digest of a kept one."""
+    folder = site.config.state_dir / "studies"
+    if not is_digest(name):
+        study = parse_study(read_yaml(Path(name)), Path(name).name)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / f"{study.digest()}.yaml", study.canonical_json())  # JSON is YAML
+        return study
+    path = _kept(folder / f"{name}.yaml", "study", "study show STUDY.yaml")
+    study = parse_study(read_yaml(path), path.name)
+    if study.digest() != name:
+        raise ConfigError(f"study {name[:12]}: its kept copy was altered; give the study's file again")
+    return study
+
+
+def is_digest(name: str) -> bool:
+    """Tell a digest (64 hexadecimal digits) from a file name."""
+    return re.fullmatch(r"[0-9a-f]{64}", name) is not None
+
+
+def _kept(path: Path, what: str, command: str) -> Path:
+    if not path.is_file():
+        raise ConfigError(
+            f"{what} {path.stem[:12]}: none with this digest was shown here; look at it first with `rounds-site "
+            f"{command}`"
+        )
+    return path

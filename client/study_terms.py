@@ -1,0 +1,67 @@
+"""What a study asks of this hospital, in the words of the person who decides on it.
+
+In: the study and `site.yaml`. Out: pairs of a name and a sentence, for this hospital alone; no data is read.
+"""
+
+from collections.abc import Iterator
+
+from client.check_ledger import ledger_findings, one_round
+from client.site import Site
+from shared.config import StudyConfig
+from shared.privacy.accountant import spend
+from shared.privacy.mechanisms import Gaussian
+
+
+def study_terms(site: Site, study: StudyConfig) -> Iterator[tuple[str, str]]:
+    """Yield purpose, ethics, expiry, what would leave, epsilon asked, and what is decided here."""
+    rules = study.federation
+    yield "study", f"{study.name}, digest {study.digest()}"
+    yield "purpose", study.purpose
+    yield "ethics reference", study.ethics_reference
+    yield "expires", f"{study.expires}; teacher targets cached here are purged after that day"
+    yield (
+        "task",
+        f"{', '.join(study.task.classes)}, images of {study.task.image_size} x {study.task.image_size}",
+    )
+    yield "teacher", f"{study.models.teacher.name}, weights {study.models.teacher.sha256}"
+    yield "initial student", f"weights {study.models.initial_sha256}"
+    yield "would leave", "; ".join(_releases(site, study))
+    yield "epsilon asked", _epsilon(study)
+    if rules.evaluate_sites:
+        asked = spend([Gaussian(noise_multiplier=rules.evaluation_noise_multiplier)], study.privacy.delta)
+        yield "of evaluation patients", f"epsilon {asked.epsilon:.3g} at delta {study.privacy.delta:g}"
+    for finding in ledger_findings(site, study):
+        yield finding.what, finding.sentence
+    yield "decided", _decided(site, study.digest())
+
+
+def _releases(site: Site, study: StudyConfig) -> Iterator[str]:
+    yield f"enrolment (name, versions, {site.config.declared_patients} declared patients) once"
+    trained = study.privacy.trainable
+    yield f"update (noised difference of the weights '{trained}') in each of {study.federation.rounds} rounds"
+    if study.federation.evaluate_sites:
+        allowed = "" if "evaluation" in site.config.allow_releases else ", which site.yaml does not allow"
+        yield f"evaluation (noised counts) once{allowed}"
+    if "ledger_statement" in site.config.allow_releases:
+        yield "ledger statement (spend so far) with each of them"
+    yield "error (a fixed code) at any refusal"
+
+
+def _epsilon(study: StudyConfig) -> str:
+    privacy, rules = study.privacy, study.federation
+    if not privacy.enabled:
+        return "no limit: privacy is off in this study, and updates may reveal patients"
+    asked = spend([one_round(study)] * rules.rounds, privacy.delta)
+    return (
+        f"{asked.epsilon:.3g} at delta {privacy.delta:g} for one training patient over {rules.rounds} rounds of "
+        f"{rules.steps} steps ({asked.accountant})"
+    )
+
+
+def _decided(site: Site, digest: str) -> str:
+    decided = site.approvals().is_approved("study", digest)
+    if decided is None:
+        return (
+            "approved in site.yaml" if site.approves_study(digest) else "nothing yet: no request is answered"
+        )
+    return "approved here" if decided else "withdrawn here: no request is answered"

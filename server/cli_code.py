@@ -1,0 +1,97 @@
+"""`rounds-hub code` and `rounds-hub registry`: app bundles, hospitals' signatures, and the service that offers both.
+
+In: bundles, and the files that hospitals send. Out: the registry's folder below the hub's, and a local service.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from server.registry import Registry
+from server.registry_app import registry_app
+from shared.command_line import examples
+from shared.errors import ConfigError
+
+code_app = typer.Typer(
+    help="Offer app bundles to the hospitals' nodes, with the hospitals' signatures.", no_args_is_help=True
+)
+serve_app = typer.Typer(help="The service that the SuperLink takes bundles from.", no_args_is_help=True)
+HubOption = Annotated[Path, typer.Option("--hub", metavar="FOLDER", help="the hub's folder")]
+_HERE = Path()
+
+
+@code_app.command(
+    epilog=examples("flwr build --app .", "rounds-hub code add teaching-rounds.*.fab --hub hub")
+)
+def add(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE.fab", help="made by `flwr build`")],
+    hub: HubOption = _HERE,
+) -> None:
+    """Add an app bundle; send the file to the hospitals, which decide on it."""
+    found = _registry(hub).add(bundle)
+    app, version = found.app
+    typer.echo(f"added: {app} {version}, sha256 {found.sha256}, code {found.code_digest}")
+    typer.echo(f"start it with: flwr run {app}=={version}")
+
+
+@code_app.command(
+    "sign-in", epilog=examples("rounds-hub code sign-in north.signatures.json --pub north.pub --hub hub")
+)
+def sign_in(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="NAME.signatures.json, as the hospital sent it")
+    ],
+    pub: Annotated[
+        Path, typer.Option("--pub", metavar="NAME.pub", help="the file that the hospital was admitted with")
+    ],
+    hub: HubOption = _HERE,
+) -> None:
+    """Take in a hospital's signatures, in place of those it sent before; a wrong or older file is refused."""
+    found = _registry(hub).sign_in(file, *_admitted(pub))
+    typer.echo(f"signed in: {found.site}, {len(found.bundles)} bundles, decision {found.number}")
+
+
+@code_app.command("list", epilog=examples("rounds-hub code list --hub hub"))
+def list_bundles(hub: HubOption = _HERE) -> None:
+    """List bundles and the hospitals whose nodes run them."""
+    registry = _registry(hub)
+    for file in sorted((registry.folder / "bundles").glob("*.fab")):
+        signed = [
+            held.site for held in registry.signatures() for one in held.bundles if one.sha256 == file.stem
+        ]
+        typer.echo(f"{file.stem}  {', '.join(signed) or 'signed by nobody: every node refuses it'}")
+
+
+@serve_app.command(
+    epilog=examples(
+        "rounds-hub registry serve --hub hub",
+        "FLWR_SUPERGRID_API_URL=http://127.0.0.1:9080 flower-superlink ...",
+    )
+)
+def serve(
+    hub: HubOption = _HERE,
+    host: Annotated[str, typer.Option(help="address to listen on; the SuperLink alone asks")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 9080,
+) -> None:
+    """Serve bundles and signatures to the SuperLink, until interrupted."""
+    uvicorn.run(registry_app(_registry(hub)), host=host, port=port, log_level="warning", ws="none")
+
+
+def _registry(hub: Path) -> Registry:
+    if not hub.is_dir():
+        raise ConfigError(f"--hub is {str(hub)!r}: no such folder; make it with `rounds-hub init`")
+    return Registry(hub / "registry")
+
+
+def _admitted(pub: Path) -> tuple[str, str]:
+    """Return the name and the approval key that a hospital was admitted with."""
+    try:
+        held = json.loads(pub.read_text(encoding="utf-8"))
+        return str(held["site"]), str(held["approval_key"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{pub.name}: holds no site and approval_key; give the file that `rounds-site init` made at the hospital"
+        ) from error
