@@ -7,21 +7,22 @@ nothing listens but a port on this machine's own loopback, by which the node tal
 import logging
 import os
 import signal
-import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from client.approvals import Approvals
 from client.check_keys import key_findings
+from client.code_signing import write_trusted_entities
 from client.ledger import Ledger
 from client.site_keys import NODE_FILE
 from shared.errors import ConfigError
 from shared.flower_environment import bin_folder, flower_environment
 from shared.service_health import answers
 from shared.site_config import SiteConfig
-from shared.supervisor import Service, Supervisor
+from shared.supervisor import Service, Supervisor, free_port
 
 log = logging.getLogger("rounds.site")
 STATUS = "node.json"
@@ -34,27 +35,28 @@ _HINT = (
 
 @dataclass(frozen=True)
 class Connection:
-    """What the node needs to be let in: the hub's host:port, its CA's certificate, this site's key.
+    """What the node needs to be let in, and what it lets in: the hub's host:port and CA, this site's key, its trust.
 
-    `trusted_entities` names the keys that must have signed an app; without it the node runs whatever the hub sends.
+    `trusted_entities` is a file with the one key that must have signed an app: the hospital's own.
     """
 
     hub: str
     ca_file: Path
     node_key: Path
-    trusted_entities: Path | None = None
+    trusted_entities: Path
 
 
-def run_node(config: SiteConfig, site_file: Path, trusted_entities: Path | None = None) -> None:
-    """Run the node until SIGTERM; `ConfigError` or `LedgerError` when it must not start."""
-    connection = checked_connection(config, trusted_entities)
+def run_node(config: SiteConfig, site_file: Path) -> None:
+    """Run the node until SIGTERM; `ConfigError`, `LedgerError` or `ApprovalsError` when it must not start."""
+    connection = checked_connection(config)
     check_start(config)
-    with _node_service(config, site_file, connection) as (service, facts):
+    with _node_service(config, site_file, connection) as service:
         log.info("site %s: the node dials %s", config.name, connection.hub)
-        Supervisor([service], config.state_dir / STATUS, facts).run()
+        facts: dict[str, object] = {"site": config.name, "hub": connection.hub}
+        Supervisor([service], config.state_dir / STATUS, facts, _Trust(connection.trusted_entities)).run()
 
 
-def checked_connection(config: SiteConfig, trusted_entities: Path | None) -> Connection:
+def checked_connection(config: SiteConfig) -> Connection:
     """Return what site.yaml and the keys beside it say; `ConfigError` where the site has not joined yet."""
     if config.hub is None or config.keys_dir is None:
         raise ConfigError(
@@ -63,11 +65,33 @@ def checked_connection(config: SiteConfig, trusted_entities: Path | None) -> Con
     for finding in key_findings(config):
         if finding.mark == "fail":
             raise ConfigError(f"{finding.what}: {finding.sentence}")
-    if trusted_entities is not None and not trusted_entities.is_file():
-        raise ConfigError(
-            f"--trusted-entities: {trusted_entities} is no file; give the one with approved keys"
-        )
-    return Connection(config.hub.address, config.hub.ca_file, config.keys_dir / NODE_FILE, trusted_entities)
+    return Connection(
+        config.hub.address,
+        config.hub.ca_file,
+        config.keys_dir / NODE_FILE,
+        written_trust(config, config.keys_dir),
+    )
+
+
+def written_trust(config: SiteConfig, keys_dir: Path) -> Path:
+    """Write anew which key must have signed an app: a node without the file would run whatever the hub sends."""
+    head_file = config.head_file.with_suffix(".approvals")
+    return write_trusted_entities(Approvals.open(config.state_dir, head_file, keys_dir), config.state_dir)
+
+
+@dataclass
+class _Trust:
+    """Starts the node again when the hospital's trust has changed: it reads the file at its start only."""
+
+    file: Path
+    known: tuple[int, str] = (0, "")
+
+    def __call__(self, supervisor: Supervisor) -> None:
+        now = (supervisor.starts(NODE), self.file.read_text(encoding="utf-8"))
+        if self.known[0] == now[0] and self.known[1] != now[1]:
+            log.info("the hospital withdrew code: the node is started again, and trusts the new key alone")
+            supervisor.start_again(NODE)
+        self.known = now
 
 
 def check_start(config: SiteConfig) -> None:
@@ -97,21 +121,18 @@ def is_healthy(config: SiteConfig) -> str:
 
 
 @contextmanager
-def _node_service(
-    config: SiteConfig, site_file: Path, connection: Connection
-) -> Iterator[tuple[Service, dict[str, object]]]:
+def _node_service(config: SiteConfig, site_file: Path, connection: Connection) -> Iterator[Service]:
     with tempfile.TemporaryDirectory(prefix="rounds-site-") as scratch:
         home, empty = Path(scratch) / "flwr", Path(scratch) / "empty"
         home.mkdir()
         empty.mkdir()  # started elsewhere, an app could import what lies there
 
         def command() -> Sequence[str]:
-            return node_command(site_file, connection, _free_port())
+            if config.keys_dir is not None:
+                written_trust(config, config.keys_dir)
+            return node_command(site_file, connection, free_port())
 
-        service = Service(
-            NODE, command, empty, flower_environment(home), hint=_HINT, end_with_us=signal.SIGTERM
-        )
-        yield service, {"site": config.name, "hub": connection.hub}
+        yield Service(NODE, command, empty, flower_environment(home), _HINT, signal.SIGTERM)
 
 
 def node_command(site_file: Path, connection: Connection, port: int) -> list[str]:
@@ -121,23 +142,14 @@ def node_command(site_file: Path, connection: Connection, port: int) -> list[str
         raise ConfigError(
             f"SITE.yaml is {path!r}: quotes and backslashes are not allowed in its path; move it"
         )
-    command = [
+    return [
         f"{bin_folder()}/flower-supernode",
         "--superlink", connection.hub,
         "--root-certificates", str(connection.ca_file.resolve()),
         "--auth-supernode-private-key", str(connection.node_key.resolve()),
         "--node-config", f'site-config="{path}"',
         "--isolation", "subprocess",
+        "--trusted-entities", str(connection.trusted_entities.resolve()),
         "--host", "127.0.0.1",
         "--port", str(port),
     ]  # fmt: skip
-    if connection.trusted_entities is not None:
-        command += ["--trusted-entities", str(connection.trusted_entities.resolve())]
-    return command
-
-
-def _free_port() -> int:
-    """Return a free port of the loopback, anew for each start: several sites may share a machine in tests."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

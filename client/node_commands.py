@@ -19,15 +19,13 @@ SiteFile = Annotated[Path, typer.Argument(metavar="SITE.yaml", help="the hospita
 
 
 @app.command(epilog=examples("rounds-site run site.yaml", "rounds-site run /site/site.yaml"))
-def run(
-    site: SiteFile,
-    trusted_entities: Annotated[
-        Path | None, typer.Option(help="YAML of the keys that must have signed an app; others are refused")
-    ] = None,
-) -> None:
-    """Run the hospital's node until SIGTERM: it dials the hub, and is started again when it dies."""
+def run(site: SiteFile) -> None:
+    """Run the hospital's node until SIGTERM: it dials the hub, and is started again when it dies.
+
+    It runs no code but bundles that this hospital signed with `rounds-site code approve`.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    run_node(_config(site), site, trusted_entities)
+    run_node(_config(site), site)
 
 
 @app.command(epilog=examples("rounds-site healthy site.yaml"))

@@ -17,7 +17,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from server import admission_commands, federation_commands, service_commands
-from server.cli_code import code_app, serve_app
 from server.figures import interval_text
 from server.finish import finish_run
 from server.predict import Prediction, ReleasedModel, open_model, predict_image
@@ -37,8 +36,6 @@ app = typer.Typer(
 app.add_typer(federation_commands.app)
 app.add_typer(admission_commands.app)
 app.add_typer(service_commands.app)
-app.add_typer(code_app, name="code")
-app.add_typer(serve_app, name="registry")
 _RUN_FILES = ("study.yaml", "events.jsonl", "summary.json", "superlink.log")
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from server import study_commands
+from server.cli_code import code_app, serve_app
 from server.control import Control
 from server.hub_folder import open_hub
 from server.keeper import look_after
@@ -19,6 +20,8 @@ from shared.command_line import SentenceGroup, examples
 
 app = typer.Typer(cls=SentenceGroup, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(study_commands.app, name="study")
+app.add_typer(code_app, name="code")
+app.add_typer(serve_app, name="registry")
 Folder = Annotated[
     Path, typer.Argument(envvar="ROUNDS_HUB", help="the hub's folder, made by `rounds-hub init`")
 ]

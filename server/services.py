@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import ssl
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,10 +23,10 @@ from server.proxy import Proxy
 from shared.errors import ConfigError, RoundsError
 from shared.flower_environment import bin_folder, flower_environment
 from shared.service_health import answers, read_status
-from shared.supervisor import Service, Supervisor
+from shared.supervisor import Service, Supervisor, free_port
 
 log = logging.getLogger("rounds.hub")
-SUPERLINK, SUPEREXEC, PROXY = "superlink", "superexec", "proxy"
+SUPERLINK, SUPEREXEC, REGISTRY, PROXY = "superlink", "superexec", "registry", "proxy"
 SUPERLINK_PORT = 8000
 _LOOK_SECONDS = 2.0
 _STARTED_BY = "rounds-hub serve"
@@ -98,7 +99,7 @@ def nginx() -> str:
 def is_healthy(hub: Hub) -> str:
     """Return one sentence that all runs and the SuperLink answers; `ServiceError` says why not."""
     status = answers(hub.status, _STARTED_BY)
-    return f"sites reach {status.fact('listen')}; SuperLink, SuperExec and proxy run"
+    return f"sites reach {status.fact('listen')}; SuperLink, SuperExec, registry and proxy run"
 
 
 def superlink_answers(superlink: str, ca_file: Path) -> bool:
@@ -150,17 +151,22 @@ class _Watch:
 
 @contextmanager
 def _services(hub: Hub, listen: str, port: int) -> Iterator[Sequence[Service]]:
-    """Yield the three services; their homes and nginx's own files are gone afterwards."""
+    """Yield the services; their homes and nginx's own files are gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="rounds-hub-") as scratch:
         run = Path(scratch)
         for name in ("flwr", "empty", "nginx"):
             (run / name).mkdir()
         environment = flower_environment(run / "flwr")
+        bundles = free_port()
+        registry = {
+            "FLWR_SUPERGRID_API_URL": f"http://127.0.0.1:{bundles}"
+        }  # where SuperLink asks for an app's name
         proxy = Proxy(listen, f"127.0.0.1:{port}", hub.certificate_file, hub.key_file, hub.ca_file)
         configuration = run / "nginx.conf"
         configuration.write_text(proxy.configuration(run / "nginx", _request_log(hub)), encoding="utf-8")
         yield (
-            Service(SUPERLINK, lambda: superlink_command(hub, port), run / "empty", environment),
+            Service(REGISTRY, lambda: registry_command(hub, bundles), run / "empty", environment),
+            Service(SUPERLINK, lambda: superlink_command(hub, port), run / "empty", environment | registry),
             Service(SUPEREXEC, lambda: superexec_command(hub, port), run / "empty", environment),
             Service(PROXY, lambda: [nginx(), "-e", "stderr", "-p", str(run / "nginx"), "-c", str(configuration)],
                     run / "empty", environment),
@@ -182,6 +188,12 @@ def superlink_command(hub: Hub, port: int) -> list[str]:
         "--database", str(hub.database.resolve()),
         "--disable-runtime-dependency-installation",
     ]  # fmt: skip
+
+
+def registry_command(hub: Hub, port: int) -> list[str]:
+    """Return the command line of the service that gives SuperLink the bundles and the hospitals' signatures."""
+    words = ["registry", "serve", "--hub", str(hub.path.resolve()), "--port", str(port)]
+    return [sys.executable, "-m", "server.main", *words]
 
 
 def superexec_command(hub: Hub, port: int) -> list[str]:

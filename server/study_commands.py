@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from server.control import Control
+from server.registry import Registry
 from server.services import Hub
 from server.submissions import EXIT_STATUS, GOING_ON, SubmittedStudy, all_studies, find_study, new_study
 from shared.command_line import examples
@@ -44,14 +45,14 @@ def submit(
     hub: HubOption = _HERE,
     app_: Annotated[
         str | None,
-        typer.Option("--app", help="@publisher/name==version from the registry, or a folder of source"),
+        typer.Option("--app", help="@publisher/name==version from the registry; the newest when not given"),
     ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="field=value of the study")] = None,
     wait: Wait = False,
 ) -> None:
     """Submit a prepared study as a new one; the name printed is what the other commands take."""
     opened = _running(hub)
-    study = new_study(opened.studies, workspace, app_ or _source(), _settings(set_ or []))
+    study = new_study(opened.studies, workspace, app_ or _newest(opened), _settings(set_ or []))
     typer.echo(study.path.name)
     if wait:
         _wait(study)
@@ -127,15 +128,14 @@ def _running(folder: Path) -> Hub:
     return hub
 
 
-def _source() -> str:
-    """Return the folder of the app's source that this command was started from."""
-    folder = Path(__file__).resolve().parent.parent
-    if not (folder / "pyproject.toml").is_file():
+def _newest(hub: Hub) -> str:
+    """Return the app added to the registry last: no node would run one that its hospital has not signed."""
+    app = Registry(hub.path / "registry").newest()
+    if app is None:
         raise ConfigError(
-            "--app: is not given, and this installation has no source folder; give @publisher/name==version from the "
-            "registry, or a folder"
+            "--app: the registry holds no bundle; run `flwr build`, `rounds-hub code add`, and let hospitals approve it"
         )
-    return str(folder)
+    return app
 
 
 def _settings(given: list[str]) -> dict[str, str | int | float | bool]:

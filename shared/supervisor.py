@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -100,6 +101,12 @@ class Supervisor:
         return next(
             kept.starts if kept.process is not None else 0 for kept in self._kept if kept.service.name == name
         )
+
+    def start_again(self, name: str) -> None:
+        """End a service gently; it starts again at the next look."""
+        for kept in self._kept:
+            if kept.service.name == name:
+                _end_service(kept)
 
     def _told_to_end(self, number: int, _frame: FrameType | None) -> None:
         log.info("told to end (%s)", signal.Signals(number).name)
@@ -219,3 +226,10 @@ def _session(leader: int) -> Iterator[psutil.Process]:
                 yield process
         except (psutil.NoSuchProcess, psutil.AccessDenied, ProcessLookupError, PermissionError):
             continue
+
+
+def free_port() -> int:
+    """Return a port of the loopback that is free now, for a service that only this machine asks."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from flwr.cli.build import build_fab_from_disk
+from typer.testing import CliRunner
 
+from client.cli import app as site_app
 from client.ledger import Ledger
 from client.ledger_file import LedgerFile
 from client.node import NODE
@@ -26,8 +30,9 @@ from client.site_folder import SITE_FILE, join_federation, make_site
 from server.app import submitted_study
 from server.authority import Names
 from server.hub_folder import make_hub
+from server.registry import Registry
 from server.run_folder import read_lines
-from server.services import PROXY, SUPEREXEC, SUPERLINK, Hub, is_healthy
+from server.services import PROXY, REGISTRY, SUPEREXEC, SUPERLINK, Hub, is_healthy
 from server.submissions import SubmittedStudy, find_study
 from shared.config_files import parse_site, read_yaml, write_yaml
 from shared.errors import ServiceError
@@ -60,6 +65,12 @@ class Deployment:
         self.superlink_port = free_port()
         hub = make_hub(self.hub.path, "tiny", self.address, Names.of([], ["127.0.0.1"]))
         digest = submitted_study(self.workspace, self.settings).digest()
+        bundle = self.folder / "app.fab"
+        with warnings.catch_warnings():  # Flower's build uses an old name of a pattern of pathspec
+            warnings.simplefilter("ignore", DeprecationWarning)
+            bundle.write_bytes(build_fab_from_disk(REPOSITORY))
+        registry = Registry(hub.path / "registry")
+        registry.add(bundle)
         for name in self.names:
             site = self.folder / name
             introduction = make_site(site, name)
@@ -75,6 +86,9 @@ class Deployment:
             join_federation(site / SITE_FILE, hub.invitation())
             with hub.sites() as sites:
                 sites.admit(introduction)
+            approve = ["code", "approve", str(bundle), "--site", str(site / SITE_FILE)]
+            assert CliRunner().invoke(site_app, approve).exit_code == 0
+            registry.sign_in(site / f"{name}.signatures.json", name, introduction.approval_key)
 
     def start_hub(self) -> None:
         self._start("hub", "server.main", "serve", str(self.hub.path), "--listen", self.address,
@@ -139,7 +153,7 @@ class Deployment:
     def process(self, what: str) -> int | None:
         """Return the process of `hub`, of one of its services, of a site (`film`) or of its node (`film node`)."""
         try:
-            if what in {SUPERLINK, SUPEREXEC, PROXY}:
+            if what in {SUPERLINK, SUPEREXEC, REGISTRY, PROXY}:
                 return read_status(self.hub.status, "").pid(what)
             if what.endswith(f" {NODE}"):
                 return read_status(self.folder / what.split(maxsplit=1)[0] / "state" / NODE_STATUS, "").pid(
