@@ -40,7 +40,9 @@ from shared.service_health import read_status
 
 Settings = Mapping[str, Any]
 REPOSITORY = Path(__file__).resolve().parents[2]
-SETTINGS: dict[str, Any] = {"federation.enrolment_seconds": 150.0, "federation.deadline_seconds": 150.0}
+SETTINGS: dict[str, Any] = {  # a quorum of all, so that every round waits for a site that was killed
+    "federation.enrolment_seconds": 150.0, "federation.deadline_seconds": 150.0, "federation.quorum": 3,
+}  # fmt: skip
 
 
 @dataclass
