@@ -19,6 +19,7 @@ QUIET = {
     "MKL_NUM_THREADS": "1",
     "HF_HUB_OFFLINE": "1",
 }
+_OURSELVES = "127.0.0.1,localhost"
 
 
 def flower_environment(home: Path) -> dict[str, str]:
@@ -27,7 +28,9 @@ def flower_environment(home: Path) -> dict[str, str]:
     Flower trusts what it finds in its home (an app once unpacked is not checked again), so `home` must be new.
     """
     path = f"{bin_folder()}{os.pathsep}{os.environ.get('PATH', '')}"
-    return {**os.environ, **QUIET, "FLWR_HOME": str(home), "PATH": path}
+    # Flower's processes talk to each other over the loopback, which a proxy for the outside must not carry
+    direct = ",".join(filter(None, (os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), _OURSELVES)))
+    return {**os.environ, **QUIET, "FLWR_HOME": str(home), "PATH": path, "no_proxy": direct, "NO_PROXY": direct}
 
 
 def bin_folder() -> Path:
