@@ -1,6 +1,5 @@
 """Submitted studies: what the hub keeps of them, when it resumes one, and what it tells by its exit status."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,16 +39,11 @@ class Flower(Control):
 
 
 @pytest.fixture
-def submit(tmp_path: Path) -> Callable[[], SubmittedStudy]:
+def study(tmp_path: Path) -> SubmittedStudy:
     workspace = tmp_path / "workspace"
     workspace.mkdir()
     (workspace / "study.yaml").write_text("name: lungs\n")
-    return lambda: new_study(tmp_path / "hub" / "studies", workspace, "@a/b==1", {"federation.rounds": 3})
-
-
-@pytest.fixture
-def study(submit: Callable[[], SubmittedStudy]) -> SubmittedStudy:
-    return submit()
+    return new_study(tmp_path / "hub" / "studies", workspace, "@a/b==1", {"federation.rounds": 3})
 
 
 def looked_after(study: SubmittedStudy, flower: Flower) -> State:
@@ -124,11 +118,8 @@ def test_a_superlink_that_is_away_changes_nothing(study: SubmittedStudy) -> None
     assert looked_after(study, flower) == "running"
 
 
-def test_a_run_that_flower_refuses_fails_with_its_words(
-    tmp_path: Path, submit: Callable[[], SubmittedStudy]
-) -> None:
+def test_a_run_that_flower_refuses_fails_with_its_words(study: SubmittedStudy) -> None:
     """What Flower does not take fails at once, and says why."""
-    study = submit()
     study.write(study.read().model_copy(update={"app": "refused"}))
     assert looked_after(study, Flower()) == "failed"
     assert "did not take" in study.read().why
