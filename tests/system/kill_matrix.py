@@ -2,7 +2,8 @@
 
 `python -m tests.system.kill_matrix` makes a tiny federation, runs one undisturbed study, then one study for each row
 of the table, and prints the table; exit status 1 unless every study was completed with the undisturbed spend. Words
-on the command line choose rows, such as `superlink` or `"film node"`. About two minutes a row on two idle cores.
+on the command line choose what is killed (`superlink`, `"film node"`) and when (`round_started`). A row takes one to
+two minutes.
 """
 
 import sys
@@ -11,13 +12,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from server.services import PROXY, SUPEREXEC, SUPERLINK
+from server.services import PROXY, REGISTRY, SUPEREXEC, SUPERLINK
 from server.submissions import SubmittedStudy
 from tests.conftest import SITES, make_tiny_federation
 from tests.system.deployed import Deployment, deployed, wait_until
 
 SUPERVISORS = {"hub", *SITES}  # nobody on this machine starts them again, as a container's engine would
-TARGETS = (SUPERLINK, SUPEREXEC, PROXY, "hub", "film node", "film")
+TARGETS = (SUPERLINK, SUPEREXEC, REGISTRY, PROXY, "hub", "film node", "film")
 STAGES = ("study_started", "round_started", "second round")
 SECONDS = 400
 
@@ -54,6 +55,10 @@ def row(deployment: Deployment, target: str, stage: str, expected: dict[str, Any
 
 def main(chosen: list[str]) -> int:
     """Print the table; returns the exit status."""
+    targets, stages = (
+        [word for word in chosen if word not in STAGES],
+        [word for word in chosen if word in STAGES],
+    )
     folder = Path(tempfile.mkdtemp(prefix="rounds-kill-"))
     workspace = make_tiny_federation(folder / "workspace").workspace
     good = True
@@ -62,8 +67,8 @@ def main(chosen: list[str]) -> int:
         assert deployment.finish(study, SECONDS) == "completed"
         uid = deployment.study_uid(study)
         expected = {name: deployment.charged(name, uid) for name in SITES}
-        for target in chosen or TARGETS:
-            for stage in STAGES:
+        for target in targets or TARGETS:
+            for stage in stages or STAGES:
                 line, fine = row(deployment, target, stage, expected)
                 print(line, flush=True)
                 good = good and fine
