@@ -23,7 +23,9 @@ def key_findings(config: SiteConfig) -> Iterator[Finding]:
     if config.keys_dir is None:
         if config.approved_studies != "any-in-simulation":
             yield Finding(
-                "warn", "keys", "keys_dir is not given and a SuperNode needs it; make keys with `rounds-site init` and add it"
+                "warn",
+                "keys",
+                "keys_dir is not given and a SuperNode needs it; make keys with `rounds-site init` and add it",
             )
         return
     folder = config.keys_dir

@@ -16,9 +16,15 @@ from pathlib import Path
 import httpx
 from flwr.proto.control_pb2 import ListRunsRequest, StopRunRequest, StreamLogsRequest
 from flwr.supercore.control import ControlHttpClient
+from flwr.supercore.error import ApiErrorCode, FlowerError
 
 from shared.errors import ServiceError, StudyError
 from shared.flower_environment import bin_folder, flower_environment
+
+
+class RunUnknown(StudyError):  # noqa: N818 - a state of things as much as an error
+    """The SuperLink has no such run: its database was lost."""
+
 
 RunConfig = Mapping[str, str | int | float | bool]
 COMPLETED = "finished:completed"
@@ -43,10 +49,15 @@ class Control:
                 encoding="utf-8",
             )
             words = ["run", app, _CONNECTION, "--format", "json", "--run-config", settings]
-            done = subprocess.run(
-                [str(bin_folder() / "flwr"), *words], env=flower_environment(Path(home)), cwd=home,
-                capture_output=True, text=True, timeout=_SUBMIT_SECONDS, check=False,
-            )  # fmt: skip
+            try:
+                done = subprocess.run(
+                    [str(bin_folder() / "flwr"), *words], env=flower_environment(Path(home)), cwd=home,
+                    capture_output=True, text=True, timeout=_SUBMIT_SECONDS, check=False,
+                )  # fmt: skip
+            except subprocess.TimeoutExpired as error:
+                raise ServiceError(
+                    f"SuperLink {self.superlink}: took no run in {_SUBMIT_SECONDS} s"
+                ) from error
         start = done.stdout.find("{")
         told = json.loads(done.stdout[start:]) if start >= 0 else {}
         if done.returncode != 0 or "run-id" not in told:
@@ -56,11 +67,12 @@ class Control:
 
     def status(self, run_id: int) -> str:
         """Return Flower's status of a run, such as `running` or `finished:completed`; `unknown` if there is none."""
-        with self._client() as client:
-            runs = client.ListRuns(ListRunsRequest(run_id=run_id)).run_dict
-        found = next(iter(runs.values()), None)
-        if found is None:
+        try:
+            with self._client() as client:
+                runs = client.ListRuns(ListRunsRequest(run_id=run_id)).run_dict
+        except RunUnknown:
             return "unknown"
+        found = next(iter(runs.values()))
         return ":".join(part for part in (found.status.status, found.status.sub_status) if part)
 
     def stop(self, run_id: int) -> None:
@@ -80,6 +92,11 @@ class Control:
         try:
             yield client
         except httpx.HTTPStatusError as error:
+            told = FlowerError.from_json(error.response.text)
+            if told is not None and told.code == ApiErrorCode.RUN_ID_NOT_FOUND:
+                raise RunUnknown(
+                    f"SuperLink {self.superlink}: knows no such run; its database is another"
+                ) from error
             raise StudyError(
                 f"SuperLink {self.superlink}: refused with {error.response.text.strip()[:200]}"
             ) from error

@@ -28,7 +28,7 @@ from shared.supervisor import Service, Supervisor, free_port
 log = logging.getLogger("rounds.hub")
 SUPERLINK, SUPEREXEC, REGISTRY, PROXY = "superlink", "superexec", "registry", "proxy"
 SUPERLINK_PORT = 8000
-_LOOK_SECONDS = 2.0
+_LOOK_SECONDS = 3.0
 _STARTED_BY = "rounds-hub serve"
 
 
@@ -65,7 +65,7 @@ def serve(
 ) -> None:
     """Run the hub until SIGTERM; `ConfigError` when something it needs is missing.
 
-    `ready` is called with the SuperLink's host:port whenever it has begun to answer, `tick` every 2 s while it does.
+    `ready` is called with the SuperLink's host:port whenever it has begun to answer, `tick` every 3 s while it does.
     """
     check_start(hub, listen, port)
     superlink = f"127.0.0.1:{port}"
@@ -121,10 +121,8 @@ class _Watch:
     ready: Callable[[str], None]
     tick: Callable[[str], None]
     looked: float = 0.0
-    seen: tuple[int, float] = (
-        0,
-        0.0,
-    )  # what was made ready: a start of the SuperLink, a state of the list of sites
+    # what was made ready: which start of the SuperLink, and which state of the list of sites
+    seen: tuple[int, float] = (0, 0.0)
 
     def __call__(self, supervisor: Supervisor) -> None:
         starts = supervisor.starts(SUPERLINK)

@@ -19,7 +19,6 @@ QUIET = {
     "MKL_NUM_THREADS": "1",
     "HF_HUB_OFFLINE": "1",
 }
-_OURSELVES = "127.0.0.1,localhost"
 
 
 def flower_environment(home: Path) -> dict[str, str]:
@@ -28,9 +27,15 @@ def flower_environment(home: Path) -> dict[str, str]:
     Flower trusts what it finds in its home (an app once unpacked is not checked again), so `home` must be new.
     """
     path = f"{bin_folder()}{os.pathsep}{os.environ.get('PATH', '')}"
-    # Flower's processes talk to each other over the loopback, which a proxy for the outside must not carry
-    direct = ",".join(filter(None, (os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), _OURSELVES)))
-    return {**os.environ, **QUIET, "FLWR_HOME": str(home), "PATH": path, "no_proxy": direct, "NO_PROXY": direct}
+    return {**os.environ, **QUIET, **direct_loopback(), "FLWR_HOME": str(home), "PATH": path}
+
+
+def direct_loopback() -> dict[str, str]:
+    """Return the switches by which this machine's own processes are reached past any proxy for the outside."""
+    direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    if "127.0.0.1" not in direct.split(","):
+        direct = f"{direct},127.0.0.1,localhost".removeprefix(",")
+    return {"no_proxy": direct, "NO_PROXY": direct}
 
 
 def bin_folder() -> Path:

@@ -5,6 +5,7 @@ session of its own; what it started is ended with it. A service that ends at onc
 pauses, never more than `MAX_PAUSE_SECONDS`, for as long as it takes.
 """
 
+import fcntl
 import json
 import logging
 import os
@@ -22,6 +23,8 @@ from pathlib import Path
 from types import FrameType
 
 import psutil
+
+from shared.errors import ServiceError
 
 log = logging.getLogger("rounds.services")
 MAX_PAUSE_SECONDS = 10.0
@@ -80,9 +83,16 @@ class Supervisor:
         self._kept = [_Kept(service) for service in self.services]
 
     def run(self) -> None:
-        """Keep the services running until SIGTERM or SIGINT, then end them and all that they started."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._told_to_end)
+        """Keep the services running until SIGTERM or SIGINT, then end them and all that they started.
+
+        `ServiceError` where another supervisor is at work on the same status file.
+        """
+        with _alone(self.status_file.with_suffix(".lock")):
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._told_to_end)
+            self._keep()
+
+    def _keep(self) -> None:
         try:
             while not self._end.is_set():
                 for kept in self._kept:
@@ -136,6 +146,19 @@ class Supervisor:
         part.write_text(json.dumps(status, indent=1), encoding="utf-8")
         part.replace(self.status_file)
         self._status_written = time.monotonic()
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a lock that ends with its process; two supervisors would fight over ports and keys."""
+    with path.open("wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ServiceError(
+                f"{path.parent}: another process keeps its services running; end that first"
+            ) from error
+        yield
 
 
 def _started(service: Service) -> subprocess.Popen[bytes]:

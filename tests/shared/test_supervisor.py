@@ -134,6 +134,15 @@ def test_a_killed_supervisor_leaves_no_service(supervise: Callable[[str], Superv
     assert not service.is_running()
 
 
+def test_one_supervisor_at_a_time(supervise: Callable[[str], Supervised]) -> None:
+    """A second one over the same status file ends at once and says why; the first one's service goes on."""
+    service = supervise(WAITS).running(1)
+    second = supervise(WAITS)
+    assert second.process.wait(timeout=30) != 0
+    assert "another process keeps its services running" in (second.folder / "log").read_text(encoding="utf-8")
+    assert service.is_running()
+
+
 def test_a_careless_service_leaves_no_zombie(supervise: Callable[[str], Supervised]) -> None:
     """A service's children vanish when they end, although it never waits for them."""
     one = supervise(CARELESS)
