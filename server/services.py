@@ -88,9 +88,10 @@ def check_start(hub: Hub, listen: str, port: int) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
 
 
-def nginx() -> str:
-    """Return where nginx is; `ConfigError` where it is not installed."""
-    found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin")
+def nginx(folders: Sequence[Path] | None = None) -> str:
+    """Return where nginx is, in these folders or where programs are; `ConfigError` where it is not installed."""
+    usual = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin"
+    found = shutil.which("nginx", path=usual if folders is None else os.pathsep.join(map(str, folders)))
     if found is None:
         raise ConfigError("nginx: is not installed; install it, for example with apt-get install nginx-light")
     return found

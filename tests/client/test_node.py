@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import yaml
 
-from client.node import Connection, check_start, checked_connection, node_command, written_trust
+from client.node import NODE, Connection, _Trust, check_start, checked_connection, node_command, written_trust
 from client.site_folder import SITE_FILE, join_federation, make_site
 from server.authority import Names
 from server.hub_folder import make_hub
 from shared.config_files import parse_site, read_yaml
 from shared.errors import ConfigError, LedgerError
 from shared.site_config import SiteConfig
+from shared.supervisor import Supervisor
 
 Change = Callable[..., SiteConfig]
 
@@ -100,3 +101,34 @@ def test_a_path_that_could_change_the_command_is_refused(tmp_path: Path) -> None
     connection = Connection("hub:1", tmp_path, tmp_path, tmp_path)
     with pytest.raises(ConfigError, match="quotes and backslashes"):
         node_command(tmp_path / 'a" b="c.yaml', connection, 9094)
+
+
+class Looked(Supervisor):
+    """A supervisor that is looked at and starts nothing: how often the node was started, and what was asked."""
+
+    asked: tuple[str, ...] = ()
+    started = 1
+
+    def starts(self, name: str) -> int:  # noqa: ARG002 - the base class's shape
+        return self.started
+
+    def start_again(self, name: str) -> None:
+        self.asked = (*self.asked, name)
+
+
+def test_a_withdrawal_starts_the_node_again(tmp_path: Path) -> None:
+    """A changed key starts the node again once; a node that is started meanwhile has read the new one already."""
+    file = tmp_path / "trusted-entities.yaml"
+    file.write_text("a: old")
+    looked, trust = Looked([], tmp_path / "status.json"), _Trust(file)
+    trust(looked)
+    trust(looked)
+    assert looked.asked == ()
+    file.write_text("a: new")
+    trust(looked)
+    trust(looked)
+    assert looked.asked == (NODE,)
+    file.write_text("a: newer")
+    looked.started = 2
+    trust(looked)
+    assert looked.asked == (NODE,)
