@@ -6,7 +6,7 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/rounds
 COPY constraints.txt /src/constraints.txt
-RUN /opt/rounds/bin/pip install --index-url "${TORCH_INDEX}" -c /src/constraints.txt torch torchvision
+RUN /opt/rounds/bin/pip install --extra-index-url "${TORCH_INDEX}" -c /src/constraints.txt torch torchvision
 COPY pyproject.toml README.md LICENSE /src/
 COPY shared /src/shared
 COPY client /src/client
