@@ -191,8 +191,15 @@ class Deployment:
         for process in self.started.values():
             process.wait(timeout=60)
 
+    def zombies(self) -> list[psutil.Process]:
+        """Return what ended below a running supervisor and was never waited for."""
+        family = [
+            one for top in self.started.values() for one in psutil.Process(top.pid).children(recursive=True)
+        ]
+        return [one for one in family if one.status() == psutil.STATUS_ZOMBIE]
+
     def left(self) -> list[psutil.Process]:
-        """Return every process, zombie or not, of all that was ever started here."""
+        """Return every process that still runs, of all that was ever started here."""
         return [one for one in psutil.process_iter() if belongs(one, self.folder)]
 
     def _start(self, what: str, program: str, *words: str) -> None:

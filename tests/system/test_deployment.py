@@ -91,6 +91,7 @@ def test_kills_lose_nothing_and_charge_nothing_twice(
 
 
 def test_nothing_is_left_after_the_end(deployment: Deployment) -> None:
-    """Ended by SIGTERM, hub and sites leave no process; the last of these tests, for it ends the deployment."""
+    """No zombie while they run, no process after SIGTERM; the last of these tests, for it ends the deployment."""
+    assert deployment.zombies() == []
     deployment.end()
     assert deployment.left() == []
