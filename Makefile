@@ -19,7 +19,7 @@ SEEDS ?= $(SEED)
 options = $(if $(DATA),--data $(DATA)) $(if $(STUDY),--study $(STUDY)) $(if $(SITES),--sites $(SITES))
 simulate = $(BIN)/python -m deploy.simulate
 
-.PHONY: help setup demo prepare teacher compare test check bench format clean
+.PHONY: help setup demo prepare teacher compare test e2e check bench format clean
 help: ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -43,6 +43,10 @@ compare: $(READY) ## add the comparisons to the report; SEEDS="0 1 2"
 
 test: $(READY) ## run all tests
 	$(BIN)/python -m pytest
+
+e2e: $(READY) ## a hub behind nginx and three sites in real processes; KILL=1 kills each process at each stage
+	$(BIN)/python -m pytest tests/system/test_deployment.py
+	$(if $(KILL),$(BIN)/python -m tests.system.kill_matrix)
 
 check: $(READY) ## lint, types, import contracts
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from client import federation_commands
+from client import federation_commands, node_commands
 from client.check import check_site
 from client.check_hub import hub_findings, key_finding
 from client.cli_code import code_app
@@ -54,6 +54,7 @@ app.add_typer(federation_commands.app)
 ledger_app.command("new-head", epilog=examples("rounds-site ledger new-head site.yaml --head 8:3fa9..."))(
     federation_commands.new_head
 )
+app.add_typer(node_commands.app)
 
 SiteFile = Annotated[Path, typer.Argument(metavar="SITE.yaml", help="the hospital's own configuration")]
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="the study as the hub sends it")]

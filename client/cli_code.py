@@ -83,7 +83,10 @@ def withdraw(
     approvals = opened.approvals().decide("code", "withdraw", digest)
     typer.echo(f"withdrawn: bundle {digest}; requests for its code are refused from now on")
     _write(opened, approvals, site)
-    typer.echo("start this site's node again now: only then does it refuse the bundle before any of it runs")
+    typer.echo(
+        "`rounds-site run` starts this site's node again by itself; start any other again now: only then "
+        "does it refuse the bundle before any of it runs"
+    )
 
 
 @code_app.command("list", epilog=examples("rounds-site code list"))

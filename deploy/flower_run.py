@@ -10,7 +10,6 @@ import os
 import shlex
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,23 +22,13 @@ from urllib.request import urlopen
 import psutil
 
 from shared.errors import StudyError
+from shared.flower_environment import bin_folder, flower_environment
 
 _START_SECONDS = 90
 _ASK_EVERY_SECONDS = 20  # `flwr list` starts a Python process, which the sites' training would feel
 _LAST_WORD_SECONDS = 60
 _CONNECTION = "rounds"
 COMPLETED = "finished:completed"
-QUIET = {
-    "FLWR_TELEMETRY_ENABLED": "0",
-    "FLWR_DISABLE_UPDATE_CHECK": "1",
-    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_DEDUP_LOGS": "0",
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "HF_HUB_OFFLINE": "1",
-}
 
 
 @dataclass(frozen=True)
@@ -65,17 +54,10 @@ def superlink(log: Path) -> Iterator[SuperLink]:
             f'[superlink.{_CONNECTION}]\naddress = "127.0.0.1:{port}"\ninsecure = true\n',
             encoding="utf-8",
         )
-        bin_folder = str(Path(sys.executable).parent)
-        environment = {
-            **os.environ,
-            **QUIET,
-            "FLWR_HOME": str(home),
-            "RAY_TMPDIR": scratch,
-            "PATH": f"{bin_folder}{os.pathsep}{os.environ.get('PATH', '')}",
-        }
+        environment = flower_environment(home) | {"RAY_TMPDIR": scratch}
         command = [
-            f"{bin_folder}/flower-superlink", "--insecure", "--simulation", "--host", "127.0.0.1", "--port", str(port),
-            "--disable-runtime-dependency-installation",
+            f"{bin_folder()}/flower-superlink", "--insecure", "--simulation",
+            "--host", "127.0.0.1", "--port", str(port), "--disable-runtime-dependency-installation",
         ]  # fmt: skip
         with log.open("ab") as output:
             process = subprocess.Popen(
@@ -144,7 +126,7 @@ def _status(link: SuperLink, run_id: str) -> str:
 
 def _keep_log(link: SuperLink, run_id: str) -> None:
     """Write what the app said before it failed beside the SuperLink's own log."""
-    flwr = str(Path(sys.executable).parent / "flwr")
+    flwr = str(bin_folder() / "flwr")
     with link.log.with_name("app.log").open("wb") as output:
         subprocess.run(
             [flwr, "log", run_id, _CONNECTION, "--show"],
@@ -153,7 +135,7 @@ def _keep_log(link: SuperLink, run_id: str) -> None:
 
 
 def _flwr(link: SuperLink, *words: str) -> dict[str, object]:
-    flwr = str(Path(sys.executable).parent / "flwr")
+    flwr = str(bin_folder() / "flwr")
     done = subprocess.run(
         [flwr, *words], env=dict(link.environment), capture_output=True, text=True, timeout=180, check=False
     )

@@ -27,6 +27,7 @@ from shared.privacy.accountant import calibrate
 
 log = logging.getLogger("rounds.hub")
 app = ServerApp()
+_PREDECESSOR_SECONDS = 120.0  # Flower gives up on a run after 60 s without a sign of life
 _OWN_KEYS = ("workspace", "output", "site-state", "threads")
 
 
@@ -47,7 +48,8 @@ def main(grid: Grid, context: Context) -> None:
             {name: parameters[name] for name in trainable_names(compact, study.privacy.trainable)}
         )
         score = round_score(workspace, study, compact)
-        run_study(study, initial, Exchange(grid), folder, score)
+        with folder.held(_PREDECESSOR_SECONDS):
+            run_study(study, initial, Exchange(grid), folder, score)
     except RoundsError as error:
         log.error("%s", error)
         if folder.path.is_dir():

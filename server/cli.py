@@ -16,8 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from server import admission_commands, federation_commands
-from server.cli_code import code_app, serve_app
+from server import admission_commands, federation_commands, service_commands
 from server.figures import interval_text
 from server.finish import finish_run
 from server.predict import Prediction, ReleasedModel, open_model, predict_image
@@ -34,10 +33,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.add_typer(code_app, name="code")
-app.add_typer(serve_app, name="registry")
 app.add_typer(federation_commands.app)
 app.add_typer(admission_commands.app)
+app.add_typer(service_commands.app)
 _RUN_FILES = ("study.yaml", "events.jsonl", "summary.json", "superlink.log")
 
 

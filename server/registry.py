@@ -73,6 +73,13 @@ class Registry:
                 found[one["version"]] = one["sha256"]
         return found
 
+    def newest(self) -> str | None:
+        """Return the app that was added last, as `flwr run` takes it; None where there is none."""
+        path = self.folder / "bundles.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        last = json.loads(lines[-1]) if lines else None
+        return None if last is None else f"{last['app']}=={last['version']}"
+
     def find(self, app: str, version: str | None) -> str | None:
         """Return the digest of an app's version, or of the one added last; None where there is none."""
         known = self.versions(app)

@@ -1,11 +1,18 @@
 """The folder of one run: where a study leaves its records, and where report and progress find them."""
 
+import fcntl
 import json
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Final
+
+from shared.errors import StudyError
+
+_HELD_POLL_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,23 @@ class RunFolder:
         """The study's state after the last finished stage."""
         return self.path / "checkpoint.safetensors"
 
+    @contextmanager
+    def held(self, seconds: float) -> Iterator[None]:
+        """Keep other processes from working on this study; `StudyError` where one still does after `seconds`.
+
+        A run of Flower can outlive its end in Flower's books, and the one that resumes it begins meanwhile.
+        """
+        with (self.path / ".held").open("wb") as file:
+            end = time.monotonic() + seconds
+            while not _locked(file):
+                if time.monotonic() >= end:
+                    raise StudyError(
+                        f"output {self.path.name}: another run is at work on this study; stop it first, or choose "
+                        "another output folder"
+                    )
+                time.sleep(_HELD_POLL_SECONDS)
+            yield
+
     def record_event(self, event: str, **details: Any) -> None:
         """Append one event with its time (UTC)."""
         _append(
@@ -53,6 +77,15 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
         if line.endswith("\n"):
             yield json.loads(line)
+
+
+def _locked(file: BinaryIO) -> bool:
+    """Take the lock of an open file, which ends with its process; whether it was free."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _append(path: Path, record: dict[str, Any]) -> None:

@@ -47,6 +47,10 @@ class StudyError(RoundsError):
     """The study cannot go on: too few sites, a broken checkpoint, a foreign study."""
 
 
+class ServiceError(RoundsError):
+    """A process that should run does not, or does not answer."""
+
+
 class ErrorCode(StrEnum):
     """All that a site may say about a failure. Which code is sent never depends on patients."""
 

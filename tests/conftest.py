@@ -224,9 +224,13 @@ class TinyFederation:
 
 @pytest.fixture(scope="session")
 def tiny_federation(tmp_path_factory: pytest.TempPathFactory) -> TinyFederation:
+    """Make the miniature once."""
+    return make_tiny_federation(tmp_path_factory.mktemp("tiny"))
+
+
+def make_tiny_federation(workspace: Path) -> TinyFederation:
     """Make phantoms, workspace, teacher and warm start: about 3 s of one core."""
     torch.set_num_threads(1)
-    workspace = tmp_path_factory.mktemp("tiny")
     patients = {"train": 4, "val": 2, "test": 4}
     plans = [SitePlan(name, patients, STYLES[name], max_images=2) for name in SITES]
     plans.append(SitePlan("public", {"train": 24}, STYLES["public"], max_images=1))

@@ -3,7 +3,10 @@
 from datetime import datetime
 from pathlib import Path
 
+import pytest
+
 from server.run_folder import RunFolder, read_lines
+from shared.errors import StudyError
 
 
 def test_events_have_their_time(tmp_path: Path) -> None:
@@ -40,3 +43,12 @@ def test_a_resumed_run_writes_on_after_a_cut_line(tmp_path: Path) -> None:
         file.write('{"round": 2, "te')
     folder.record_round({"round": 2})
     assert list(read_lines(folder.rounds)) == [{"round": 1}, {"round": 2}]
+
+
+def test_one_run_at_a_time_works_on_a_study(tmp_path: Path) -> None:
+    """While one holds the folder another is refused after its patience; afterwards it may."""
+    folder = RunFolder(tmp_path)
+    with folder.held(0), pytest.raises(StudyError, match="another run is at work"), folder.held(0.3):
+        pass
+    with folder.held(0):
+        pass

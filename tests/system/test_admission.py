@@ -15,12 +15,13 @@ import pytest
 from typer.testing import CliRunner
 
 from client.site_folder import make_site
-from deploy.flower_run import QUIET, _end_all, _free_port
+from deploy.flower_run import _end_all, _free_port
 from server.authority import Names, make_authority
 from server.cli import app
 from server.hub_folder import HubFolder, make_hub
 from server.superlink_nodes import Alignment, SuperLinkAbsent, align_nodes, node_states
 from shared.errors import TrustError
+from shared.flower_environment import QUIET
 from shared.introduction import read_introduction
 
 SECONDS = 90

@@ -31,10 +31,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from deploy.flower_run import QUIET
 from server.registry import Registry
 from server.registry_app import registry_app
 from shared.bundle import read_bundle
+from shared.flower_environment import QUIET
 from shared.signatures import Signatures, openssh, sign_bundle
 from tests.probe_app import Hospital, build, write_app
 

@@ -1,0 +1,38 @@
+"""`rounds-site run` and `rounds-site healthy`: the hospital's node, started, kept running and looked at.
+
+In: `site.yaml`. Out: a log on standard output, and exit statuses for whoever runs the container.
+"""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from client.node import is_healthy, run_node
+from shared.command_line import SentenceGroup, examples
+from shared.config_files import parse_site, read_yaml
+from shared.site_config import SiteConfig
+
+app = typer.Typer(cls=SentenceGroup, add_completion=False, pretty_exceptions_enable=False)
+SiteFile = Annotated[Path, typer.Argument(metavar="SITE.yaml", help="the hospital's own configuration")]
+
+
+@app.command(epilog=examples("rounds-site run site.yaml", "rounds-site run /site/site.yaml"))
+def run(site: SiteFile) -> None:
+    """Run the hospital's node until SIGTERM: it dials the hub, and is started again when it dies.
+
+    It runs no code but bundles that this hospital signed with `rounds-site code approve`.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    run_node(_config(site), site)
+
+
+@app.command(epilog=examples("rounds-site healthy site.yaml"))
+def healthy(site: SiteFile) -> None:
+    """Say whether the node runs; exit status 1 where not."""
+    typer.echo(is_healthy(_config(site)))
+
+
+def _config(path: Path) -> SiteConfig:
+    return parse_site(read_yaml(path), path.name)

@@ -1,0 +1,41 @@
+# The hub: SuperLink, SuperExec and nginx under `rounds-hub serve`. Build in the repository:
+#   docker build -f deploy/hub.Dockerfile -t teaching-rounds-hub .
+FROM python:3.11.14-slim-bookworm AS build
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv /opt/rounds
+COPY constraints.txt /src/constraints.txt
+RUN /opt/rounds/bin/pip install --extra-index-url "${TORCH_INDEX}" -c /src/constraints.txt torch torchvision
+COPY pyproject.toml README.md LICENSE /src/
+COPY shared /src/shared
+COPY client /src/client
+COPY server /src/server
+COPY deploy/studies /src/deploy/studies
+RUN /opt/rounds/bin/pip install -c /src/constraints.txt /src
+
+FROM python:3.11.14-slim-bookworm
+# the distribution's own nginx, with its security updates
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends nginx-light \
+    && rm -rf /var/lib/apt/lists/* \
+    && groupadd --gid 10001 rounds \
+    && useradd --uid 10001 --gid rounds --no-create-home --home-dir /tmp --shell /usr/sbin/nologin rounds \
+    && install --directory --owner=rounds --group=rounds --mode=0700 /hub /workspaces
+COPY --from=build /opt/rounds /opt/rounds
+# the app's source, for `rounds-hub study submit` without --app
+COPY --from=build /src /app
+ENV PATH=/opt/rounds/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    ROUNDS_HUB=/hub \
+    FLWR_TELEMETRY_ENABLED=0 \
+    FLWR_DISABLE_UPDATE_CHECK=1 \
+    FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION=1 \
+    HF_HUB_OFFLINE=1
+USER 10001:10001
+WORKDIR /tmp
+VOLUME ["/hub", "/workspaces"]
+EXPOSE 8443
+HEALTHCHECK --interval=30s --timeout=10s --start-period=120s --retries=5 \
+    CMD ["python", "-m", "shared.service_health", "/hub/services.json"]
+STOPSIGNAL SIGTERM
+CMD ["rounds-hub", "serve", "/hub", "--listen", "0.0.0.0:8443", "--superlink-port", "8000"]

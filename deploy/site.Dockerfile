@@ -1,0 +1,35 @@
+# One hospital's site: Flower's SuperNode under `rounds-site run`. Build in the repository:
+#   docker build -f deploy/site.Dockerfile -t teaching-rounds-site .
+# torch's CPU build is about 200 MB; for a GPU give --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu128
+FROM python:3.11.14-slim-bookworm AS build
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv /opt/rounds
+COPY constraints.txt /src/constraints.txt
+RUN /opt/rounds/bin/pip install --extra-index-url "${TORCH_INDEX}" -c /src/constraints.txt torch torchvision
+COPY pyproject.toml README.md LICENSE /src/
+COPY shared /src/shared
+COPY client /src/client
+COPY server /src/server
+RUN /opt/rounds/bin/pip install -c /src/constraints.txt /src
+
+FROM python:3.11.14-slim-bookworm
+RUN groupadd --gid 10001 rounds \
+    && useradd --uid 10001 --gid rounds --no-create-home --home-dir /tmp --shell /usr/sbin/nologin rounds \
+    && install --directory --owner=rounds --group=rounds --mode=0700 /site /site/head
+COPY --from=build /opt/rounds /opt/rounds
+# nothing is asked of the network but the hub
+ENV PATH=/opt/rounds/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    FLWR_TELEMETRY_ENABLED=0 \
+    FLWR_DISABLE_UPDATE_CHECK=1 \
+    FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION=1 \
+    HF_HUB_OFFLINE=1
+USER 10001:10001
+WORKDIR /tmp
+VOLUME ["/site", "/site/head"]
+# a killed node is let in again after about 55 s
+HEALTHCHECK --interval=30s --timeout=10s --start-period=120s --retries=5 \
+    CMD ["python", "-m", "shared.service_health", "/site/state/node.json"]
+STOPSIGNAL SIGTERM
+CMD ["rounds-site", "run", "/site/site.yaml"]

@@ -1,0 +1,108 @@
+"""Runs of Flower as the hub starts, asks after, stops and reads them, by the SuperLink's Control API (flwr 1.41).
+
+In: the address of our own SuperLink and the CA. Out: run ids and Flower's status words. The API is reached on this
+machine only; the proxy does not let it out.
+"""
+
+import json
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from flwr.proto.control_pb2 import ListRunsRequest, StopRunRequest, StreamLogsRequest
+from flwr.supercore.control import ControlHttpClient
+from flwr.supercore.error import ApiErrorCode, FlowerError
+
+from shared.errors import ServiceError, StudyError
+from shared.flower_environment import bin_folder, flower_environment
+
+
+class RunUnknown(StudyError):  # noqa: N818 - a state of things as much as an error
+    """The SuperLink has no such run: its database was lost."""
+
+
+RunConfig = Mapping[str, str | int | float | bool]
+COMPLETED = "finished:completed"
+_CONNECTION = "hub"
+_SUBMIT_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Control:
+    """The Control API of a SuperLink at host:port whose certificate the CA signed."""
+
+    superlink: str
+    ca_file: Path
+
+    def start(self, app: str, run_config: RunConfig) -> int:
+        """Start a run of an app: a folder, or @publisher/name==version; returns Flower's id of the run."""
+        settings = " ".join(f"{key}={json.dumps(value)}" for key, value in run_config.items())
+        with tempfile.TemporaryDirectory(prefix="rounds-") as home:
+            (Path(home) / "config.toml").write_text(
+                f'[superlink]\ndefault = "{_CONNECTION}"\n[superlink.{_CONNECTION}]\naddress = "{self.superlink}"\n'
+                f"root-certificates = {json.dumps(str(self.ca_file.resolve()))}\n",
+                encoding="utf-8",
+            )
+            words = ["run", app, _CONNECTION, "--format", "json", "--run-config", settings]
+            try:
+                done = subprocess.run(
+                    [str(bin_folder() / "flwr"), *words], env=flower_environment(Path(home)), cwd=home,
+                    capture_output=True, text=True, timeout=_SUBMIT_SECONDS, check=False,
+                )  # fmt: skip
+            except subprocess.TimeoutExpired as error:
+                raise ServiceError(
+                    f"SuperLink {self.superlink}: took no run in {_SUBMIT_SECONDS} s"
+                ) from error
+        start = done.stdout.find("{")
+        told = json.loads(done.stdout[start:]) if start >= 0 else {}
+        if done.returncode != 0 or "run-id" not in told:
+            said = " ".join((done.stdout + done.stderr).split()[-60:])
+            raise StudyError(f"flwr {shlex.join(words[:2])}: Flower did not take the run: {said}")
+        return int(told["run-id"])
+
+    def status(self, run_id: int) -> str:
+        """Return Flower's status of a run, such as `running` or `finished:completed`; `unknown` if there is none."""
+        try:
+            with self._client() as client:
+                runs = client.ListRuns(ListRunsRequest(run_id=run_id)).run_dict
+        except RunUnknown:
+            return "unknown"
+        found = next(iter(runs.values()))
+        return ":".join(part for part in (found.status.status, found.status.sub_status) if part)
+
+    def stop(self, run_id: int) -> None:
+        """Stop a run; one that has ended already stays as it is."""
+        with self._client() as client:
+            client.StopRun(StopRunRequest(run_id=run_id))
+
+    def log(self, run_id: int) -> Iterator[str]:
+        """Yield what a run's ServerApp said, until the run is over."""
+        with self._client() as client:
+            for part in client.StreamLogs(StreamLogsRequest(run_id=run_id, after_timestamp=0.0)):
+                yield part.log_output
+
+    @contextmanager
+    def _client(self) -> Iterator[ControlHttpClient]:
+        client = ControlHttpClient.from_server_address(self.superlink, False, self.ca_file.read_bytes(), ())
+        try:
+            yield client
+        except httpx.HTTPStatusError as error:
+            told = FlowerError.from_json(error.response.text)
+            if told is not None and told.code == ApiErrorCode.RUN_ID_NOT_FOUND:
+                raise RunUnknown(
+                    f"SuperLink {self.superlink}: knows no such run; its database is another"
+                ) from error
+            raise StudyError(
+                f"SuperLink {self.superlink}: refused with {error.response.text.strip()[:200]}"
+            ) from error
+        except httpx.HTTPError as error:
+            raise ServiceError(
+                f"SuperLink {self.superlink}: does not answer ({error}); see the log of `rounds-hub serve`"
+            ) from error
+        finally:
+            client.close()

@@ -1,0 +1,75 @@
+"""Keep submitted studies going: start runs of Flower, see how they ended, and resume what was cut off.
+
+In: the hub's studies and the Control API. Out: their state, kept in each study's folder. A study that says itself why
+it failed (too few sites, a wrong setting) waits for a person; one whose run ended without a word (a process or the
+machine died) is resumed from its checkpoint, with the same study_uid.
+"""
+
+import logging
+from pathlib import Path
+
+from server.control import COMPLETED, Control
+from server.submissions import MAX_RESUMES, SubmittedStudy, all_studies
+from shared.errors import RoundsError, ServiceError, StudyError
+
+log = logging.getLogger("rounds.hub")
+
+
+def look_after(studies: Path, control: Control) -> None:
+    """Bring every study up to date: start, stop, record its end, or resume it where it was cut off."""
+    for study in all_studies(studies):
+        try:
+            match study.read().state:
+                case "submitted":
+                    _start(study, control)
+                case "running":
+                    _look(study, control)
+                case "stopping":
+                    _stop(study, control)
+        except ServiceError:
+            return  # the SuperLink is away; we are asked again when it answers
+        except RoundsError as error:
+            log.error("%s: %s", study.path.name, error)
+
+
+def _start(study: SubmittedStudy, control: Control) -> None:
+    """Start a run of Flower that begins or resumes the study; a refusal ends it."""
+    submission = study.read()
+    try:
+        run_id = control.start(submission.app, study.run_config())
+    except StudyError as error:
+        study.move("failed", "submitted", why=str(error))
+        return
+    study.started(run_id)
+    log.info("%s: run %d of Flower started", study.path.name, run_id)
+
+
+def _stop(study: SubmittedStudy, control: Control) -> None:
+    submission = study.read()
+    try:
+        for run in submission.runs[-1:]:
+            control.stop(run.run_id)
+    except StudyError as error:
+        log.info("%s: %s", study.path.name, error)  # Flower's run had ended before
+    study.move("stopped", "stopping", why=submission.why)
+
+
+def _look(study: SubmittedStudy, control: Control) -> None:
+    status = control.status(study.read().runs[-1].run_id)
+    if not status.startswith("finished") and status != "unknown":
+        return
+    state, why = study.said()
+    if state != "running":
+        if state == "completed" and status != COMPLETED:
+            log.warning("%s: is completed by its own records, Flower says %s", study.path.name, status)
+        study.move(state, "running", why=why)
+        log.info("%s: %s %s", study.path.name, state, why)
+    elif study.resumes_without_progress() > MAX_RESUMES:
+        why = (
+            f"Flower says {status}, {MAX_RESUMES} times in a row without a round; see `rounds-hub study logs`"
+        )
+        study.move("failed", "running", why=why)
+        log.error("%s: %s", study.path.name, why)
+    else:
+        log.warning("%s: Flower says %s; resuming it", study.path.name, status)
+        study.move("submitted", "running", why=f"resumed after Flower said {status}")

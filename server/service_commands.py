@@ -1,0 +1,68 @@
+"""`rounds-hub serve` and `rounds-hub healthy`: the hub's processes, started, kept running and looked at.
+
+In: the hub's folder. Out: a log on standard output, and exit statuses for whoever runs the container.
+"""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from server import study_commands
+from server.cli_code import code_app, serve_app
+from server.control import Control
+from server.hub_folder import open_hub
+from server.keeper import look_after
+from server.services import SUPERLINK_PORT, Hub, is_healthy, serve
+from server.superlink_nodes import align_nodes
+from shared.command_line import SentenceGroup, examples
+
+app = typer.Typer(cls=SentenceGroup, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(study_commands.app, name="study")
+app.add_typer(code_app, name="code")
+app.add_typer(serve_app, name="registry")
+Folder = Annotated[
+    Path, typer.Argument(envvar="ROUNDS_HUB", help="the hub's folder, made by `rounds-hub init`")
+]
+_HERE = Path("hub")
+
+
+@app.command(
+    name="serve",
+    epilog=examples(
+        "rounds-hub serve hub", "rounds-hub serve /hub --listen 0.0.0.0:8443 --superlink-port 8000"
+    ),
+)
+def serve_hub(
+    folder: Folder = _HERE,
+    listen: Annotated[
+        str, typer.Option(help="address:port at which sites reach the hub, by the proxy only")
+    ] = "0.0.0.0:8443",
+    superlink_port: Annotated[
+        int, typer.Option(min=1024, max=65535, help="port of the SuperLink on this machine's loopback")
+    ] = SUPERLINK_PORT,
+) -> None:
+    """Run the hub until SIGTERM: SuperLink and SuperExec on the loopback, nginx in front of them.
+
+    What dies is started again; a study that was cut off is resumed.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells each request to our own SuperLink
+    hub = Hub(open_hub(folder).path)
+
+    def ready(superlink: str) -> None:
+        with hub.sites() as sites:
+            done = align_nodes(sites.admitted(), superlink, hub.ca_file.read_bytes())
+        logging.getLogger("rounds.hub").info("registrations: %s", done)
+
+    def tick(superlink: str) -> None:
+        look_after(hub.studies, Control(superlink, hub.ca_file))
+
+    serve(hub, listen, superlink_port, ready, tick)
+
+
+@app.command(epilog=examples("rounds-hub healthy hub"))
+def healthy(folder: Folder = _HERE) -> None:
+    """Say whether all of the hub's processes run and the SuperLink answers; exit status 1 where not."""
+    typer.echo(is_healthy(Hub(folder)))

@@ -1,0 +1,214 @@
+"""The hub's processes: SuperLink, SuperExec and nginx, kept running by one supervisor.
+
+In: the hub's folder with its certificate, CA and secret. Out: a door on the public address, and behind it, on this
+machine's loopback only, Flower's SuperLink. Studies that were cut off are resumed from here.
+"""
+
+import logging
+import os
+import shutil
+import ssl
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from server.hub_folder import HubFolder, verify_hub
+from server.proxy import Proxy
+from shared.errors import ConfigError, RoundsError
+from shared.flower_environment import bin_folder, flower_environment
+from shared.service_health import answers, read_status
+from shared.supervisor import Service, Supervisor, free_port
+
+log = logging.getLogger("rounds.hub")
+SUPERLINK, SUPEREXEC, REGISTRY, PROXY = "superlink", "superexec", "registry", "proxy"
+SUPERLINK_PORT = 8000
+_LOOK_SECONDS = 3.0
+_STARTED_BY = "rounds-hub serve"
+
+
+@dataclass(frozen=True)
+class Hub(HubFolder):
+    """The hub's folder, and what its services keep there."""
+
+    @property
+    def database(self) -> Path:
+        """SuperLink's own state: registered nodes, runs, and messages on their way."""
+        return self.path / "superlink" / "state.sqlite"
+
+    @property
+    def studies(self) -> Path:
+        """One folder a submitted study."""
+        return self.path / "studies"
+
+    @property
+    def status(self) -> Path:
+        """What the supervisor writes."""
+        return self.path / "services.json"
+
+    def superlink(self) -> str:
+        """Return host:port of the running SuperLink; `ServiceError` when the hub does not run."""
+        return str(read_status(self.status, _STARTED_BY).fact("superlink"))
+
+
+def serve(
+    hub: Hub,
+    listen: str,
+    port: int,
+    ready: Callable[[str], None] = lambda _: None,
+    tick: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Run the hub until SIGTERM; `ConfigError` when something it needs is missing.
+
+    `ready` is called with the SuperLink's host:port whenever it has begun to answer, `tick` every 3 s while it does.
+    """
+    check_start(hub, listen, port)
+    superlink = f"127.0.0.1:{port}"
+    with _services(hub, listen, port) as services:
+        watch = _Watch(hub, superlink, ready, tick)
+        facts = {"superlink": superlink, "listen": listen, "answers": False}
+        log.info("hub: sites reach %s, the SuperLink is at %s", listen, superlink)
+        Supervisor(services, hub.status, facts, watch).run()
+
+
+def check_start(hub: Hub, listen: str, port: int) -> None:
+    """Refuse to start where a file or program is missing, or one port is wanted twice."""
+    verify_hub(hub)
+    if listen.rpartition(":")[2] == str(port):
+        raise ConfigError(
+            f"--superlink-port is {port}: the public address {listen} has the same; give another"
+        )
+    nginx()
+    for folder in (hub.database.parent, hub.studies):
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def nginx(folders: Sequence[Path] | None = None) -> str:
+    """Return where nginx is, in these folders or where programs are; `ConfigError` where it is not installed."""
+    usual = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin"
+    found = shutil.which("nginx", path=usual if folders is None else os.pathsep.join(map(str, folders)))
+    if found is None:
+        raise ConfigError("nginx: is not installed; install it, for example with apt-get install nginx-light")
+    return found
+
+
+def is_healthy(hub: Hub) -> str:
+    """Return one sentence that all runs and the SuperLink answers; `ServiceError` says why not."""
+    status = answers(hub.status, _STARTED_BY)
+    return f"sites reach {status.fact('listen')}; SuperLink, SuperExec, registry and proxy run"
+
+
+def superlink_answers(superlink: str, ca_file: Path) -> bool:
+    """Tell whether the SuperLink answers under the hub's own certificate."""
+    try:
+        context = ssl.create_default_context(cafile=str(ca_file))
+        with urlopen(f"https://{superlink}/health", timeout=2, context=context) as answer:
+            return bool(answer.status == 200)
+    except (URLError, OSError):
+        return False
+
+
+@dataclass
+class _Watch:
+    """Looks at the SuperLink between the supervisor's looks."""
+
+    hub: Hub
+    superlink: str
+    ready: Callable[[str], None]
+    tick: Callable[[str], None]
+    looked: float = 0.0
+    # what was made ready: which start of the SuperLink, and which state of the list of sites
+    seen: tuple[int, float] = (0, 0.0)
+
+    def __call__(self, supervisor: Supervisor) -> None:
+        starts = supervisor.starts(SUPERLINK)
+        if starts == 0 or time.monotonic() - self.looked < _LOOK_SECONDS:
+            return
+        supervisor.facts["answers"] = superlink_answers(self.superlink, self.hub.ca_file)
+        if supervisor.facts["answers"]:
+            try:
+                self._look(starts)
+            except RoundsError as error:  # a person's matter, and no reason to end what runs
+                log.error("%s", error)
+        self.looked = time.monotonic()
+
+    def _look(self, starts: int) -> None:
+        if (starts, self._listed()) != self.seen:
+            self.ready(self.superlink)
+            self.seen = (starts, self._listed())  # asked again: reading the list touches its file
+        self.tick(self.superlink)
+
+    def _listed(self) -> float:
+        """Return when the list of sites was last changed."""
+        return (self.hub.path / "sites.sqlite").stat().st_mtime
+
+
+@contextmanager
+def _services(hub: Hub, listen: str, port: int) -> Iterator[Sequence[Service]]:
+    """Yield the services; their homes and nginx's own files are gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="rounds-hub-") as scratch:
+        run = Path(scratch)
+        for name in ("flwr", "empty", "nginx"):
+            (run / name).mkdir()
+        environment = flower_environment(run / "flwr")
+        bundles = free_port()
+        registry = {
+            "FLWR_SUPERGRID_API_URL": f"http://127.0.0.1:{bundles}"
+        }  # where SuperLink asks for an app's name
+        proxy = Proxy(listen, f"127.0.0.1:{port}", hub.certificate_file, hub.key_file, hub.ca_file)
+        configuration = run / "nginx.conf"
+        configuration.write_text(proxy.configuration(run / "nginx", _request_log(hub)), encoding="utf-8")
+        yield (
+            Service(REGISTRY, lambda: registry_command(hub, bundles), run / "empty", environment),
+            Service(SUPERLINK, lambda: superlink_command(hub, port), run / "empty", environment | registry),
+            Service(SUPEREXEC, lambda: superexec_command(hub, port), run / "empty", environment),
+            Service(PROXY, lambda: [nginx(), "-e", "stderr", "-p", str(run / "nginx"), "-c", str(configuration)],
+                    run / "empty", environment),
+        )  # fmt: skip
+
+
+def superlink_command(hub: Hub, port: int) -> list[str]:
+    """Return the command line of Flower's SuperLink (1.41)."""
+    return [
+        f"{bin_folder()}/flower-superlink",
+        "--host", "127.0.0.1",
+        "--port", str(port),
+        "--ssl-ca-certfile", str(hub.ca_file.resolve()),
+        "--ssl-certfile", str(hub.certificate_file.resolve()),
+        "--ssl-keyfile", str(hub.key_file.resolve()),
+        "--enable-supernode-auth",
+        "--isolation", "process",
+        "--superexec-auth-secret-file", str(hub.superexec_secret.resolve()),
+        "--database", str(hub.database.resolve()),
+        "--disable-runtime-dependency-installation",
+    ]  # fmt: skip
+
+
+def registry_command(hub: Hub, port: int) -> list[str]:
+    """Return the command line of the service that gives SuperLink the bundles and the hospitals' signatures."""
+    words = ["registry", "serve", "--hub", str(hub.path.resolve()), "--port", str(port)]
+    return [sys.executable, "-m", "server.main", *words]
+
+
+def superexec_command(hub: Hub, port: int) -> list[str]:
+    """Return the command line of Flower's SuperExec, which starts the ServerApp."""
+    return [
+        f"{bin_folder()}/flower-superexec",
+        "--runtime-api-address", f"127.0.0.1:{port}",
+        "--root-certificates", str(hub.ca_file.resolve()),
+        "--superexec-auth-secret-file", str(hub.superexec_secret.resolve()),
+    ]  # fmt: skip
+
+
+def _request_log(hub: Hub) -> Path:
+    """Return where nginx can write: standard output, or a file where that is a socket."""
+    try:
+        with Path("/dev/stdout").open("ab"):
+            return Path("/dev/stdout")
+    except OSError:
+        return hub.path / "refused-requests.log"

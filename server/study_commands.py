@@ -1,0 +1,173 @@
+"""`rounds-hub study submit|status|stop|resume|logs`: a study from submission to its end.
+
+In: what a coordinator typed. Out: tables and JSON on this machine, and true exit statuses: 0 only for a completed
+study, 1 failed, 3 still running, 4 stopped.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from server.control import Control
+from server.registry import Registry
+from server.services import Hub
+from server.submissions import EXIT_STATUS, GOING_ON, SubmittedStudy, all_studies, find_study, new_study
+from shared.command_line import examples
+from shared.errors import ConfigError, StudyError
+
+app = typer.Typer(help="Submit studies to the running hub, and see them through.", no_args_is_help=True)
+HubOption = Annotated[
+    Path, typer.Option("--hub", envvar="ROUNDS_HUB", help="the hub's folder, made by `rounds-hub init`")
+]
+_HERE = Path("hub")
+Name = Annotated[
+    str | None, typer.Argument(metavar="[STUDY]", help="as submitted; the newest when not given")
+]
+Wait = Annotated[bool, typer.Option("--wait", help="wait for the end; the exit status is the study's")]
+_POLL_SECONDS = 0.5
+
+
+@app.command(
+    epilog=examples(
+        "rounds-hub study submit results/workspaces/phantoms --wait",
+        "rounds-hub study submit /data/workspace --set federation.rounds=6 --set privacy.epsilon=3",
+        "rounds-hub study submit /data/workspace --app @teaching-rounds/teaching-rounds==0.1.0",
+    )
+)
+def submit(
+    workspace: Annotated[Path, typer.Argument(help="folder made by `make prepare`")],
+    hub: HubOption = _HERE,
+    app_: Annotated[
+        str | None,
+        typer.Option("--app", help="@publisher/name==version from the registry; the newest when not given"),
+    ] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="field=value of the study")] = None,
+    wait: Wait = False,
+) -> None:
+    """Submit a prepared study as a new one; the name printed is what the other commands take."""
+    opened = _running(hub)
+    study = new_study(opened.studies, workspace, app_ or _newest(opened), _settings(set_ or []))
+    typer.echo(study.path.name)
+    if wait:
+        _wait(study)
+
+
+@app.command(
+    epilog=examples("rounds-hub study status", "rounds-hub study status lungs-20261120-190000 --json")
+)
+def status(
+    name: Name = None,
+    hub: HubOption = _HERE,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
+    wait: Wait = False,
+) -> None:
+    """Show how a study stands; without a name all are listed, and the exit status is the newest one's."""
+    studies = Hub(hub).studies
+    study = find_study(studies, name)
+    shown = [study] if name is not None else all_studies(studies)
+    if as_json:
+        typer.echo(json.dumps([_as_json(one) for one in shown], indent=1))
+    else:
+        table = Table("study", "state", "rounds", "runs", "why", box=None, pad_edge=False)
+        for one in shown:
+            cells = _as_json(one)
+            table.add_row(*(escape(str(cells[key])) for key in ("study", "state", "rounds", "runs", "why")))
+        console = Console(highlight=False)
+        (console if console.is_terminal else Console(highlight=False, width=160)).print(table)
+    if wait:
+        _wait(study)
+    raise typer.Exit(EXIT_STATUS[study.read().state])
+
+
+@app.command(epilog=examples("rounds-hub study stop lungs-20261120-190000"))
+def stop(name: Name = None, hub: HubOption = _HERE) -> None:
+    """Stop a study; its sites' spends stay, and `resume` goes on where it was."""
+    study = find_study(_running(hub).studies, name)
+    if not study.move("stopping", "submitted", "running", why="stopped by a person"):
+        raise StudyError(f"{study.path.name}: is {study.read().state}, only a running study can be stopped")
+    while study.read().state == "stopping":
+        time.sleep(_POLL_SECONDS)
+    typer.echo(f"{study.path.name} is {study.read().state}")
+
+
+@app.command(epilog=examples("rounds-hub study resume lungs-20261120-190000 --wait"))
+def resume(name: Name = None, hub: HubOption = _HERE, wait: Wait = False) -> None:
+    """Resume a stopped or failed study from its checkpoint: the same study, charged to no site twice."""
+    study = find_study(_running(hub).studies, name)
+    if not study.move("submitted", "stopped", "failed"):
+        raise StudyError(
+            f"{study.path.name}: is {study.read().state}, only a stopped or failed study can be resumed"
+        )
+    typer.echo(study.path.name)
+    if wait:
+        _wait(study)
+
+
+@app.command(epilog=examples("rounds-hub study logs", "rounds-hub study logs lungs-20261120-190000"))
+def logs(name: Name = None, hub: HubOption = _HERE) -> None:
+    """Print what the study's last run says, until that run is over; the exit status is the study's."""
+    opened = _running(hub)
+    study = find_study(opened.studies, name)
+    runs = study.read().runs
+    if runs:
+        for part in Control(opened.superlink(), opened.ca_file).log(runs[-1].run_id):
+            typer.echo(part, nl=False)
+    raise typer.Exit(EXIT_STATUS[study.read().state])
+
+
+def _running(folder: Path) -> Hub:
+    """Return the hub; `ServiceError` unless `rounds-hub serve` is at work there."""
+    hub = Hub(folder)
+    hub.superlink()
+    return hub
+
+
+def _newest(hub: Hub) -> str:
+    """Return the app added to the registry last: no node would run one that its hospital has not signed."""
+    app = Registry(hub.path / "registry").newest()
+    if app is None:
+        raise ConfigError(
+            "--app: the registry holds no bundle; run `flwr build`, `rounds-hub code add`, and let hospitals approve it"
+        )
+    return app
+
+
+def _settings(given: list[str]) -> dict[str, str | int | float | bool]:
+    """Read `field=value`; values are JSON where they can be, else text."""
+    settings: dict[str, str | int | float | bool] = {"threads": 1}
+    for one in given:
+        key, sign, value = one.partition("=")
+        if not sign or not key:
+            raise ConfigError(f"--set is {one!r}, allowed is field=value such as federation.rounds=6")
+        try:
+            read = json.loads(value)
+        except ValueError:
+            read = value
+        settings[key] = read if isinstance(read, str | int | float | bool) else value
+    return settings
+
+
+def _wait(study: SubmittedStudy) -> None:
+    """Wait for the end of a study, which `rounds-hub serve` records; exits with its status."""
+    while (submission := study.read()).state in GOING_ON:
+        time.sleep(_POLL_SECONDS)
+    typer.echo(f"{study.path.name}: {submission.state} {submission.why}".rstrip())
+    raise typer.Exit(EXIT_STATUS[submission.state])
+
+
+def _as_json(study: SubmittedStudy) -> dict[str, object]:
+    submission = study.read()
+    return {
+        "study": study.path.name,
+        "state": submission.state,
+        "rounds": study.rounds(),
+        "runs": len(submission.runs),
+        "why": submission.why,
+        "folder": str(study.path.resolve()),
+    }

@@ -1,0 +1,134 @@
+"""The hospital's node: what must hold before it starts, and how it is started."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from client.node import NODE, Connection, _Trust, check_start, checked_connection, node_command, written_trust
+from client.site_folder import SITE_FILE, join_federation, make_site
+from server.authority import Names
+from server.hub_folder import make_hub
+from shared.config_files import parse_site, read_yaml
+from shared.errors import ConfigError, LedgerError
+from shared.site_config import SiteConfig
+from shared.supervisor import Supervisor
+
+Change = Callable[..., SiteConfig]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Change:
+    """Make a site that joined a hub; the function returns its configuration with fields changed."""
+    hub = make_hub(tmp_path / "hub", "lungs", "127.0.0.1:8443", Names.of([], ["127.0.0.1"]))
+    folder = tmp_path / "north"
+    make_site(folder, "north")
+    join_federation(folder / SITE_FILE, hub.invitation())
+    (tmp_path / "images").mkdir()
+    raw = read_yaml(folder / SITE_FILE) | {
+        "data": {"source": str(tmp_path / "images")},
+        "declared_patients": 100,
+    }
+
+    def changed(**fields: Any) -> SiteConfig:
+        return parse_site(raw | fields)
+
+    return changed
+
+
+def test_a_site_that_joined_may_start(site: Change) -> None:
+    """Its connection is what `join` wrote down, and the checks pass without beginning a ledger."""
+    config = site()
+    connection = checked_connection(config)
+    check_start(config)
+    assert connection.hub == "127.0.0.1:8443"
+    assert (connection.ca_file.name, connection.node_key.name) == ("ca.crt", "node.key")
+    assert not (config.state_dir / "ledger.sqlite").exists()
+
+
+def test_a_site_that_did_not_join_does_not_start(site: Change) -> None:
+    """Without a hub the person is told what to run."""
+    with pytest.raises(ConfigError, match=r"run `rounds-site init` and `rounds-site join` first"):
+        checked_connection(site(hub=None))
+
+
+def test_a_key_open_to_others_does_not_start(site: Change) -> None:
+    """A private key that other accounts may read stops the start, with the command that mends it."""
+    config = site()
+    key = Path(str(config.keys_dir)) / "node.key"
+    key.chmod(0o644)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        checked_connection(config)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"data": {"source": "/no/such/folder"}}, r"data\.source: .* does not exist here"),
+        ({"approved_studies": "any-in-simulation"}, "allowed at a real site are digests"),
+    ],
+)
+def test_what_is_missing_is_said_before_the_start(site: Change, changed: dict[str, Any], words: str) -> None:
+    """Missing data and a simulation's rules stop the start, each in one sentence."""
+    with pytest.raises(ConfigError, match=words):
+        check_start(site(**changed))
+
+
+def test_a_damaged_ledger_does_not_start(site: Change) -> None:
+    """A node does not come up beside a ledger that cannot be read."""
+    config = site()
+    (config.state_dir / "ledger.sqlite").write_bytes(b"no database")
+    with pytest.raises(LedgerError):
+        check_start(config)
+
+
+def test_the_node_trusts_its_hospital_alone(site: Change) -> None:
+    """The node is started with the hospital's own key as the one that must have signed, also before any approval."""
+    config = site()
+    keys_dir = Path(str(config.keys_dir))
+    trusted = yaml.safe_load(written_trust(config, keys_dir).read_text(encoding="utf-8"))
+    assert len(trusted) == 1
+    words = node_command(Path("/site/site.yaml"), checked_connection(config), 9094)
+    assert words[words.index("--trusted-entities") + 1] == str(config.state_dir / "trusted-entities.yaml")
+    assert "--insecure" not in words
+    assert words[words.index("--host") + 1] == "127.0.0.1"
+
+
+def test_a_path_that_could_change_the_command_is_refused(tmp_path: Path) -> None:
+    """Flower splits the node's configuration at quotes, so a path with one is refused."""
+    connection = Connection("hub:1", tmp_path, tmp_path, tmp_path)
+    with pytest.raises(ConfigError, match="quotes and backslashes"):
+        node_command(tmp_path / 'a" b="c.yaml', connection, 9094)
+
+
+class Looked(Supervisor):
+    """A supervisor that is looked at and starts nothing: how often the node was started, and what was asked."""
+
+    asked: tuple[str, ...] = ()
+    started = 1
+
+    def starts(self, name: str) -> int:  # noqa: ARG002 - the base class's shape
+        return self.started
+
+    def start_again(self, name: str) -> None:
+        self.asked = (*self.asked, name)
+
+
+def test_a_withdrawal_starts_the_node_again(tmp_path: Path) -> None:
+    """A changed key starts the node again once; a node that is started meanwhile has read the new one already."""
+    file = tmp_path / "trusted-entities.yaml"
+    file.write_text("a: old")
+    looked, trust = Looked([], tmp_path / "status.json"), _Trust(file)
+    trust(looked)
+    trust(looked)
+    assert looked.asked == ()
+    file.write_text("a: new")
+    trust(looked)
+    trust(looked)
+    assert looked.asked == (NODE,)
+    file.write_text("a: newer")
+    looked.started = 2
+    trust(looked)
+    assert looked.asked == (NODE,)

@@ -1,0 +1,58 @@
+"""The hub's processes: what must hold before they start, and how they are started."""
+
+from pathlib import Path
+
+import pytest
+
+from server.authority import Names
+from server.hub_folder import make_hub
+from server.services import Hub, check_start, nginx, registry_command, superexec_command, superlink_command
+from shared.errors import ConfigError, RoundsError, ServiceError
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Hub:
+    return Hub(make_hub(tmp_path / "hub", "lungs", "127.0.0.1:8443", Names.of([], ["127.0.0.1"])).path)
+
+
+def test_a_made_hub_may_start(hub: Hub) -> None:
+    """The checks pass, and what the services write into is closed to others."""
+    check_start(hub, "0.0.0.0:8443", 8000)
+    assert [path.stat().st_mode & 0o077 for path in (hub.studies, hub.database.parent)] == [0, 0]
+
+
+def test_one_port_cannot_be_public_and_private(hub: Hub) -> None:
+    """The SuperLink's own port may not be the public one."""
+    with pytest.raises(ConfigError, match="has the same; give another"):
+        check_start(hub, "0.0.0.0:8000", 8000)
+
+
+def test_a_hub_without_its_key_does_not_start(hub: Hub) -> None:
+    """A missing file is one sentence, before any process is started."""
+    hub.key_file.unlink()
+    with pytest.raises(RoundsError, match=r"hub\.key"):
+        check_start(hub, "0.0.0.0:8443", 8000)
+
+
+def test_a_machine_without_nginx_is_told_what_to_install(tmp_path: Path) -> None:
+    """Nothing is served without the door."""
+    with pytest.raises(ConfigError, match="nginx: is not installed"):
+        nginx([tmp_path])
+
+
+def test_no_hub_runs_here(hub: Hub) -> None:
+    """A command that needs the running hub says what to start."""
+    with pytest.raises(ServiceError, match="start `rounds-hub serve`"):
+        hub.superlink()
+
+
+def test_flower_listens_on_the_loopback_with_every_lock_on(hub: Hub) -> None:
+    """SuperLink: loopback, TLS, node authentication, process isolation with the secret; nothing is insecure."""
+    words = superlink_command(hub, 8000)
+    assert words[words.index("--host") + 1] == "127.0.0.1"
+    assert words[words.index("--isolation") + 1] == "process"
+    assert {"--enable-supernode-auth", "--ssl-keyfile", "--database"} <= {*words}
+    for command in (words, superexec_command(hub, 8000)):
+        assert command[command.index("--superexec-auth-secret-file") + 1] == str(hub.superexec_secret)
+        assert "--insecure" not in command
+    assert "--host" not in registry_command(hub, 9080)  # its default is the loopback

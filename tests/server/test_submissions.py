@@ -1,0 +1,165 @@
+"""Submitted studies: what the hub keeps of them, when it resumes one, and what it tells by its exit status."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from server.control import COMPLETED, Control, RunConfig
+from server.keeper import look_after
+from server.service_commands import app
+from server.submissions import EXIT_STATUS, MAX_RESUMES, State, SubmittedStudy, find_study, new_study
+from shared.errors import ConfigError, ServiceError, StudyError
+
+
+@dataclass(frozen=True)
+class Flower(Control):
+    """Flower's answers without a SuperLink: the status that each run has now."""
+
+    superlink: str = ""
+    ca_file: Path = Path()
+    statuses: dict[int, str] = field(default_factory=dict)
+    configurations: list[RunConfig] = field(default_factory=list)
+
+    def start(self, app: str, run_config: RunConfig) -> int:
+        if app == "refused":
+            raise StudyError("Flower did not take the run")
+        self.configurations.append(run_config)
+        self.statuses[len(self.configurations)] = "running"
+        return len(self.configurations)
+
+    def status(self, run_id: int) -> str:
+        if self.statuses[run_id] == "away":
+            raise ServiceError("SuperLink: does not answer")
+        return self.statuses[run_id]
+
+    def stop(self, run_id: int) -> None:
+        self.statuses[run_id] = "finished:stopped"
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> SubmittedStudy:
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    (workspace / "study.yaml").write_text("name: lungs\n")
+    return new_study(tmp_path / "hub" / "studies", workspace, "@a/b==1", {"federation.rounds": 3})
+
+
+def looked_after(study: SubmittedStudy, flower: Flower) -> State:
+    look_after(study.path.parent, flower)
+    return study.read().state
+
+
+def test_a_submitted_study_is_started_once(study: SubmittedStudy) -> None:
+    """The hub starts it with its own folder as output; looking again starts nothing more."""
+    flower = Flower()
+    assert [looked_after(study, flower) for _ in range(3)] == ["running"] * 3
+    (config,) = flower.configurations
+    assert config["output"] == str(study.path)
+    assert config["federation.rounds"] == 3
+
+
+def test_completed_needs_the_study_s_own_word(study: SubmittedStudy) -> None:
+    """Flower's completed without the study's record is resumed; with it the study is completed."""
+    flower = Flower()
+    looked_after(study, flower)
+    flower.statuses[1] = COMPLETED
+    assert looked_after(study, flower) == "submitted"
+    looked_after(study, flower)
+    study.folder.record_event("study_completed", rounds=3)
+    assert looked_after(study, flower) == "running"
+    flower.statuses[2] = COMPLETED
+    assert looked_after(study, flower) == "completed"
+
+
+def test_a_cut_off_run_is_resumed_in_the_same_folder(study: SubmittedStudy) -> None:
+    """Where a run of Flower ended without a word of the study, another begins with the same output folder."""
+    flower = Flower()
+    looked_after(study, flower)
+    flower.statuses[1] = "finished:failed"
+    assert [looked_after(study, flower), looked_after(study, flower)] == ["submitted", "running"]
+    assert flower.configurations[0] == flower.configurations[1]
+
+
+def test_a_study_that_says_why_it_failed_waits_for_a_person(study: SubmittedStudy) -> None:
+    """A study's own failure is final until somebody resumes it, and its reason is kept."""
+    flower = Flower()
+    looked_after(study, flower)
+    study.folder.record_event("study_failed", why="federation.quorum is 2: 1 of 3 sites sent an update")
+    flower.statuses[1] = "finished:failed"
+    assert looked_after(study, flower) == "failed"
+    assert "federation.quorum is 2" in study.read().why
+    assert study.move("submitted", "stopped", "failed")
+    assert looked_after(study, flower) == "running"
+    flower.statuses[2] = "finished:failed"
+    assert looked_after(study, flower) == "submitted"  # the old reason is not the new run's
+
+
+def test_resuming_ends_where_nothing_is_gained(study: SubmittedStudy) -> None:
+    """After several runs in a row without a closed round the study fails; a closed round starts the count anew."""
+    flower = Flower()
+
+    def cut_off() -> State:
+        looked_after(study, flower)
+        flower.statuses[len(flower.configurations)] = "finished:failed"
+        return looked_after(study, flower)
+
+    assert [cut_off() for _ in range(MAX_RESUMES)] == ["submitted"] * MAX_RESUMES
+    study.folder.record_round({"round": 1})
+    assert [cut_off() for _ in range(MAX_RESUMES + 1)] == ["submitted"] * MAX_RESUMES + ["failed"]
+
+
+def test_a_superlink_that_is_away_changes_nothing(study: SubmittedStudy) -> None:
+    """While the SuperLink does not answer, a running study stays as it is."""
+    flower = Flower()
+    looked_after(study, flower)
+    flower.statuses[1] = "away"
+    assert looked_after(study, flower) == "running"
+
+
+def test_a_run_that_flower_refuses_fails_with_its_words(study: SubmittedStudy) -> None:
+    """What Flower does not take fails at once, and says why."""
+    study.write(study.read().model_copy(update={"app": "refused"}))
+    assert looked_after(study, Flower()) == "failed"
+    assert "did not take" in study.read().why
+
+
+def test_a_stop_is_carried_out(study: SubmittedStudy) -> None:
+    """A wish to stop stops Flower's run, also one that came while the run was being started."""
+    flower = Flower()
+    looked_after(study, flower)
+    assert study.move("stopping", "submitted", "running", why="stopped by a person")
+    study.started(2)
+    flower.statuses[2] = "running"
+    assert looked_after(study, flower) == "stopped"
+    assert flower.statuses[2] == "finished:stopped"
+    assert not study.move("stopping", "submitted", "running")
+
+
+def test_exit_statuses_are_true(study: SubmittedStudy) -> None:
+    """`study status` ends with 0 for a completed study alone."""
+    found = {}
+    for state in EXIT_STATUS:
+        study.write(study.read().model_copy(update={"state": state}))
+        words = ["study", "status", study.path.name, "--hub", str(study.path.parent.parent), "--json"]
+        found[state] = CliRunner().invoke(app, words).exit_code
+    assert found == EXIT_STATUS
+    assert [state for state, number in found.items() if number == 0] == ["completed"]
+
+
+def test_commands_say_that_no_hub_runs(study: SubmittedStudy) -> None:
+    """Without a running hub, submit, stop and resume say so, and change nothing."""
+    hub = str(study.path.parent.parent)
+    for words in (["submit", str(study.read().workspace)], ["stop"], ["resume"]):
+        done = CliRunner().invoke(app, ["study", *words, "--hub", hub])
+        assert (done.exit_code, "rounds-hub serve" in done.output) == (1, True)
+    assert [one.read().state for one in [find_study(study.path.parent, None)]] == ["submitted"]
+
+
+def test_an_unprepared_workspace_is_refused(tmp_path: Path) -> None:
+    """A folder without a study is one sentence, and nothing is kept of it."""
+    with pytest.raises(ConfigError, match=r"holds no study\.yaml; run `make prepare`"):
+        new_study(tmp_path / "studies", tmp_path, "@a/b==1", {})
+    with pytest.raises(StudyError, match="none yet"):
+        find_study(tmp_path / "studies", None)

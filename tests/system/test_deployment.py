@@ -1,0 +1,97 @@
+"""A deployed federation in real processes: hub behind nginx, sites that dial it, TLS, node keys, signed code.
+
+One deployment runs two studies: one undisturbed, and one in which a site's node and then the hub's SuperLink are
+killed hard. `python -m tests.system.kill_matrix` kills every process at every stage.
+"""
+
+import http.client
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from server.services import SUPERLINK
+from server.submissions import SubmittedStudy
+from tests.conftest import SITES
+from tests.system.deployed import Deployment, deployed, wait_until
+
+SECONDS = 240
+CONTROL = (
+    "/v1/control/start-run",
+    "/v1/control/list-runs",
+    "/v1/control/list-nodes",
+    "/v1/runtime/acquire-task",
+)
+Charges = dict[str, list[tuple[Any, ...]]]
+
+
+@pytest.fixture(scope="module")
+def deployment(tiny_federation: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    folder = tmp_path_factory.mktemp("deployment")
+    with deployed(folder, tiny_federation.workspace, SITES, {}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def undisturbed(deployment: Deployment) -> SubmittedStudy:
+    """Run one study with nothing in its way."""
+    study = deployment.submit()
+    assert deployment.finish(study, SECONDS) == "completed", study.read().why
+    return study
+
+
+def charges(deployment: Deployment, study: SubmittedStudy) -> Charges:
+    """Return what each site's ledger charged for a study."""
+    uid = deployment.study_uid(study)
+    return {name: deployment.charged(name, uid) for name in SITES}
+
+
+def test_a_study_runs_to_completion(deployment: Deployment, undisturbed: SubmittedStudy) -> None:
+    """Every site answers every round over the door, and the command line says so by its exit status."""
+    accepted = [(line["round"], line["site"]) for line in deployment.events(undisturbed, "answered")
+                if line["outcome"] == "accepted"]  # fmt: skip
+    assert sorted(accepted) == [(number, site) for number in (1, 2) for site in SITES]
+    status = deployment.command(
+        "server.main", "study", "status", undisturbed.path.name, "--hub", str(deployment.hub.path)
+    )
+    assert status.returncode == 0
+    assert "completed" in status.stdout
+
+
+@pytest.mark.parametrize("path", CONTROL)
+def test_a_site_cannot_reach_the_control_api(deployment: Deployment, path: str) -> None:
+    """From where sites are, with the CA that they have, Control and Runtime API are a 404; they are there inside."""
+    context = ssl.create_default_context(cafile=str(deployment.hub.ca_file))
+    told = []
+    for address in (deployment.address, f"127.0.0.1:{deployment.superlink_port}"):
+        connection = http.client.HTTPSConnection(address, context=context, timeout=10)
+        connection.request("POST", path, b"")
+        told.append(connection.getresponse().status)
+        connection.close()
+    assert told[0] == 404
+    assert told[1] != 404
+
+
+def test_kills_lose_nothing_and_charge_nothing_twice(
+    deployment: Deployment, undisturbed: SubmittedStudy
+) -> None:
+    """A node killed in round 1 and the SuperLink killed in round 2: completed, one study_uid, the undisturbed spend."""
+    study = deployment.submit()
+    wait_until(lambda: deployment.events(study, "round_started"), SECONDS, "round 1")
+    deployment.kill("film node")
+    wait_until(lambda: len(deployment.events(study, "round_started")) > 1, SECONDS, "round 2")
+    deployment.kill(SUPERLINK)
+    assert deployment.finish(study, SECONDS) == "completed", study.read().why
+    assert deployment.study_uid(study) != deployment.study_uid(undisturbed)
+    assert charges(deployment, study) == charges(deployment, undisturbed)
+    assert all(
+        len(rows) == 4 for rows in charges(deployment, study).values()
+    )  # reserve and commit, two rounds
+
+
+def test_nothing_is_left_after_the_end(deployment: Deployment) -> None:
+    """No zombie while they run, no process after SIGTERM; the last of these tests, for it ends the deployment."""
+    assert deployment.zombies() == []
+    deployment.end()
+    assert deployment.left() == []
