@@ -122,7 +122,7 @@ def test_a_lost_head_file_is_written_anew_from_a_remembered_head(hospital: Hospi
     head = hospital.answer(3)
     before = hospital.head.read_bytes()
     hospital.head.unlink()
-    with pytest.raises(LedgerError, match="missing beside a ledger of 6 rows"):
+    with pytest.raises(LedgerError, match="missing beside the ledger of 6 rows"):
         hospital.ledger()
     seq, digest = head.split(":")
     assert make_head_file(hospital.config.state_dir / "ledger.sqlite", hospital.head, int(seq), digest) == (
