@@ -1,12 +1,13 @@
 # One hospital's site: Flower's SuperNode under `rounds-site run`. Build in the repository:
 #   docker build -f deploy/site.Dockerfile -t teaching-rounds-site .
-# torch's CPU build is about 200 MB; for a GPU give --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu128
+# The usual index gives torch with its GPU libraries (5 GB). For a site without a GPU give the address of torch's own
+# CPU index, whose build is about 200 MB: --build-arg TORCH_INDEX=...
 FROM python:3.11.14-slim-bookworm AS build
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG TORCH_INDEX=
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/rounds
 COPY constraints.txt /src/constraints.txt
-RUN /opt/rounds/bin/pip install --extra-index-url "${TORCH_INDEX}" -c /src/constraints.txt torch torchvision
+RUN /opt/rounds/bin/pip install ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} -c /src/constraints.txt torch torchvision
 COPY pyproject.toml README.md LICENSE /src/
 COPY shared /src/shared
 COPY client /src/client
