@@ -19,6 +19,9 @@ import pytest
 from server.authority import Names, make_authority, make_hub_certificate
 from server.proxy import FLEET_PATHS, Proxy
 from server.services import nginx
+from tests.needs import NGINX
+
+pytestmark = NGINX
 
 NOW = datetime.now(UTC)
 CONTROL = (

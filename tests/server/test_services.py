@@ -8,6 +8,7 @@ from server.authority import Names
 from server.hub_folder import make_hub
 from server.services import Hub, check_start, nginx, registry_command, superexec_command, superlink_command
 from shared.errors import ConfigError, RoundsError, ServiceError
+from tests.needs import NGINX
 
 
 @pytest.fixture
@@ -15,6 +16,7 @@ def hub(tmp_path: Path) -> Hub:
     return Hub(make_hub(tmp_path / "hub", "lungs", "127.0.0.1:8443", Names.of([], ["127.0.0.1"])).path)
 
 
+@NGINX
 def test_a_made_hub_may_start(hub: Hub) -> None:
     """The checks pass, and what the services write into is closed to others."""
     check_start(hub, "0.0.0.0:8443", 8000)

@@ -14,7 +14,10 @@ import pytest
 from server.services import SUPERLINK
 from server.submissions import SubmittedStudy
 from tests.conftest import SITES
+from tests.needs import NGINX
 from tests.system.deployed import Deployment, deployed, wait_until
+
+pytestmark = NGINX
 
 SECONDS = 240
 CONTROL = (
