@@ -101,11 +101,8 @@ def memory_finding(needed: int, available: int) -> Finding:
     """Compare memory needed with memory available, in bytes."""
     sentence = f"a round takes about {needed / 1e9:.1f} GB, {available / 1e9:.1f} GB are available"
     remedy = "; lower compute.patients_per_chunk or give the machine more"
-    if needed > available:
-        return Finding("fail", "memory", sentence + remedy)
-    if SPARE * needed > available:
-        return Finding("warn", "memory", f"{sentence}: little to spare if anything else runs here{remedy}")
-    return Finding("ok", "memory", sentence)
+    warning = ": little to spare if anything else runs here"
+    return _room("memory", needed, available, sentence, warning, remedy)
 
 
 def disk_finding(state_dir: Path, needed: int) -> Finding:
@@ -114,11 +111,15 @@ def disk_finding(state_dir: Path, needed: int) -> Finding:
     free = shutil.disk_usage(folder).free
     sentence = f"teacher targets will take {needed / 1e6:.1f} MB, {free / 1e6:.0f} MB are free at state_dir"
     remedy = "; free some or move state_dir to a larger volume"
+    return _room("target cache", needed, free, sentence, ": a full disk stops the ledger", remedy)
+
+
+def _room(what: str, needed: int, free: int, sentence: str, warning: str, remedy: str) -> Finding:
     if needed > free:
-        return Finding("fail", "target cache", sentence + remedy)
+        return Finding("fail", what, sentence + remedy)
     if SPARE * needed > free:
-        return Finding("warn", "target cache", f"{sentence}: a full disk stops the ledger{remedy}")
-    return Finding("ok", "target cache", sentence)
+        return Finding("warn", what, sentence + warning + remedy)
+    return Finding("ok", what, sentence)
 
 
 def _threads(threads: int) -> Finding:

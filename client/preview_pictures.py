@@ -8,6 +8,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,10 @@ from shared.data.images import fitted_mask, load_pixels, open_image
 
 OUTLINE_SIDE_PX = 288  # drawn finer than the film, so that a thin line stays thin
 REGION, LESION = (86, 180, 233), (230, 159, 0)  # blue and orange that every kind of colour vision tells apart
+_OUTLINES: tuple[tuple[Literal["mask", "lesion_mask"], tuple[int, int, int]], ...] = (
+    ("mask", REGION),
+    ("lesion_mask", LESION),
+)
 WHOLE_SIDE_PX = 640  # of a picture shown whole for its writing
 CROP_MARGIN = 1.2  # around a line of writing, in its heights
 CROP_WIDTH_PX = 960  # at most; letters of a large film need no more
@@ -53,8 +58,8 @@ def film(look: Look, task: Task) -> Film:
         return Film(look, _uri(_plain(pixels)))
     image = open_image(shown) if look.record.mask or look.record.lesion_mask else None
     outline = Image.new("RGBA", (OUTLINE_SIDE_PX, OUTLINE_SIDE_PX))
-    for which, colour in (("mask", REGION), ("lesion_mask", LESION)):
-        mask = None if image is None else fitted_mask(look.record, image, task, which)  # type: ignore[arg-type]
+    for which, colour in _OUTLINES:
+        mask = None if image is None else fitted_mask(look.record, image, task, which)
         if mask is not None:
             outline.paste((*colour, 255), mask=Image.fromarray(_edge(mask)))
     return Film(look, _uri(_plain(pixels)), "" if image is None else _uri(outline.quantize(4)))

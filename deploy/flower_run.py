@@ -8,7 +8,6 @@ the true outcome read from `flwr list`; everything we started ended by process i
 import json
 import os
 import shlex
-import socket
 import subprocess
 import tempfile
 import time
@@ -23,6 +22,8 @@ import psutil
 
 from shared.errors import StudyError
 from shared.flower_environment import bin_folder, flower_environment
+from shared.processes import end_processes
+from shared.supervisor import free_port
 
 _START_SECONDS = 90
 _ASK_EVERY_SECONDS = 20  # `flwr list` starts a Python process, which the sites' training would feel
@@ -48,7 +49,7 @@ def superlink(log: Path) -> Iterator[SuperLink]:
         home.mkdir()
         empty = Path(scratch) / "empty"  # started elsewhere, Ray's actors would import the code found there
         empty.mkdir()
-        port = _free_port()
+        port = free_port()
         (home / "config.toml").write_text(
             f'[superlink]\ndefault = "{_CONNECTION}"\n'
             f'[superlink.{_CONNECTION}]\naddress = "127.0.0.1:{port}"\ninsecure = true\n',
@@ -67,7 +68,7 @@ def superlink(log: Path) -> Iterator[SuperLink]:
             _wait_until_healthy(port, process, log)
             yield SuperLink(port, environment, log)
         finally:
-            _end_all(process, str(home))
+            end_superlink(process, str(home))
 
 
 def run_app(
@@ -166,7 +167,7 @@ def _wait_until_healthy(port: int, process: subprocess.Popen[bytes], log: Path) 
     raise StudyError(f"the SuperLink did not answer within {_START_SECONDS} s; see {log.name}")
 
 
-def _end_all(process: subprocess.Popen[bytes], home: str) -> None:
+def end_superlink(process: subprocess.Popen[bytes], home: str) -> None:
     """End the SuperLink, then whatever else carries our private home in its environment."""
     process.terminate()
     try:
@@ -174,13 +175,7 @@ def _end_all(process: subprocess.Popen[bytes], home: str) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    left = list(_ours(home))
-    for one in left:
-        one.terminate()
-    _, alive = psutil.wait_procs(left, timeout=5)
-    for one in alive:
-        one.kill()
-    psutil.wait_procs(alive, timeout=5)
+    end_processes(_ours(home))
 
 
 def _ours(home: str) -> Iterator[psutil.Process]:
@@ -190,9 +185,3 @@ def _ours(home: str) -> Iterator[psutil.Process]:
                 yield process
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

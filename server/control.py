@@ -22,7 +22,7 @@ from shared.errors import ServiceError, StudyError
 from shared.flower_environment import bin_folder, flower_environment
 
 
-class RunUnknown(StudyError):  # noqa: N818 - a state of things as much as an error
+class RunUnknownError(StudyError):
     """The SuperLink has no such run: its database was lost."""
 
 
@@ -70,7 +70,7 @@ class Control:
         try:
             with self._client() as client:
                 runs = client.ListRuns(ListRunsRequest(run_id=run_id)).run_dict
-        except RunUnknown:
+        except RunUnknownError:
             return "unknown"
         found = next(iter(runs.values()))
         return ":".join(part for part in (found.status.status, found.status.sub_status) if part)
@@ -94,7 +94,7 @@ class Control:
         except httpx.HTTPStatusError as error:
             told = FlowerError.from_json(error.response.text)
             if told is not None and told.code == ApiErrorCode.RUN_ID_NOT_FOUND:
-                raise RunUnknown(
+                raise RunUnknownError(
                     f"SuperLink {self.superlink}: knows no such run; its database is another"
                 ) from error
             raise StudyError(

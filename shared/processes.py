@@ -1,10 +1,13 @@
-"""Worker processes that end with the work they were started for."""
+"""Processes that end with the work they were started for: pools of workers, and whole sessions of others."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import active_children, get_context
 from typing import Literal
+
+import psutil
 
 
 @contextmanager
@@ -23,3 +26,30 @@ def worker_processes(count: int, start: Literal["fork", "spawn"]) -> Iterator[Pr
         pool.shutdown(cancel_futures=True)
         raise
     pool.shutdown()
+
+
+def end_session(leader: int) -> None:
+    """End all processes of a session that we began, its leader being gone: gently, then by force."""
+    end_processes(_session(leader))
+
+
+def end_processes(processes: Iterable[psutil.Process]) -> None:
+    """End processes gently, then by force, and wait until they are gone; one that is gone already is no mistake."""
+    left = list(processes)
+    for one in left:
+        with suppress(psutil.NoSuchProcess):
+            one.terminate()
+    _, alive = psutil.wait_procs(left, timeout=5)
+    for one in alive:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    psutil.wait_procs(alive, timeout=5)
+
+
+def _session(leader: int) -> Iterator[psutil.Process]:
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                yield process
+        except (psutil.NoSuchProcess, psutil.AccessDenied, ProcessLookupError, PermissionError):
+            continue

@@ -22,9 +22,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-import psutil
-
 from shared.errors import ServiceError
+from shared.processes import end_session
 
 log = logging.getLogger("rounds.services")
 MAX_PAUSE_SECONDS = 10.0
@@ -229,26 +228,6 @@ def _end_service(kept: _Kept) -> None:
         process.wait()
     end_session(process.pid)
     kept.process = None
-
-
-def end_session(leader: int) -> None:
-    """End all processes of a session that we began, its leader being gone: gently, then by force."""
-    left = list(_session(leader))
-    for one in left:
-        one.terminate()
-    _, alive = psutil.wait_procs(left, timeout=5)
-    for one in alive:
-        one.kill()
-    psutil.wait_procs(alive, timeout=5)
-
-
-def _session(leader: int) -> Iterator[psutil.Process]:
-    for process in psutil.process_iter():
-        try:
-            if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
-                yield process
-        except (psutil.NoSuchProcess, psutil.AccessDenied, ProcessLookupError, PermissionError):
-            continue
 
 
 def free_port() -> int:

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from client.site_folder import make_site
-from deploy.flower_run import _end_all, _free_port
+from deploy.flower_run import end_superlink
 from server.authority import Names, make_authority
 from server.cli import app
 from server.hub_folder import HubFolder, make_hub
@@ -23,6 +23,7 @@ from server.superlink_nodes import Alignment, SuperLinkAbsent, align_nodes, node
 from shared.errors import TrustError
 from shared.flower_environment import QUIET
 from shared.introduction import read_introduction
+from shared.supervisor import free_port
 
 SECONDS = 90
 BIN = Path(sys.executable).parent
@@ -46,7 +47,7 @@ def flower(folder: Path, name: str, *options: object) -> Iterator["subprocess.Po
     try:
         yield process
     finally:
-        _end_all(process, str(home))
+        end_superlink(process, str(home))
 
 
 def until(process: "subprocess.Popen[bytes]", holds: Callable[[], bool]) -> None:
@@ -95,7 +96,7 @@ class Federation:
         return flower(
             self.folder, "flower-supernode", "--superlink", self.address, "--root-certificates", self.hub.ca_file,
             "--auth-supernode-private-key", self.folder / name / "keys" / "node.key", "--host", "127.0.0.1",
-            "--port", _free_port(),
+            "--port", free_port(),
         )  # fmt: skip
 
 
@@ -103,7 +104,7 @@ class Federation:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HubFolder, str]]:
     """Make a hub and start its SuperLink; yields the hub and host:port."""
     folder = tmp_path_factory.mktemp("federation")
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     hub = make_hub(folder / "hub", "lungs", address, Names.of([], ["127.0.0.1"]))
     with pytest.raises(SuperLinkAbsent, match="nobody answers there"):
         align_nodes([], address, hub.ca_file.read_bytes())
