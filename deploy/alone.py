@@ -10,7 +10,7 @@ from client.site import Site
 from client.training_round import private_update
 from deploy.kept import Probabilities, kept
 from deploy.progress import Progress
-from server.aggregation import applied
+from server.aggregation import applied, merged_step
 from server.public_data import predict_logits, softmax
 from server.public_models import Public
 from shared.arrays import Arrays, to_arrays
@@ -56,8 +56,11 @@ def site_weights(study: StudyConfig, site_file: Path, *, private: bool, state: P
     weights: Arrays = to_arrays(
         {name: parameters[name] for name in trainable_names(compact, privacy.trainable)}
     )
+    step: Arrays = {}
     for _ in range(study.federation.rounds):
-        weights = applied(weights, private_update(site, study, compact, adapters, weights))
+        update = private_update(site, study, compact, adapters, weights)
+        step = merged_step(step, update, study.federation.server_momentum)
+        weights = applied(weights, step)
     return weights
 
 

@@ -54,6 +54,16 @@ def update_norm(update: Arrays) -> float:
     return float(np.sqrt(sum(float(np.square(array.astype(np.float64)).sum()) for array in update.values())))
 
 
-def applied(weights: Arrays, update: Arrays) -> Arrays:
-    """Return the weights moved by the update."""
-    return {name: weights[name] + update[name] for name in weights}
+def merged_step(velocity: Arrays, update: Arrays, momentum: float) -> Arrays:
+    """Return the step of this round: the mean update and what is kept of the last step.
+
+    v <- momentum * v + update, from v = 0 (FedAvgM; Hsu et al. 2019, arXiv:1909.06335).
+    """
+    if not (velocity and momentum):
+        return update
+    return {name: np.float32(momentum) * velocity[name] + update[name] for name in update}
+
+
+def applied(weights: Arrays, step: Arrays) -> Arrays:
+    """Return the weights moved by the step."""
+    return {name: weights[name] + step[name] for name in weights}

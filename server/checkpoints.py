@@ -14,11 +14,15 @@ from shared.arrays import Arrays
 from shared.errors import StudyError
 
 _STATE = "state"
+_VELOCITY = "velocity/"  # before the names of the last step's arrays; a weight's name has no slash
 
 
 @dataclass(frozen=True)
 class StudyState:
-    """All that outlives a round. `study_uid` is made at submit, kept on resume, new for a new study."""
+    """All that outlives a round. `study_uid` is made at submit, kept on resume, new for a new study.
+
+    `velocity` is the last merged step, for `federation.server_momentum`; empty before the first round.
+    """
 
     study_digest: str
     weights: Arrays
@@ -27,18 +31,20 @@ class StudyState:
     bytes_received: dict[str, list[int]] = field(default_factory=dict)
     statements: dict[str, dict[str, Any]] = field(default_factory=dict)
     excluded: dict[str, str] = field(default_factory=dict)  # site: why it is not asked any more
+    velocity: Arrays = field(default_factory=dict)
 
-    def after_round(self, weights: Arrays) -> "StudyState":
+    def after_round(self, weights: Arrays, velocity: Arrays) -> "StudyState":
         """Return the state after one more closed round."""
-        return replace(self, weights=weights, rounds_done=self.rounds_done + 1)
+        return replace(self, weights=weights, velocity=velocity, rounds_done=self.rounds_done + 1)
 
 
 def save_state(state: StudyState, path: Path) -> None:
     """Write the state so that a reader sees the old one or the new one, never a part."""
-    plain = {key: value for key, value in state.__dict__.items() if key != "weights"}
+    plain = {key: value for key, value in state.__dict__.items() if key not in {"weights", "velocity"}}
+    arrays = dict(state.weights) | {_VELOCITY + name: array for name, array in state.velocity.items()}
     part = path.with_suffix(".part")
     with part.open("wb") as file:
-        file.write(save(dict(state.weights), metadata={_STATE: json.dumps(plain, sort_keys=True)}))
+        file.write(save(arrays, metadata={_STATE: json.dumps(plain, sort_keys=True)}))
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
@@ -52,7 +58,13 @@ def load_state(path: Path, study_digest: str) -> StudyState | None:
     length = int.from_bytes(payload[:8], "little")
     try:
         plain = json.loads(json.loads(payload[8 : 8 + length])["__metadata__"][_STATE])
-        state = StudyState(weights=load(payload), **plain)
+        arrays = load(payload)
+        velocity = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_VELOCITY)}
+        state = StudyState(
+            weights=arrays,
+            velocity={name.removeprefix(_VELOCITY): array for name, array in velocity.items()},
+            **plain,
+        )
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise StudyError(
             "checkpoint: is damaged, allowed is the file this hub wrote; choose another output folder"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from server.aggregation import RunningMean, applied
+from server.aggregation import RunningMean, applied, merged_step
 from server.checkpoints import StudyState, load_state, save_state
 from server.collect import Collected, Stage, collect
 from server.enrolment import EnrolledSite, enrol_sites
@@ -73,8 +73,8 @@ def run_round(
             f"federation.quorum is {study.federation.quorum}: {len(collected.releases)} of {len(asked)} sites sent an "
             f"update in round {number}; see events.jsonl and resume with the same output folder"
         )
-    weights = applied(state.weights, merged(asked, collected))
-    state = state.after_round(weights)
+    step = merged_step(state.velocity, merged(asked, collected), study.federation.server_momentum)
+    state = state.after_round(applied(state.weights, step), step)
     folder.record_round(
         {
             "round": number,
@@ -83,7 +83,7 @@ def run_round(
             "asked_again": sorted(collected.asked_again),
             "epsilon": {name: one.epsilon for name, one in state_statements(state).items()},
             "bytes": collected.num_bytes,
-            "test": score(weights),
+            "test": score(state.weights),
             "seconds": round(time.monotonic() - started, 2),
         }
     )

@@ -135,7 +135,10 @@ class Federation(Frozen):
     rounds: int = Field(4, ge=1, le=10_000)
     steps: int = Field(10, ge=1, le=100_000, description="private steps a site takes in one round")
     learning_rate: float = Field(0.5, gt=0)
-    momentum: float = Field(0.0, ge=0, lt=1, description="resets at every round")
+    momentum: float = Field(0.0, ge=0, lt=1, description="of the private steps; resets at every round")
+    server_momentum: float = Field(
+        0.0, ge=0, lt=1, description="share of the last merged step kept in the next"
+    )
     quorum: int = Field(2, ge=1, description="sites that must answer for a round to count")
     min_sites: int = Field(2, ge=1, description="sites that must enrol for the study to begin")
     enrolment_seconds: float = Field(300, gt=0)

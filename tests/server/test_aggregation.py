@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from server.aggregation import RunningMean, applied, update_norm
+from server.aggregation import RunningMean, applied, merged_step, update_norm
 from shared.arrays import Arrays
 from shared.errors import WeightsError
 
@@ -92,3 +92,14 @@ def test_applied_moves_every_weight() -> None:
     weights = {"w": np.array([1, 2], np.float32)}
     assert applied(weights, {"w": np.array([0.5, -1], np.float32)})["w"].tolist() == [1.5, 1.0]
     assert weights["w"].tolist() == [1, 2]
+
+
+def test_a_step_keeps_a_share_of_the_last_one() -> None:
+    """Three equal updates at momentum 0.5 give steps of 1, 1.5 and 1.75 times the update; 0 keeps nothing."""
+    update = {"w": np.array([2, -4], np.float32)}
+    step: dict[str, np.ndarray] = {}
+    for factor in (1, 1.5, 1.75):
+        step = merged_step(step, update, 0.5)
+        assert step["w"].tolist() == [2 * factor, -4 * factor]
+        assert step["w"].dtype == np.float32
+    assert merged_step(step, update, 0.0)["w"].tolist() == [2, -4]

@@ -21,6 +21,7 @@ def state() -> StudyState:
         bytes_received={"north": [10, 20]},
         statements={"north": {"epsilon": None}},
         excluded={"south": "budget_spent"},
+        velocity={"w": np.full((2, 3), 0.5, np.float32), "b": np.ones(1, np.float32)},
     )
 
 
@@ -29,10 +30,12 @@ def test_there_and_back(tmp_path: Path) -> None:
     saved = state()
     save_state(saved, tmp_path / "c.safetensors")
     loaded = load_state(tmp_path / "c.safetensors", DIGEST)
-    assert {**loaded.__dict__, "weights": None} == {**saved.__dict__, "weights": None}
-    assert loaded.weights.keys() == saved.weights.keys()
-    for name, array in saved.weights.items():
-        np.testing.assert_array_equal(loaded.weights[name], array)
+    arrays = {"weights": None, "velocity": None}
+    assert {**loaded.__dict__, **arrays} == {**saved.__dict__, **arrays}
+    for ours, theirs in ((loaded.weights, saved.weights), (loaded.velocity, saved.velocity)):
+        assert ours.keys() == theirs.keys()
+        for name, array in theirs.items():
+            np.testing.assert_array_equal(ours[name], array)
 
 
 def test_nothing_to_resume(tmp_path: Path) -> None:
@@ -44,7 +47,7 @@ def test_a_new_study_has_a_new_uid() -> None:
     """Two fresh states differ in study_uid; a closed round keeps it."""
     assert state().study_uid != state().study_uid
     first = state()
-    after = first.after_round({"w": np.ones(1, np.float32)})
+    after = first.after_round({"w": np.ones(1, np.float32)}, {})
     assert (after.study_uid, after.rounds_done) == (first.study_uid, 3)
 
 
@@ -62,7 +65,7 @@ def test_a_crash_while_saving_leaves_the_old_state(tmp_path: Path, monkeypatch: 
     save_state(old, path)
     monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        save_state(old.after_round(old.weights), path)
+        save_state(old.after_round(old.weights, old.velocity), path)
     assert load_state(path, DIGEST).rounds_done == 2
 
 

@@ -71,7 +71,7 @@ def interrupted(tiny_federation, tmp_path_factory: pytest.TempPathFactory) -> In
     path = tmp_path_factory.mktemp("interrupted")
     folder = RunFolder(path / "run")
     folder.path.mkdir()
-    study = tiny_federation.changed(federation={"evaluate_sites": True})
+    study = tiny_federation.changed(federation={"evaluate_sites": True, "server_momentum": 0.5})
     sites = tiny_federation.sites(path / "state")
     first = tiny_federation.hospitals(sites)
 
@@ -119,14 +119,14 @@ def test_a_repeated_request_gets_the_stored_bytes(interrupted: Interrupted) -> N
             assert ledger.verify() == 6  # two rounds and an evaluation, each reserved and answered
 
 
-def test_the_student_is_the_initial_one_plus_the_mean_updates(interrupted: Interrupted) -> None:
-    """The final weights are the initial ones moved by each round's mean update, in numpy's words."""
+def test_the_student_is_the_initial_one_plus_the_merged_steps(interrupted: Interrupted) -> None:
+    """The second step goes on with half of the first, which outlived the hub, in numpy's words."""
     expected = {name: array.astype(np.float64) for name, array in interrupted.initial.items()}
-    for exchange, round_ in ((interrupted.first, 1), (interrupted.second, 2)):
+    for exchange, round_, steps in ((interrupted.first, 1, 1.5), (interrupted.second, 2, 1.0)):
         updates = interrupted.updates(exchange, round_)
         assert sorted(updates) == list(SITES)
         for name, array in expected.items():
-            array[...] += np.mean([updates[site][name] for site in SITES], axis=0)
+            array[...] += steps * np.mean([updates[site][name] for site in SITES], axis=0)
     for name, array in interrupted.state.weights.items():
         np.testing.assert_allclose(array, expected[name], rtol=1e-5, atol=1e-6)
 
