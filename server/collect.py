@@ -4,6 +4,7 @@ In come the weights that go out and the sites' answers as bytes; out come the re
 by name, why others are missing. Nothing is believed before it has been checked here.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from server.aggregation import update_norm
@@ -67,16 +68,11 @@ def collect(
         code_digest=code_digest(),
     )
     by_node = {site.node_id: site for site in asked}
-    payloads = {
-        node: encode_request(
-            Request(header.model_copy(update={"known_head": known_head(state, site)}), stage.weights)
-        )
-        for node, site in by_node.items()
-    }
+    heads = {node: known_head(state, site) for node, site in by_node.items()}
     collected = Collected()
     answers = exchange.ask(
         stage.kind,
-        payloads,
+        _Requests(header, stage.weights, heads),
         study.federation.deadline_seconds,
         enough=lambda: len(collected.releases) >= at_least,
     )
@@ -103,6 +99,28 @@ def collect(
             collected.missing[site.name] = "no answer by the deadline"
             folder.record_event("deadline", round=stage.round, site=site.name)
     return collected
+
+
+@dataclass(frozen=True)
+class _Requests(Mapping[int, bytes]):
+    """What each node is sent, encoded as it leaves: the same weights, and the last head of that site's ledger.
+
+    Kept encoded, the requests of many sites would fill the hub's memory with copies of the weights.
+    """
+
+    header: RequestHeader
+    weights: Arrays
+    heads: dict[int, LedgerHead | None]
+
+    def __getitem__(self, node: int) -> bytes:
+        header = self.header.model_copy(update={"known_head": self.heads[node]})
+        return encode_request(Request(header, self.weights))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.heads)
+
+    def __len__(self) -> int:
+        return len(self.heads)
 
 
 def accept(

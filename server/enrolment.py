@@ -1,6 +1,7 @@
 """Who takes part: asks every connected node to enrol, and maps nodes to the names hospitals gave.
 
-A site that does not enrol is only known not to; why stays at the site.
+A site that does not enrol is only known not to; why stays at the site. Where node keys were admitted under a name, a
+site may enrol under that name alone, so that no hospital answers in another's place.
 """
 
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ def enrol_sites(
     )
     payload = encode_request(Request(header, {}))
     enrolled: dict[str, EnrolledSite] = {}
+    admitted = exchange.admitted_names()
     answers = exchange.ask(
         "enrol",
         dict.fromkeys(nodes, payload),
@@ -52,6 +54,11 @@ def enrol_sites(
             continue
         try:
             site = _read(answer, study)
+            if site.name != admitted.get(site.node_id, site.name):
+                raise StudyError(
+                    f"site {site.name}: its node key was admitted as {admitted[site.node_id]!r}; correct name in its "
+                    "site.yaml"
+                )
             if site.name in enrolled:
                 raise StudyError(f"site {site.name}: two nodes enrol under this name; give each its own")
         except RoundsError as error:

@@ -82,6 +82,10 @@ class Exchange:
                 return nodes
             time.sleep(_POLL_SECONDS)
 
+    def admitted_names(self) -> dict[int, str]:
+        """Return the names under which connected nodes' keys were admitted; a simulation admits no keys."""
+        return {node.node_id: node.name for node in self._grid.get_nodes() if node.name}
+
     def ask(
         self,
         kind: RequestKind,

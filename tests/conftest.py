@@ -71,16 +71,21 @@ class Hospitals(Exchange):
         self.sites = list(sites.values())
         self.tamper: Tamper = tamper or (lambda _site, _kind, parts: parts)
         self.asked: list[tuple[str, RequestKind, bytes, dict[str, bytes] | None]] = []
+        self.names: dict[int, str] = {}
 
     def wait_for_nodes(self, at_least: int, seconds: float) -> list[int]:  # noqa: ARG002 - Exchange's shape
         """Return one node a site."""
         return list(range(len(self.sites)))
 
+    def admitted_names(self) -> dict[int, str]:
+        """Return the names given in `names`; as in a simulation there are none unless a test gives them."""
+        return self.names
+
     def ask(
         self, kind: RequestKind, payloads: Mapping[int, bytes], *_: object, **__: object
     ) -> Iterator[Answer]:
         """Let each site answer."""
-        for node, payload in reversed(payloads.items()):
+        for node, payload in reversed(list(payloads.items())):
             name = self.sites[node].config.name
             parts = self.tamper(name, kind, answer(self.sites[node], payload))
             self.asked.append((name, kind, payload, parts))
@@ -110,9 +115,9 @@ class FlowerNodes(InMemoryGrid):
         self.received: list[tuple[int, str, bytes]] = []  # node, message type, payload
         self.nodes = [self.connected() for _ in range(count)]
 
-    def connected(self) -> int:
+    def connected(self, name: str | None = None) -> int:
         """Add a node that is online for 60 s."""
-        node = self.state.create_node("owner", "owner", uuid.uuid4().bytes, 30.0)
+        node = self.state.create_node("owner", "owner", uuid.uuid4().bytes, 30.0, name=name)
         assert self.state.activate_node(node, 30.0)
         return node
 

@@ -237,3 +237,10 @@ def test_waiting_for_nodes(flower: Callable) -> None:
     assert Exchange(grid).wait_for_nodes(3, 0.3) == sorted(grid.nodes)
     grid.state.deactivate_node(grid.nodes[0])
     assert Exchange(grid).wait_for_nodes(1, SECONDS) == grid.nodes[1:]
+
+
+def test_nodes_have_the_names_their_keys_were_admitted_under(flower: Callable) -> None:
+    """Flower hands on the name that a key was registered with; a node registered without one has none."""
+    grid = flower(1)
+    node = grid.connected("north")
+    assert Exchange(grid).admitted_names() == {node: "north"}

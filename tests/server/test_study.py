@@ -368,6 +368,18 @@ def test_two_nodes_of_one_name(tiny_federation, tmp_path: Path) -> None:
     assert all("two nodes enrol under this name" in line["why"] for line in events(folder, "not_enrolled"))
 
 
+def test_a_site_enrols_under_the_name_its_key_was_admitted_under(tiny_federation, tmp_path: Path) -> None:
+    """A node that gives another hospital's name does not enrol, and cannot keep that hospital out by it."""
+    folder = RunFolder(tmp_path)
+    as_named = {name: tiny_federation.site(name, tmp_path / name) for name in SITES}
+    exchange = tiny_federation.hospitals(as_named | {"liar": tiny_federation.site("film", tmp_path / "liar")})
+    exchange.names = {0: "bedside", 1: "children", 2: "film", 3: "liar"}
+    run_study(tiny_federation.study, tiny_federation.initial, exchange, folder, score)
+    assert sorted(line["site"] for line in events(folder, "enrolled")) == list(SITES)
+    (refused,) = events(folder, "not_enrolled")
+    assert refused["why"] == ("site film: its node key was admitted as 'liar'; correct name in its site.yaml")
+
+
 def test_a_checkpoint_of_a_finished_study_asks_for_no_round(
     tiny_federation, interrupted: Interrupted, tmp_path: Path
 ) -> None:
