@@ -103,7 +103,9 @@ def train(site: Site, study: StudyConfig, request: Request) -> dict[str, bytes]:
         reservation = reserve(site, ledger, request, training_mechanism(study), "train")
         if reservation.stored is None:
             update = private_update(site, study, compact, adapters, request.weights)
-            fields = UpdateRelease(base_sha256=request.header.base_digest)
+            fields = UpdateRelease(
+                base_sha256=request.header.base_digest, values=study.federation.update_values
+            )
             release = Release(request.header.study_uid, request.header.round, fields, update)
             payload = Door(site.config).let_out(release, expected)
             ledger.commit(reservation, payload)

@@ -135,16 +135,7 @@ def accept(
     if answer.parts is None:
         raise StudyError(answer.failure)
     collected.num_bytes[site.name] = answer.num_bytes
-    statement = read_part(answer, "ledger_statement")
-    if statement is not None and isinstance(statement.fields, LedgerStatement):
-        if (statement.fields.site, statement.study_uid, statement.round) != (
-            site.name,
-            state.study_uid,
-            stage.round,
-        ):
-            raise StudyError("sent a ledger statement of another site or round; discarded")
-        check_head(known_head(state, site), statement.fields)
-        collected.statements[site.name] = statement.fields
+    accept_statement(state, stage, site, answer, collected)
     error = read_part(answer, "error")
     if error is not None and isinstance(error.fields, ErrorRelease):
         raise StudyError(str(error.fields.code))
@@ -158,9 +149,25 @@ def accept(
         raise StudyError("answered another round; discarded")
     if arrays_digest(stage.weights) not in release.fields.model_dump().values():
         raise StudyError("answered for other base weights; discarded")
+    if release.fields.array_type != (study.federation.update_values if stage.kind == "train" else "float32"):
+        raise StudyError("sent values of another type than the study asks for; discarded")
     if stage.kind == "train":
         check_update(study, release.arrays, site.declared_patients)
     collected.releases[site.name] = release
+
+
+def accept_statement(
+    state: StudyState, stage: Stage, site: EnrolledSite, answer: Answer, collected: Collected
+) -> None:
+    """Take the ledger statement, if one came; `StudyError` where it is not this site's or its ledger lost rows."""
+    statement = read_part(answer, "ledger_statement")
+    if statement is None or not isinstance(statement.fields, LedgerStatement):
+        return
+    said = (statement.fields.site, statement.study_uid, statement.round)
+    if said != (site.name, state.study_uid, stage.round):
+        raise StudyError("sent a ledger statement of another site or round; discarded")
+    check_head(known_head(state, site), statement.fields)
+    collected.statements[site.name] = statement.fields
 
 
 def known_head(state: StudyState, site: EnrolledSite) -> LedgerHead | None:

@@ -13,6 +13,7 @@ Epsilon = Annotated[float, Field(ge=0)]
 Delta = Annotated[float, Field(ge=0, lt=1)]
 Method = Literal["supervised", "kd", "hybrid", "medtex", "rounds"]
 TrainableSet = Literal["head", "scales", "last", "all"]
+ArrayType = Literal["float32", "float16"]
 
 
 class Frozen(BaseModel):
@@ -138,6 +139,9 @@ class Federation(Frozen):
     momentum: float = Field(0.0, ge=0, lt=1, description="of the private steps; resets at every round")
     server_momentum: float = Field(
         0.0, ge=0, lt=1, description="share of the last merged step kept in the next"
+    )
+    update_values: ArrayType = Field(
+        "float32", description="how updates travel: float16 halves the bytes, rounding after the noise"
     )
     quorum: int = Field(2, ge=1, description="sites that must answer for a round to count")
     min_sites: int = Field(2, ge=1, description="sites that must enrol for the study to begin")

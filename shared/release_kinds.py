@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from shared.config import Digest, Frozen
+from shared.config import ArrayType, Digest, Frozen
 from shared.errors import ErrorCode
 from shared.privacy.mechanisms import MechanismCount
 
@@ -30,6 +30,11 @@ class Fields(Frozen):
 
     array_limit: ClassVar[float] = 0.0
 
+    @property
+    def array_type(self) -> ArrayType:
+        """Type of the array values on their way; in memory they are float32 at both ends."""
+        return "float32"
+
 
 class EnrolmentRelease(Fields):
     """A site takes part; `declared_patients` is the number a person typed, never a count."""
@@ -48,6 +53,12 @@ class UpdateRelease(Fields):
     array_limit: ClassVar[float] = 1e6
     kind: Literal["update"] = "update"
     base_sha256: Digest
+    values: ArrayType = "float32"
+
+    @property
+    def array_type(self) -> ArrayType:
+        """The type that the study asks for."""
+        return self.values
 
 
 class EvaluationRelease(Fields):

@@ -1,7 +1,8 @@
 """What crosses from a hospital to the hub: a release, checked, and its canonical bytes.
 
-In: a `Release`. Out: safetensors bytes with the fields as JSON in the header, or the other way round. Site
-and hub use the same code; whatever `shared/release_kinds.py` does not declare has no way out and no way in.
+In: a `Release`. Out: safetensors bytes with the fields as JSON in the header, or the other way round. Arrays may
+travel as float16, where the fields say so. Site and hub use the same code; whatever `shared/release_kinds.py` does
+not declare has no way out and no way in.
 """
 
 import json
@@ -17,6 +18,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from shared.config import ArrayType
 from shared.errors import StudyError, WeightsError
 from shared.release_kinds import (
     AnyFields,
@@ -52,6 +54,7 @@ __all__ = [
 ]
 
 MAX_BYTES = 256 * 2**20
+_MAX_FLOAT16 = np.float32(np.finfo(np.float16).max)
 Arrays = Mapping[str, npt.NDArray[np.float32]]
 Shapes = Mapping[str, tuple[int, ...]]
 _FIELDS: TypeAdapter[AnyFields] = TypeAdapter(Annotated[AnyFields, Field(discriminator="kind")])
@@ -115,7 +118,7 @@ def encode_release(release: Release) -> bytes:
     fields = release.fields.model_dump(mode="json")
     header = {"study_uid": release.study_uid, "round": release.round, "fields": fields}
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    arrays = {name: np.ascontiguousarray(array) for name, array in release.arrays.items()}
+    arrays = {name: _packed(array, release.fields.array_type) for name, array in release.arrays.items()}
     return save(arrays, metadata={"release": text})
 
 
@@ -154,6 +157,7 @@ def decode_release(
         fields = _FIELDS.validate_python(parts[2])
     except ValidationError as error:
         raise StudyError(_mistake("release", error)) from None
+    arrays = {name: _unpacked(name, array, fields.array_type) for name, array in arrays.items()}
     release = Release(study_uid=parts[0], round=parts[1], fields=fields, arrays=MappingProxyType(arrays))
     check_release(release, expected_arrays)
     if fields.kind not in kinds or study_uid not in {None, parts[0]} or round not in {None, parts[1]}:
@@ -161,6 +165,25 @@ def decode_release(
     if encode_release(release) != data:
         raise WeightsError("release: not in canonical form; both ends need one version")
     return release
+
+
+def _packed(array: npt.NDArray[np.float32], type_: ArrayType) -> npt.NDArray[np.floating[Any]]:
+    """Return the array as it travels; what float16 cannot hold becomes its largest value, not infinity.
+
+    Rounding is to nearest, an error of at most 2^-11 of the value or 2^-25, whichever is larger.
+    """
+    if type_ == "float32":
+        return np.ascontiguousarray(array)
+    return np.ascontiguousarray(np.clip(array, -_MAX_FLOAT16, _MAX_FLOAT16).astype(np.float16))
+
+
+def _unpacked(name: str, array: npt.NDArray[np.floating[Any]], type_: ArrayType) -> npt.NDArray[np.float32]:
+    """Return the array as float32; `WeightsError` where it travelled as another type than the fields say."""
+    if array.dtype != np.dtype(type_):
+        raise WeightsError(
+            f"array {name}: is {array.dtype} {array.shape}, allowed is {type_}; use the study's model"
+        )
+    return array.astype(np.float32, copy=False)
 
 
 def _mistake(where: str, error: ValidationError) -> str:

@@ -174,7 +174,7 @@ def troubled(tiny_federation, tmp_path_factory: pytest.TempPathFactory) -> tuple
         trained = {one for one, one_kind, *_ in exchange.asked if one_kind == "train"}
         return None if (name, kind) == ("film", "train") and "film" not in trained else parts
 
-    study = tiny_federation.changed(federation={"rounds": 3})
+    study = tiny_federation.changed(federation={"rounds": 3, "update_values": "float16"})
     exchange = tiny_federation.hospitals(sites, silent)
     return folder, run_study(study, tiny_federation.initial, exchange, folder, score), exchange
 
@@ -199,6 +199,23 @@ def test_a_site_over_its_cap_is_left_out_and_named(troubled: tuple) -> None:
     assert len([1 for name, kind, *_ in exchange.asked if (name, kind) == ("children", "train")]) == 2
     assert state.rounds_done == 3
     assert second["epsilon"]["children"] == third["epsilon"]["children"] <= 5.5
+
+
+def test_updates_travel_as_the_study_says(tiny_federation, troubled: tuple, interrupted: Interrupted) -> None:
+    """With update_values float16 an answer has half the bytes, and the hub merges just what travelled."""
+    _, _, exchange = troubled
+    short, exact = (
+        next(
+            parts["update"]
+            for _, kind, _, parts in hub.asked
+            if kind == "train" and "update" in (parts or {})
+        )
+        for hub in (exchange, interrupted.first)
+    )
+    values = 4 * sum(array.size for array in tiny_federation.initial.values())
+    assert len(exact) - len(short) == pytest.approx(values / 2, rel=0.01)
+    for array in decode_release(short, shapes(tiny_federation.initial)).arrays.values():
+        assert np.array_equal(array, array.astype(np.float16))
 
 
 class Recorded(Exchange):
@@ -287,6 +304,9 @@ FORGED: dict[str, tuple[Callable[[Release], dict[str, bytes] | None], str]] = {
     "another study": (lambda r: changed(r, study_uid="f" * 32), "answered another round"),
     "other base": (
         lambda r: changed(r, fields=UpdateRelease(base_sha256="0" * 64)), "other base weights; discarded"
+    ),
+    "values of another type": (
+        lambda r: changed(r, fields=r.fields.model_copy(update={"values": "float16"})), "values of another type"
     ),
     "failed node": (lambda _: None, "the node failed"),
     "nothing": (lambda _: {}, "nothing usable"),

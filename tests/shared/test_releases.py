@@ -76,6 +76,34 @@ def test_every_kind_survives_the_way(fields: AnyFields) -> None:
     assert encode_release(got) == data
 
 
+def test_an_update_may_travel_in_half_the_bytes() -> None:
+    """As float16 every value is rounded to nearest, the bytes are canonical, and the type they have is declared."""
+    values = np.random.default_rng(1).normal(size=(100, 100)).astype(np.float32) * np.float32(0.02)
+    values[0, :4] = [1e5, -1e5, 1e-9, 0]
+    exact = Release("study-1", 3, UpdateRelease(base_sha256=DIGEST), {"w": values})
+    short = Release("study-1", 3, UpdateRelease(base_sha256=DIGEST, values="float16"), {"w": values})
+    data = encode_release(short)
+    assert 0.5 < len(data) / len(encode_release(exact)) < 0.51
+    got = decode_release(data, {"w": (100, 100)})
+    assert got.arrays["w"].dtype == np.float32
+    assert got.arrays["w"][0, :4].tolist() == [65504, -65504, 0, 0]
+    error = np.abs(got.arrays["w"] - values)[1:]
+    assert np.all(error <= np.maximum(np.abs(values[1:]) * 2.0**-11, 2.0**-25))
+    assert error.max() > 0
+    assert encode_release(got) == data
+
+
+def test_the_declared_type_is_the_type() -> None:
+    """float32 bytes under fields that say float16, and the other way round, are refused."""
+    for said, sent in (("float16", np.float32), ("float32", np.float16)):
+        fields = UpdateRelease(base_sha256=DIGEST, values=said).model_dump(mode="json")
+        header = {"study_uid": "study-1", "round": 3, "fields": fields}
+        text = json.dumps(header, sort_keys=True, separators=(",", ":"))
+        data = save({"w": np.ones(3, sent)}, metadata={"release": text})
+        with pytest.raises(WeightsError, match=f"allowed is {said}"):
+            decode_release(data, {"w": (3,)})
+
+
 @pytest.mark.parametrize(
     "change",
     [
