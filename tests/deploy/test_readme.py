@@ -9,6 +9,7 @@ import typer.main
 
 from client.cli import app as rounds_site
 from server.cli import app as rounds_hub
+from tests.system.refusals import TABLE, Refusal
 
 PAGE = (Path(__file__).resolve().parents[2] / "deploy" / "README.md").read_text(encoding="utf-8")
 GROUPS = {
@@ -45,3 +46,13 @@ def test_the_page_shows_every_command_of_a_federation() -> None:
 def test_every_test_that_is_named_exists(link: str) -> None:
     """A table that says where it is tested says so truly."""
     assert (Path(__file__).resolve().parents[2] / link).is_file()
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.tried)
+def test_every_refusal_is_on_the_page_and_is_tried(row: Refusal) -> None:
+    """The page says of each attempt what the script tries, and each test that is named is there."""
+    files = ", ".join(dict.fromkeys(f"`{test.split('::')[0]}`" for test in row.tests))
+    assert f"| {row.who} | {row.tried} | {row.stopped_by} | {row.remains} | {files} |" in PAGE
+    for test in row.tests:
+        path, name = test.split("[")[0].split("::")
+        assert f"def {name}(" in (Path(__file__).resolve().parents[2] / path).read_text(encoding="utf-8")

@@ -9,7 +9,11 @@ import ssl
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
+from flwr.proto.runtime_pb2 import AcquireTaskRequest
+from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor, SuperExecAuthHttpInterceptor
+from flwr.supercore.runtime.runtime_http_client import RuntimeHttpClient
 
 from server.services import SUPERLINK
 from server.submissions import SubmittedStudy
@@ -74,6 +78,38 @@ def test_a_site_cannot_reach_the_control_api(deployment: Deployment, path: str) 
         connection.close()
     assert told[0] == 404
     assert told[1] != 404
+
+
+def test_a_second_aggregator_gets_no_task(deployment: Deployment, undisturbed: SubmittedStudy) -> None:
+    """Past the proxy and with the CA, nobody may even ask for a study's task without the hub's secret."""
+    assert undisturbed.read().state == "completed"  # so that no task is waiting, and this takes none
+    secret = (deployment.hub.path / "secrets" / "superexec.secret").read_bytes().strip()
+    asked = [acquire_task(deployment, key) for key in (None, b"a secret that a thief has made up", secret)]
+    assert asked == [401, 401, 200]
+
+
+def acquire_task(deployment: Deployment, secret: bytes | None) -> int:
+    """Ask the SuperLink for a task as Flower's SuperExec does, signed with `secret`; returns the HTTP status."""
+    interceptors: list[Any] = [RuntimeVersionHttpInterceptor(component_name="SuperExec")]
+    if secret is not None:
+        interceptors.append(
+            SuperExecAuthHttpInterceptor(
+                master_secret=secret, protected_methods=["/flwr.proto.Runtime/AcquireTask"]
+            )
+        )
+    client = RuntimeHttpClient.from_server_address(
+        server_address=f"127.0.0.1:{deployment.superlink_port}",
+        insecure=False,
+        root_certificates=deployment.hub.ca_file.read_bytes(),
+        interceptors=interceptors,
+    )
+    try:
+        client.AcquireTask(AcquireTaskRequest(supported_task_types=["flwr-serverapp"]))
+    except httpx.HTTPStatusError as refused:
+        return refused.response.status_code
+    finally:
+        client.close()
+    return 200
 
 
 def test_kills_lose_nothing_and_charge_nothing_twice(
