@@ -161,7 +161,7 @@ TABLE = (
 )  # fmt: skip
 
 
-@dataclass
+@dataclass(eq=False)  # a plugin must be hashable
 class Seen:
     """A pytest plugin that keeps how each test ended."""
 
