@@ -22,6 +22,7 @@ class StudyState:
     """All that outlives a round. `study_uid` is made at submit, kept on resume, new for a new study.
 
     `velocity` is the last merged step, for `federation.server_momentum`; empty before the first round.
+    `last_round` is what rounds.jsonl is to say of the last closed round, but for the figures of its student.
     """
 
     study_digest: str
@@ -32,10 +33,18 @@ class StudyState:
     statements: dict[str, dict[str, Any]] = field(default_factory=dict)
     excluded: dict[str, str] = field(default_factory=dict)  # site: why it is not asked any more
     velocity: Arrays = field(default_factory=dict)
+    last_round: dict[str, Any] = field(default_factory=dict)
 
-    def after_round(self, weights: Arrays, velocity: Arrays) -> "StudyState":
+    def after_round(self, weights: Arrays, velocity: Arrays, record: dict[str, Any]) -> "StudyState":
         """Return the state after one more closed round."""
-        return replace(self, weights=weights, velocity=velocity, rounds_done=self.rounds_done + 1)
+        number = self.rounds_done + 1
+        return replace(
+            self,
+            weights=weights,
+            velocity=velocity,
+            rounds_done=number,
+            last_round={"round": number} | record,
+        )
 
 
 def save_state(state: StudyState, path: Path) -> None:

@@ -4,7 +4,7 @@ In come the weights that go out and the sites' answers as bytes; out come the re
 by name, why others are missing. Nothing is believed before it has been checked here.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from server.aggregation import update_norm
@@ -54,10 +54,12 @@ def collect(
     folder: RunFolder,
     *,
     at_least: int = 0,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> Collected:
     """Send the stage to the sites and sort what comes back; every site ends in releases or in missing.
 
-    While fewer than `at_least` releases are in, a site that failed and is not connected is waited for.
+    While fewer than `at_least` releases are in, a site that failed and is not connected is waited for. `meanwhile` is
+    done once all is sent.
     """
     header = RequestHeader(
         study_uid=state.study_uid,
@@ -75,6 +77,7 @@ def collect(
         _Requests(header, stage.weights, heads),
         study.federation.deadline_seconds,
         enough=lambda: len(collected.releases) >= at_least,
+        meanwhile=meanwhile,
     )
     for answer in answers:
         site = by_node[answer.node_id]

@@ -92,13 +92,15 @@ class Exchange:
         payloads: Mapping[int, bytes],
         seconds: float,
         enough: Callable[[], bool] = lambda: True,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> Iterator[Answer]:
         """Send each node its payload; yield answers until all are in or `seconds` have passed.
 
-        A failed node is asked once more as soon as it is connected. Where it is not, only a stage that has not
-        got `enough` waits for it alone.
+        `meanwhile` is done once all is sent, while nodes work. A failed node is asked once more as soon as it is
+        connected. Where it is not, only a stage that has not got `enough` waits for it alone.
         """
         stage = _Stage(self._grid, kind, payloads, seconds)
+        meanwhile()
         while True:
             in_time = time.monotonic() < stage.end  # what had come by the deadline is still taken
             for node, reply in stage.replies():

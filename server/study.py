@@ -7,6 +7,7 @@ weights. Only public things and what sites released pass through here.
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from server.aggregation import RunningMean, applied, merged_step
@@ -14,7 +15,7 @@ from server.checkpoints import StudyState, load_state, save_state
 from server.collect import Collected, Stage, collect
 from server.enrolment import EnrolledSite, enrol_sites
 from server.exchange import Exchange
-from server.run_folder import RunFolder
+from server.run_folder import RunFolder, read_lines
 from shared.arrays import Arrays
 from shared.config import StudyConfig
 from shared.errors import ErrorCode, StudyError
@@ -43,8 +44,9 @@ def run_study(
         folder.record_round({"round": 0, "test": score(state.weights)})
     sites = enrol_sites(study, state.study_uid, exchange, folder)
     while state.rounds_done < study.federation.rounds:
-        state = run_round(study, state, sites, exchange, folder, score)
+        state = run_round(study, state, sites, exchange, folder, partial(record_last, state, folder, score))
         save_state(state, folder.checkpoint)
+    record_last(state, folder, score)
     if study.federation.evaluate_sites:
         state = evaluate_sites(study, state, sites, exchange, folder)
         save_state(state, folder.checkpoint)
@@ -58,36 +60,45 @@ def run_round(
     sites: tuple[EnrolledSite, ...],
     exchange: Exchange,
     folder: RunFolder,
-    score: Score,
+    meanwhile: Callable[[], None],
 ) -> StudyState:
-    """Ask, collect until all answered or the deadline, merge, score; `StudyError` below the quorum."""
+    """Ask, collect until all answered or the deadline, merge; `StudyError` below the quorum.
+
+    `meanwhile` is done while sites work: scoring the last round must not keep them waiting.
+    """
     started = time.monotonic()
     number = state.rounds_done + 1
     asked = tuple(site for site in sites if site.name not in state.excluded)
     folder.record_event("round_started", round=number, sites=[site.name for site in asked])
     stage = Stage(number, "train", state.weights)
-    collected = collect(study, state, stage, asked, exchange, folder, at_least=study.federation.quorum)
+    quorum = study.federation.quorum
+    collected = collect(study, state, stage, asked, exchange, folder, at_least=quorum, meanwhile=meanwhile)
     state = remembered(state, collected)
-    if len(collected.releases) < study.federation.quorum:
+    if len(collected.releases) < quorum:
         raise StudyError(
-            f"federation.quorum is {study.federation.quorum}: {len(collected.releases)} of {len(asked)} sites sent an "
-            f"update in round {number}; see events.jsonl and resume with the same output folder"
+            f"federation.quorum is {quorum}: {len(collected.releases)} of {len(asked)} sites sent an update in round "
+            f"{number}; see events.jsonl and resume with the same output folder"
         )
     step = merged_step(state.velocity, merged(asked, collected), study.federation.server_momentum)
-    state = state.after_round(applied(state.weights, step), step)
-    folder.record_round(
-        {
-            "round": number,
-            "answered": sorted(collected.releases),
-            "missing": state.excluded | collected.missing,
-            "asked_again": sorted(collected.asked_again),
-            "epsilon": {name: one.epsilon for name, one in state_statements(state).items()},
-            "bytes": collected.num_bytes,
-            "test": score(state.weights),
-            "seconds": round(time.monotonic() - started, 2),
-        }
-    )
-    return state
+    record = {
+        "answered": sorted(collected.releases),
+        "missing": state.excluded | collected.missing,
+        "asked_again": sorted(collected.asked_again),
+        "epsilon": {name: one.epsilon for name, one in state_statements(state).items()},
+        "bytes": collected.num_bytes,
+        "seconds": round(time.monotonic() - started, 2),
+    }
+    return state.after_round(applied(state.weights, step), step, record)
+
+
+def record_last(state: StudyState, folder: RunFolder, score: Score) -> None:
+    """Score the student of the last closed round and write the round's line, unless it stands there already.
+
+    The checkpoint came first: where the hub died before this line, the resumed study writes it.
+    """
+    written = any(line["round"] == state.rounds_done for line in read_lines(folder.rounds))
+    if state.last_round and not written:
+        folder.record_round(state.last_round | {"test": score(state.weights)})
 
 
 def evaluate_sites(

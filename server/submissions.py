@@ -64,7 +64,7 @@ class SubmittedStudy:
         return RunFolder(self.path)
 
     def rounds(self) -> int:
-        """Return how many rounds were closed; the checkpoint has the same number, or is about to."""
+        """Return how many rounds were closed and scored; the checkpoint has the same number, or one more."""
         return max((int(line["round"]) for line in read_lines(self.folder.rounds)), default=0)
 
     def read(self) -> Submission:

@@ -82,9 +82,15 @@ class Hospitals(Exchange):
         return self.names
 
     def ask(
-        self, kind: RequestKind, payloads: Mapping[int, bytes], *_: object, **__: object
+        self,
+        kind: RequestKind,
+        payloads: Mapping[int, bytes],
+        *_: object,
+        meanwhile: Callable[[], None] = lambda: None,
+        **__: object,
     ) -> Iterator[Answer]:
         """Let each site answer."""
+        meanwhile()
         for node, payload in reversed(list(payloads.items())):
             name = self.sites[node].config.name
             parts = self.tamper(name, kind, answer(self.sites[node], payload))

@@ -22,6 +22,7 @@ def state() -> StudyState:
         statements={"north": {"epsilon": None}},
         excluded={"south": "budget_spent"},
         velocity={"w": np.full((2, 3), 0.5, np.float32), "b": np.ones(1, np.float32)},
+        last_round={"round": 2, "answered": ["north"], "missing": {"south": "budget_spent"}},
     )
 
 
@@ -47,8 +48,9 @@ def test_a_new_study_has_a_new_uid() -> None:
     """Two fresh states differ in study_uid; a closed round keeps it."""
     assert state().study_uid != state().study_uid
     first = state()
-    after = first.after_round({"w": np.ones(1, np.float32)}, {})
+    after = first.after_round({"w": np.ones(1, np.float32)}, {}, {"answered": ["north"]})
     assert (after.study_uid, after.rounds_done) == (first.study_uid, 3)
+    assert after.last_round == {"round": 3, "answered": ["north"]}
 
 
 def test_a_foreign_study_is_refused(tmp_path: Path) -> None:
@@ -65,7 +67,7 @@ def test_a_crash_while_saving_leaves_the_old_state(tmp_path: Path, monkeypatch: 
     save_state(old, path)
     monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        save_state(old.after_round(old.weights, old.velocity), path)
+        save_state(old.after_round(old.weights, old.velocity, {}), path)
     assert load_state(path, DIGEST).rounds_done == 2
 
 

@@ -47,6 +47,22 @@ def test_each_node_gets_its_own_request_once(flower: Callable, kind: RequestKind
     assert found == {node: echoed(node) for node in grid.nodes}
 
 
+def test_the_hub_works_while_nodes_work(flower: Callable) -> None:
+    """What is to be done meanwhile is done once, when every node has its request and before any is heard."""
+    grid = flower(2)
+    heard: list[Answer] = []
+
+    def meanwhile() -> None:
+        assert heard == []
+        for node in grid.nodes:
+            (request,) = grid.requests(node)
+            assert grid.reply(request, {"update": b"late for nothing"})
+
+    payloads = dict.fromkeys(grid.nodes, b"?")
+    heard.extend(Exchange(grid).ask("train", payloads, SECONDS, meanwhile=meanwhile))
+    assert [answer.parts for answer in heard] == [{"update": b"late for nothing"}] * 2
+
+
 def test_an_answer_is_given_as_it_comes(flower: Callable) -> None:
     """The first answer is handed out while other nodes still work."""
     grid = flower(2)

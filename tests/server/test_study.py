@@ -14,7 +14,7 @@ from server.checkpoints import StudyState, load_state, save_state
 from server.enrolment import EnrolledSite
 from server.exchange import Answer, Exchange
 from server.run_folder import RunFolder, read_lines
-from server.study import run_round, run_study
+from server.study import record_last, run_round, run_study
 from shared.arrays import Arrays, arrays_digest
 from shared.errors import ErrorCode, StudyError
 from shared.privacy.bounds import update_norm_bound
@@ -244,9 +244,9 @@ class Round:
     def run(self, parts: dict[str, bytes] | None) -> dict[str, Any]:
         """Run the round and return its record."""
         sites = tuple(EnrolledSite(name, node, 4) for node, name in enumerate(SITES))
-        run_round(
-            self.study, self.state, sites, Recorded({**self.answers, "film": parts}), self.folder, score
-        )
+        exchange = Recorded({**self.answers, "film": parts})
+        state = run_round(self.study, self.state, sites, exchange, self.folder, lambda: None)
+        record_last(state, self.folder, score)
         (record,) = read_lines(self.folder.rounds)
         return record
 
@@ -398,6 +398,30 @@ def test_a_site_enrols_under_the_name_its_key_was_admitted_under(tiny_federation
     assert sorted(line["site"] for line in events(folder, "enrolled")) == list(SITES)
     (refused,) = events(folder, "not_enrolled")
     assert refused["why"] == ("site film: its node key was admitted as 'liar'; correct name in its site.yaml")
+
+
+def test_a_rounds_line_outlives_the_hub(tiny_federation, tmp_path: Path) -> None:
+    """A hub that dies after the checkpoint and before the round's line: the resumed study writes it, once."""
+    folder = RunFolder(tmp_path)
+    sites = tiny_federation.sites(tmp_path / "state")
+
+    def dies(weights: Arrays) -> dict[str, Any]:
+        if arrays_digest(weights) != arrays_digest(tiny_federation.initial):
+            raise KilledError
+        return score(weights)
+
+    def run(figures: Callable[[Arrays], dict[str, Any]]) -> StudyState:
+        exchange = tiny_federation.hospitals(sites)
+        return run_study(tiny_federation.study, tiny_federation.initial, exchange, folder, figures)
+
+    with pytest.raises(KilledError):
+        run(dies)
+    assert load_state(folder.checkpoint, tiny_federation.study.digest()).rounds_done == 1
+    assert [line["round"] for line in read_lines(folder.rounds)] == [0]
+    state = run(score)
+    _, first, second = read_lines(folder.rounds)
+    assert (first["round"], first["answered"]) == (1, list(SITES))
+    assert (second["round"], second["test"]) == (2, score(state.weights))
 
 
 def test_a_checkpoint_of_a_finished_study_asks_for_no_round(
