@@ -1,52 +1,51 @@
-"""Merging updates: a running mean with public weights, in an order that does not depend on arrival."""
+"""Merging updates: a running mean with public weights that does not depend on the order of arrival."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shared.arrays import Arrays
 from shared.errors import WeightsError
 
+_QUANTUM: Final = 2.0**-42  # times 2^62 this is 2^20, a million: the largest value of an update
 
-@dataclass
+
 class RunningMean:
-    """Weighted mean of updates, kept as one float64 sum.
+    """Weighted mean of updates, taken as they come and kept as one exact sum: no bit depends on who came first.
 
-    Floating-point sums depend on their order, so updates are added in the order of `sites`: one that
-    arrives early waits until those before it came or are known to be missing.
+    Sums of floating-point numbers depend on their order. So each site's share of the mean is rounded once, to a
+    multiple of 2^-42 (far below what float32 keeps of an update), and shares are added as 64-bit integers. The
+    largest update that the door lets in, a million, leaves the integers room for the mean of any number of sites.
     """
 
-    sites: tuple[str, ...]
-    weights: Mapping[str, float]
-    _early: dict[str, Arrays] = field(default_factory=dict)
-    _sum: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = field(default_factory=dict)
-    _total: float = 0.0
-    _next: int = 0
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        """`weights` has every site that may answer; they are public (declared numbers of patients)."""
+        total = sum(weights.values())
+        self._shares = {site: weight / total for site, weight in weights.items()}
+        self._sum: dict[str, NDArray[np.int64]] = {}
+        self._answered = 0.0
 
     def add(self, site: str, update: Arrays) -> None:
-        """Take one site's update; its weight is public (the declared number of patients)."""
-        self._early[site] = update
-        while self._next < len(self.sites) and self.sites[self._next] in self._early:
-            self._absorb(self.sites[self._next])
-            self._next += 1
+        """Take one site's update, whose values are at most `UpdateRelease.array_limit`."""
+        share = self._shares.pop(site)  # a site counts once
+        self._answered += share
+        for name, array in update.items():
+            part = np.rint(array.astype(np.float64) * (share / _QUANTUM)).astype(np.int64)
+            if name in self._sum:
+                self._sum[name] += part
+            else:
+                self._sum[name] = part
 
     def mean(self) -> Arrays:
         """Return the weighted mean of all updates taken; `WeightsError` when there are none."""
-        for site in self.sites:
-            if site in self._early:
-                self._absorb(site)
-        if self._total == 0:
+        if not self._sum:
             raise WeightsError(
                 "updates: none was accepted, at least one is needed; look at the round's events"
             )
-        return {name: (total / self._total).astype(np.float32) for name, total in self._sum.items()}
-
-    def _absorb(self, site: str) -> None:
-        update, weight = self._early.pop(site), self.weights[site]
-        for name, array in update.items():
-            self._sum[name] = self._sum.get(name, np.zeros(array.shape)) + weight * array.astype(np.float64)
-        self._total += weight
+        scale = _QUANTUM / self._answered
+        return {name: (total * scale).astype(np.float32) for name, total in self._sum.items()}
 
 
 def update_norm(update: Arrays) -> float:

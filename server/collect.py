@@ -5,9 +5,9 @@ by name, why others are missing. Nothing is believed before it has been checked 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from server.aggregation import update_norm
+from server.aggregation import RunningMean, update_norm
 from server.checkpoints import StudyState
 from server.enrolment import EnrolledSite
 from server.exchange import Answer, Exchange
@@ -36,13 +36,17 @@ class Stage:
 
 @dataclass
 class Collected:
-    """What came back from one stage, by site: releases, bytes, why others are missing, who was asked again."""
+    """What came back from one stage, by site: releases, bytes, why others are missing, who was asked again.
+
+    Updates go into `mean` as they come, and their releases keep no arrays: those of many sites would fill the memory.
+    """
 
     releases: dict[str, Release] = field(default_factory=dict)
     statements: dict[str, LedgerStatement] = field(default_factory=dict)
     num_bytes: dict[str, int] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     asked_again: list[str] = field(default_factory=list)
+    mean: RunningMean | None = None
 
 
 def collect(
@@ -72,6 +76,8 @@ def collect(
     by_node = {site.node_id: site for site in asked}
     heads = {node: known_head(state, site) for node, site in by_node.items()}
     collected = Collected()
+    if stage.kind == "train":
+        collected.mean = RunningMean({site.name: float(site.declared_patients) for site in asked})
     answers = exchange.ask(
         stage.kind,
         _Requests(header, stage.weights, heads),
@@ -156,6 +162,9 @@ def accept(
         raise StudyError("sent values of another type than the study asks for; discarded")
     if stage.kind == "train":
         check_update(study, release.arrays, site.declared_patients)
+    if collected.mean is not None:
+        collected.mean.add(site.name, release.arrays)
+        release = replace(release, arrays={})
     collected.releases[site.name] = release
 
 

@@ -25,6 +25,7 @@ _MESSAGE_TYPES: Final[dict[RequestKind, str]] = {
     "evaluate": "evaluate",
 }
 _POLL_SECONDS: Final = 0.1  # Grid has no way to wait for a reply; its own loop sleeps 3 s between polls
+_PULL_AT_ONCE: Final = 4
 _LOOK_SECONDS: Final = 1.0  # how often to see which nodes are connected, and since when
 _SPARE_SECONDS: Final = (
     60.0  # a message outlives the deadline by this, so that an answer on its way is not cut off
@@ -149,7 +150,7 @@ class _Stage:
         A failed node's error comes from the SuperLink's own id, so the message id tells who it was.
         """
         asked_by = {message_id: node for node, one in self.asked.items() for message_id in one.messages}
-        for reply in self._grid.pull_messages(list(asked_by)) if asked_by else ():
+        for reply in self._pulled(sorted(asked_by)):
             node = asked_by.get(reply.metadata.reply_to_message_id)
             if node is None or node not in self.asked:
                 continue  # nobody asked for this, or this node has answered
@@ -159,6 +160,11 @@ class _Stage:
             else:
                 del self.asked[node]
                 yield node, reply
+
+    def _pulled(self, message_ids: list[str]) -> Iterator[Message]:
+        """Pull a few replies at a time: those of many sites at once would fill the hub's memory."""
+        for start in range(0, len(message_ids), _PULL_AT_ONCE):
+            yield from self._grid.pull_messages(message_ids[start : start + _PULL_AT_ONCE])
 
     def lost(self) -> list[int]:
         """Return the connected nodes whose answer is lost and that were asked only once; a refusal is an answer."""

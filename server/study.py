@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from server.aggregation import RunningMean, applied, merged_step
+from server.aggregation import applied, merged_step
 from server.checkpoints import StudyState, load_state, save_state
 from server.collect import Collected, Stage, collect
 from server.enrolment import EnrolledSite, enrol_sites
@@ -74,12 +74,12 @@ def run_round(
     quorum = study.federation.quorum
     collected = collect(study, state, stage, asked, exchange, folder, at_least=quorum, meanwhile=meanwhile)
     state = remembered(state, collected)
-    if len(collected.releases) < quorum:
+    if collected.mean is None or len(collected.releases) < quorum:
         raise StudyError(
             f"federation.quorum is {quorum}: {len(collected.releases)} of {len(asked)} sites sent an update in round "
             f"{number}; see events.jsonl and resume with the same output folder"
         )
-    step = merged_step(state.velocity, merged(asked, collected), study.federation.server_momentum)
+    step = merged_step(state.velocity, collected.mean.mean(), study.federation.server_momentum)
     record = {
         "answered": sorted(collected.releases),
         "missing": state.excluded | collected.missing,
@@ -120,16 +120,6 @@ def evaluate_sites(
             noise_std=study.federation.evaluation_noise_multiplier,
         )
     return remembered(state, collected)
-
-
-def merged(asked: tuple[EnrolledSite, ...], collected: Collected) -> Arrays:
-    """Return the mean update, weighted by declared numbers of patients."""
-    mean = RunningMean(
-        tuple(site.name for site in asked), {site.name: float(site.declared_patients) for site in asked}
-    )
-    for name, release in collected.releases.items():
-        mean.add(name, release.arrays)
-    return mean.mean()
 
 
 def remembered(state: StudyState, collected: Collected) -> StudyState:
