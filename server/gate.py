@@ -1,7 +1,8 @@
 """May this student be used? Fixed checks with thresholds that the study chose before anything was seen.
 
 In: the audit of a candidate and its figures on the public test set. Out: one verdict with a sentence for each
-check. A check that could not be measured holds the candidate: nothing passes for want of evidence.
+check. The whole 95 percent interval must keep the limit, so that no verdict rests on chance in few images. A check
+that could not be measured, or has no interval, holds the candidate: nothing passes for want of evidence.
 """
 
 from collections.abc import Sequence
@@ -70,26 +71,26 @@ def _finite(audit: AuditResult, *, finite_metrics: bool) -> Check:
 
 def _auc(auc: Interval, least: float) -> Check:
     name = "test AUC"
-    if auc.value is None:
-        return _not_measured(name, least, auc.reason or "no test figures")
-    sentence = f"The AUC on the public test set is {_shown(auc)}; at least {least:g} is asked for."
-    return Check(name=name, value=auc.value, threshold=least, passed=auc.value >= least, sentence=sentence)
+    if auc.low is None:
+        return _not_measured(name, least, auc.reason or "no test figures with an interval")
+    sentence = (
+        f"The AUC on the public test set is {_shown(auc)}; the whole interval must be at least {least:g}."
+    )
+    return Check(name=name, value=auc.value, threshold=least, passed=auc.low >= least, sentence=sentence)
 
 
 def _lift(audit: AuditResult, least: float) -> Check:
     name, ratio = "energy in the region", audit.lift_ratio
     if audit.num_with_region == 0:
         return _not_measured(name, least, "no reference image has a region mask")
-    if ratio.value is None or ratio.n < FEWEST_MEASURED * audit.num_with_region:
+    if ratio.low is None or ratio.n < FEWEST_MEASURED * audit.num_with_region:
         shown = f"{ratio.n} of {audit.num_with_region} images with a region"
         return _not_measured(name, least, f"the student shows evidence for the true class on {shown}")
     sentence = (
         f"The student's maps put {_shown(ratio)} times as much energy into the region as random maps do "
-        f"(images: {ratio.n} of {audit.num_with_region}); at least {least:g} is asked for."
+        f"(images: {ratio.n} of {audit.num_with_region}); the whole interval must be at least {least:g}."
     )
-    return Check(
-        name=name, value=ratio.value, threshold=least, passed=ratio.value >= least, sentence=sentence
-    )
+    return Check(name=name, value=ratio.value, threshold=least, passed=ratio.low >= least, sentence=sentence)
 
 
 def _mask(audit: AuditResult, most: float) -> Check:
@@ -98,13 +99,13 @@ def _mask(audit: AuditResult, most: float) -> Check:
         sentence = "No explainer: the whole image is used, so there is no mask to judge."
         return Check(name=name, value=None, threshold=most, passed=None, sentence=sentence)
     area = audit.overall.figures["mask_area"]
-    if area.value is None:
-        return _not_measured(name, most, "no reference image could be run")
+    if area.high is None:
+        return _not_measured(name, most, "too few reference images could be run")
     sentence = (
-        f"The explainer keeps {_shown(area)} of an image; at most {most:g} is allowed, because a mask that "
-        "keeps everything explains nothing."
+        f"The explainer keeps {_shown(area)} of an image; the whole interval must be at most {most:g}, because a "
+        "mask that keeps everything explains nothing."
     )
-    return Check(name=name, value=area.value, threshold=most, passed=area.value <= most, sentence=sentence)
+    return Check(name=name, value=area.value, threshold=most, passed=area.high <= most, sentence=sentence)
 
 
 def _not_measured(name: str, threshold: float, reason: str) -> Check:

@@ -157,9 +157,11 @@ class Audit(Frozen):
 
     num_images: int = Field(24, ge=1)
     teacher_channels: int = Field(64, ge=1, description="highest-energy channels for the teacher's map")
-    min_auc: float = Field(0.6, ge=0, le=1)
+    min_auc: float = Field(0.6, ge=0, le=1, description="lower end of the 95 percent interval")
     min_lung_lift_ratio: float = Field(
-        1.0, ge=0, description="region energy over area, divided by that of a random map"
+        1.0,
+        ge=0,
+        description="region energy over area, divided by that of a random map; lower end of the interval",
     )
     max_mask_area: float = Field(0.95, gt=0, le=1, description="above this the mask is the identity")
 

@@ -290,7 +290,7 @@ def _gate() -> dict[str, Any]:
                 0.86,
                 0.6,
                 True,
-                "The AUC on the public test set is 0.86; at least 0.6 is asked for.",
+                "The AUC on the public test set is 0.86; the whole interval must be at least 0.6.",
             ),
             check(
                 "energy in the region",

@@ -26,7 +26,7 @@ def study() -> StudyConfig:
 def audit_of(*, mask_area: float | None = 0.5, **changes: Any) -> AuditResult:
     """Make the audit of a student that passes, apart from what is changed."""
     everything = group("all images", [])
-    area = Interval(value=mask_area, low=0.4, high=0.6, n=20)
+    area = Interval(value=mask_area, low=0.4, high=mask_area, n=20)
     figures = everything.figures | ({"mask_area": area} if mask_area is not None else {})
     fields: dict[str, Any] = {
         "finite_weights": True, "has_explainer": True,
@@ -41,7 +41,7 @@ def audit_of(*, mask_area: float | None = 0.5, **changes: Any) -> AuditResult:
     return AuditResult(**(fields | changes))
 
 
-AUC = Interval(value=0.8, low=0.55, high=0.9, n=100)
+AUC = Interval(value=0.8, low=0.65, high=0.9, n=100)
 
 
 def named(result: GateResult, name: str) -> Check:
@@ -66,8 +66,11 @@ def test_a_good_student_is_accepted() -> None:
         ({"num_not_finite": 1}, AUC, True, "finite numbers"),
         ({}, AUC, False, "finite numbers"),
         ({}, Interval(value=0.59, low=0.5, high=0.7, n=100), True, "test AUC"),
+        ({}, Interval(value=0.9, low=0.59, high=1.0, n=12), True, "test AUC"),
+        ({}, Interval(value=0.9, n=3), True, "test AUC"),
         ({}, Interval(value=None, reason="no test image of class opacity"), True, "test AUC"),
         ({"lift_ratio": Interval(value=1.09, low=1.0, high=1.3, n=20)}, AUC, True, "energy in the region"),
+        ({"lift_ratio": Interval(value=1.4, low=1.0, high=1.8, n=20)}, AUC, True, "energy in the region"),
         ({"lift_ratio": Interval(value=9.0, low=8.0, high=10.0, n=9)}, AUC, True, "energy in the region"),
         ({"lift_ratio": Interval(value=None), "num_with_region": 0}, AUC, True, "energy in the region"),
         ({"lift_ratio": Interval(value=None)}, AUC, True, "energy in the region"),
@@ -78,7 +81,7 @@ def test_a_good_student_is_accepted() -> None:
 def test_each_failure_alone_holds_the_student(
     changes: dict[str, Any], auc: Interval, finite_metrics: bool, reason: str
 ) -> None:
-    """One check that fails, or could not be measured, holds the student and is the only name given."""
+    """A check that fails, by its interval too, or could not be measured holds the student and is the only name given."""
     result = judge(audit_of(**changes), auc, study(), finite_metrics=finite_metrics)
     assert result.verdict == "held"
     assert result.sentence == f"Held because of: {reason}."
@@ -89,8 +92,8 @@ def test_each_failure_alone_holds_the_student(
 
 def test_values_on_the_threshold_pass() -> None:
     """At least and at most include the threshold itself."""
-    audit = audit_of(mask_area=0.9, lift_ratio=Interval(value=1.1, low=1.0, high=1.2, n=10))
-    assert judge(audit, Interval(value=0.6), study()).verdict == "accepted"
+    audit = audit_of(mask_area=0.9, lift_ratio=Interval(value=1.2, low=1.1, high=1.3, n=10))
+    assert judge(audit, Interval(value=0.7, low=0.6, high=0.8, n=50), study()).verdict == "accepted"
 
 
 def test_a_method_without_explainer_is_not_held_for_its_mask() -> None:
