@@ -81,7 +81,7 @@ def test_a_good_student_is_accepted() -> None:
 def test_each_failure_alone_holds_the_student(
     changes: dict[str, Any], auc: Interval, finite_metrics: bool, reason: str
 ) -> None:
-    """A check that fails, by its interval too, or could not be measured holds the student and is the only name given."""
+    """A check that fails, by its interval too, or was not measured holds the student and is the only name given."""
     result = judge(audit_of(**changes), auc, study(), finite_metrics=finite_metrics)
     assert result.verdict == "held"
     assert result.sentence == f"Held because of: {reason}."
