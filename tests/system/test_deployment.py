@@ -131,6 +131,6 @@ def test_kills_lose_nothing_and_charge_nothing_twice(
 
 def test_nothing_is_left_after_the_end(deployment: Deployment) -> None:
     """No zombie while they run, no process after SIGTERM; the last of these tests, for it ends the deployment."""
-    assert deployment.zombies() == []
+    wait_until(lambda: deployment.zombies() == [], 30, "the burial of what ended")
     deployment.end()
     assert deployment.left() == []
