@@ -16,7 +16,7 @@ from deploy.federation import Recipe
 from deploy.flower_run import COMPLETED
 from deploy.kept import Probabilities, kept
 from deploy.progress import Progress
-from deploy.workspace import RESULTS, Workspace, link_to, prepare, run, use_all_threads
+from deploy.workspace import RESULTS, Workspace, link_to, prepare, run, use_threads_that_pay
 from server.checkpoints import load_state
 from server.finish import finish_run, written
 from server.metrics import Metrics
@@ -158,7 +158,7 @@ def _compared(
     if everything:
         item("federated", lambda: of_run(_without_privacy(workspace, progress), public))
         found |= alone(private=False)
-        use_all_threads()
+        use_threads_that_pay(resolved)
         item("central", lambda: central(public, resolved, files, progress))
         for method in METHODS:
             item(f"methods.{method}", partial(_of_method, recipe, method, seed, progress))
