@@ -27,7 +27,13 @@ CREATE TABLE IF NOT EXISTS sites (
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS one_site_a_name ON sites (name COLLATE NOCASE) WHERE removed IS NULL;
 """
-_FIELDS = "name, node_key, approval_key, fingerprint, admitted, removed"
+_SELECT = (
+    "SELECT name, node_key, approval_key, fingerprint, admitted, removed FROM sites ORDER BY name, admitted"
+)
+_INSERT = (
+    "INSERT INTO sites (name, node_key, approval_key, fingerprint, admitted, removed) "
+    "VALUES (?, ?, ?, ?, ?, NULL)"
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class SiteList:
     def all(self) -> list[AdmittedSite]:
         """Return every site ever admitted, in the order of their names."""
         with self._translated():
-            rows = self._database.execute(f"SELECT {_FIELDS} FROM sites ORDER BY name, admitted")  # noqa: S608
+            rows = self._database.execute(_SELECT)
             return [AdmittedSite(*row) for row in rows]
 
     def admitted(self) -> list[AdmittedSite]:
@@ -80,7 +86,7 @@ class SiteList:
                 if _refused(site, introduction):
                     return False
             self._database.execute(
-                f"INSERT INTO sites ({_FIELDS}) VALUES (?, ?, ?, ?, ?, NULL)",  # noqa: S608
+                _INSERT,
                 (
                     introduction.site, introduction.node_key, introduction.approval_key,
                     introduction.fingerprint(), _text(now),
