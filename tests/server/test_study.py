@@ -360,43 +360,6 @@ def test_below_the_quorum_the_study_stops_and_can_resume(tiny_federation, tmp_pa
     assert arrays_digest(state.weights) == arrays_digest(tiny_federation.initial)
 
 
-def test_too_few_sites_enrol(tiny_federation, tmp_path: Path) -> None:
-    """A site whose data is bad is only known not to be ready; below min_sites the study does not begin."""
-    folder = RunFolder(tmp_path)
-    sites = tiny_federation.sites(tmp_path / "state", film={"data": {"source": str(tmp_path / "secret.csv")}})
-    with pytest.raises(StudyError, match=r"federation\.min_sites is 3: 2 of 3 connected sites enrolled"):
-        run_study(
-            tiny_federation.study, tiny_federation.initial, tiny_federation.hospitals(sites), folder, score
-        )
-    (refused,) = events(folder, "not_enrolled")
-    assert refused["why"] == "answered not_ready"
-    assert "secret" not in folder.events.read_text()
-    assert sorted(line["site"] for line in events(folder, "enrolled")) == ["bedside", "children"]
-
-
-def test_two_nodes_of_one_name(tiny_federation, tmp_path: Path) -> None:
-    """A second node under a name that is taken does not enrol."""
-    folder = RunFolder(tmp_path)
-    twins = {name: tiny_federation.site("film", tmp_path / name) for name in SITES}
-    with pytest.raises(StudyError, match="1 of 3 connected sites enrolled"):
-        run_study(
-            tiny_federation.study, tiny_federation.initial, tiny_federation.hospitals(twins), folder, score
-        )
-    assert all("two nodes enrol under this name" in line["why"] for line in events(folder, "not_enrolled"))
-
-
-def test_a_site_enrols_under_the_name_its_key_was_admitted_under(tiny_federation, tmp_path: Path) -> None:
-    """A node that gives another hospital's name does not enrol, and cannot keep that hospital out by it."""
-    folder = RunFolder(tmp_path)
-    as_named = {name: tiny_federation.site(name, tmp_path / name) for name in SITES}
-    exchange = tiny_federation.hospitals(as_named | {"liar": tiny_federation.site("film", tmp_path / "liar")})
-    exchange.names = {0: "bedside", 1: "children", 2: "film", 3: "liar"}
-    run_study(tiny_federation.study, tiny_federation.initial, exchange, folder, score)
-    assert sorted(line["site"] for line in events(folder, "enrolled")) == list(SITES)
-    (refused,) = events(folder, "not_enrolled")
-    assert refused["why"] == ("site film: its node key was admitted as 'liar'; correct name in its site.yaml")
-
-
 def test_a_rounds_line_outlives_the_hub(tiny_federation, tmp_path: Path) -> None:
     """A hub that dies after the checkpoint and before the round's line: the resumed study writes it, once."""
     folder = RunFolder(tmp_path)

@@ -144,7 +144,7 @@ TABLE = (
         "a site", "enrols under another hospital's name",
         "a name belongs to the node key admitted under it",
         "nothing",
-        (f"{_STUDY}::test_a_site_enrols_under_the_name_its_key_was_admitted_under",),
+        ("tests/server/test_enrolment.py::test_a_site_enrols_under_the_name_its_key_was_admitted_under",),
     ),
     Refusal(
         "a site", "answers in another node's place",
