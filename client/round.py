@@ -96,13 +96,19 @@ def enrol(site: Site, study: StudyConfig, request: Request) -> dict[str, bytes]:
 
 def train(site: Site, study: StudyConfig, request: Request) -> dict[str, bytes]:
     """Reserve, take the private steps, store the bytes, send; or send the stored bytes again."""
+    if not 1 <= request.header.round <= study.federation.rounds:
+        raise Refusal(
+            ErrorCode.BAD_REQUEST,
+            f"round is {request.header.round}, allowed is 1 to federation.rounds ({study.federation.rounds})",
+        )
     compact, adapters = site.compact(study)
     expected = checked_weights(compact, study, request.weights)
     with checked_ledger(site, request) as ledger:
         charge_weights(site, ledger, study)
         reservation = reserve(site, ledger, request, training_mechanism(study), "train")
         if reservation.stored is None:
-            update = private_update(site, study, compact, adapters, request.weights)
+            number = request.header.round
+            update = private_update(site, study, number, compact, adapters, request.weights)
             fields = UpdateRelease(
                 base_sha256=request.header.base_digest, values=study.federation.update_values
             )

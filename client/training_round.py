@@ -85,9 +85,9 @@ class SitePatients:
 
 
 def private_update(
-    site: Site, study: StudyConfig, compact: CompactModel, adapters: Adapters, weights: Arrays
+    site: Site, study: StudyConfig, number: int, compact: CompactModel, adapters: Adapters, weights: Arrays
 ) -> Arrays:
-    """Take one round's private steps from the global weights and return the update."""
+    """Take the private steps of round `number` (from 1) from the global weights and return the update."""
     compute = site.config.compute
     torch.set_num_threads(compute.threads)
     load_trainable(compact, weights)
@@ -98,7 +98,7 @@ def private_update(
         update = private_steps(
             compact,
             trainable_names(compact, study.privacy.trainable),
-            step_plan(study, site.config.declared_patients, compute.patients_per_chunk),
+            step_plan(study, number, site.config.declared_patients, compute.patients_per_chunk),
             patient_ids=[patient.patient_id for patient in patients],
             coins=coins,
             noise=NoiseSource(),

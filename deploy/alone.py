@@ -57,8 +57,8 @@ def site_weights(study: StudyConfig, site_file: Path, *, private: bool, state: P
         {name: parameters[name] for name in trainable_names(compact, privacy.trainable)}
     )
     step: Arrays = {}
-    for _ in range(study.federation.rounds):
-        update = private_update(site, study, compact, adapters, weights)
+    for number in range(1, study.federation.rounds + 1):
+        update = private_update(site, study, number, compact, adapters, weights)
         step = merged_step(step, update, study.federation.server_momentum)
         weights = applied(weights, step)
     return weights

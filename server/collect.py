@@ -161,7 +161,7 @@ def accept(
     if release.fields.array_type != (study.federation.update_values if stage.kind == "train" else "float32"):
         raise StudyError("sent values of another type than the study asks for; discarded")
     if stage.kind == "train":
-        check_update(study, release.arrays, site.declared_patients)
+        check_update(study, stage.round, release.arrays, site.declared_patients)
     if collected.mean is not None:
         collected.mean.add(site.name, release.arrays)
         release = replace(release, arrays={})
@@ -208,9 +208,9 @@ def read_part(answer: Answer, kind: ReleaseKind, expected: Shapes | None = None)
     return None if payload is None else decode_release(payload, expected, kinds=(kind,))
 
 
-def check_update(study: StudyConfig, update: Arrays, declared_patients: int) -> None:
-    """Refuse an update whose norm is beyond what the study's private steps can give."""
-    plan = step_plan(study, declared_patients)
+def check_update(study: StudyConfig, number: int, update: Arrays, declared_patients: int) -> None:
+    """Refuse an update whose norm is beyond what the private steps of this round can give."""
+    plan = step_plan(study, number, declared_patients)
     bound = update_norm_bound(plan, sum(array.size for array in update.values()), declared_patients)
     norm = update_norm(update)
     if norm > bound:

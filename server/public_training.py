@@ -197,7 +197,7 @@ def _optimise(
     total = plan.num_steps(cohort)
     if total == 0:
         return
-    optimiser = torch.optim.AdamW(parameters, lr=plan.learning_rate, weight_decay=_WEIGHT_DECAY)
+    optimiser = torch.optim.AdamW(parameters, lr=plan.learning_rate, weight_decay=_WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.learning_rate, total_steps=total)
     with fast_depthwise():
         for step, batch in enumerate(_augmented_batches(cohort, plan)):

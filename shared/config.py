@@ -135,7 +135,12 @@ class Federation(Frozen):
 
     rounds: int = Field(4, ge=1, le=10_000)
     steps: int = Field(10, ge=1, le=100_000, description="private steps a site takes in one round")
-    learning_rate: float = Field(0.5, gt=0)
+    learning_rate: float = Field(0.5, gt=0, description="of the private steps, in the first round")
+    final_learning_rate: float | None = Field(
+        None,
+        gt=0,
+        description="in the last round; it falls along a line between; None: the same in all rounds",
+    )
     momentum: float = Field(0.0, ge=0, lt=1, description="of the private steps; resets at every round")
     server_momentum: float = Field(
         0.0, ge=0, lt=1, description="share of the last merged step kept in the next"
@@ -150,6 +155,19 @@ class Federation(Frozen):
     reply_after_seconds: float | None = Field(None, gt=0)
     evaluate_sites: bool = Field(False, description="ask each site for noised counts after the last round")
     evaluation_noise_multiplier: float = Field(4.0, gt=0)
+
+    @model_validator(mode="after")
+    def _steps_do_not_grow(self) -> Self:
+        if self.final_learning_rate is not None and self.final_learning_rate > self.learning_rate:
+            raise ValueError(f"final_learning_rate must be at most learning_rate ({self.learning_rate:g})")
+        return self
+
+    def learning_rate_in(self, number: int) -> float:
+        """Return the size of private steps in round `number`, 1 to `rounds`; steps that fall settle the student."""
+        if self.final_learning_rate is None or self.rounds == 1:
+            return self.learning_rate
+        share = (number - 1) / (self.rounds - 1)
+        return self.learning_rate + share * (self.final_learning_rate - self.learning_rate)
 
 
 class Audit(Frozen):

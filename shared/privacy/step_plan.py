@@ -60,8 +60,10 @@ class StepPlan:
         return self.learning_rate * (1 - self.momentum**remaining) / (1 - self.momentum)
 
 
-def step_plan(study: StudyConfig, declared_patients: int, patients_per_chunk: int = 16) -> StepPlan:
-    """Return a round's numbers, all public; without privacy the clip stays and the noise is zero."""
+def step_plan(
+    study: StudyConfig, number: int, declared_patients: int, patients_per_chunk: int = 16
+) -> StepPlan:
+    """Return the public numbers of round `number` (from 1); without privacy the clip stays and the noise is zero."""
     privacy, federation = study.privacy, study.federation
     sigma = privacy.noise_multiplier if privacy.enabled else 0.0
     if sigma is None:
@@ -71,7 +73,7 @@ def step_plan(study: StudyConfig, declared_patients: int, patients_per_chunk: in
         sample_rate=privacy.sample_rate,
         noise_multiplier=sigma,
         max_grad_norm=privacy.max_grad_norm,
-        learning_rate=federation.learning_rate,
+        learning_rate=federation.learning_rate_in(number),
         momentum=federation.momentum,
         normaliser=privacy.sample_rate * declared_patients,
         patients_per_chunk=patients_per_chunk,

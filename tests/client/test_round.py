@@ -94,6 +94,15 @@ def test_bad_weights_are_refused_before_data_is_read(tiny_federation, tmp_path: 
     assert num_rows(site) == 0
 
 
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_round_that_the_study_does_not_have(tiny_federation, site, number: int) -> None:
+    """A round before the first or after the last one is a bad request and spends nothing."""
+    assert tiny_federation.study.federation.rounds == 2
+    parts = answer(site, tiny_federation.request("train", number, tiny_federation.initial))
+    assert code_of(parts) == ErrorCode.BAD_REQUEST
+    assert num_rows(site) == 0
+
+
 def test_overflowing_weights_get_an_update_all_the_same(tiny_federation, site) -> None:
     """Weights in range that overflow the network give an update of finite noise, as any others do."""
     huge = {name: np.full_like(array, 9e3) for name, array in tiny_federation.initial.items()}

@@ -94,7 +94,7 @@ def test_the_update_is_of_the_trainable_set(tiny_federation, site) -> None:
     """The update has the global weights' names and shapes, is finite, moves, and differs each time by its noise."""
     study = tiny_federation.study
     first, second = (
-        private_update(site, study, *site.compact(study), tiny_federation.initial) for _ in range(2)
+        private_update(site, study, 1, *site.compact(study), tiny_federation.initial) for _ in range(2)
     )
     assert {n: a.shape for n, a in first.items()} == {n: a.shape for n, a in tiny_federation.initial.items()}
     assert all(np.isfinite(array).all() for array in first.values())
@@ -129,5 +129,5 @@ def test_an_unreadable_patient_stops_nothing(tiny_federation, broken) -> None:
             with suppress(DataError):
                 loaded.append(patients.load(index, 0))
         assert len(loaded) == 3
-    update = private_update(broken, study, *broken.compact(study), tiny_federation.initial)
+    update = private_update(broken, study, 1, *broken.compact(study), tiny_federation.initial)
     assert all(np.isfinite(array).all() for array in update.values())

@@ -85,7 +85,7 @@ def clipped_sum(site: Site, study: StudyConfig, which: TrainableSet) -> torch.Te
         sums = clipped_sum_for_step(
             compact,
             trainable_names(compact, which),
-            step_plan(study, site.config.declared_patients, patients_per_chunk=2),
+            step_plan(study, 1, site.config.declared_patients, patients_per_chunk=2),
             patient_ids=[patient.patient_id for patient in patients],
             coins=coins,
             source=SitePatients(patients, study, compact, adapters, cache, coins),

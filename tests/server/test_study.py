@@ -332,7 +332,7 @@ def test_a_bad_answer_is_discarded_and_named(
 def test_the_norm_bound_is_above_what_honest_sites_send(first_round: Round) -> None:
     """Honest updates are below the bound, and the bound is not far above them."""
     release = first_round.update()
-    plan = step_plan(first_round.study, 4)
+    plan = step_plan(first_round.study, 1, 4)
     bound = update_norm_bound(plan, sum(array.size for array in release.arrays.values()), 4)
     assert bound / 5 < update_norm(release.arrays) < bound
 

@@ -36,7 +36,7 @@ def study(**privacy: object) -> StudyConfig:
 
 def test_the_normaliser_is_public() -> None:
     """Every number is the study's; the sum is divided by sample_rate x declared patients."""
-    plan = step_plan(study(noise_multiplier=1.3, sample_rate=0.1, max_grad_norm=2.0), 250, 4)
+    plan = step_plan(study(noise_multiplier=1.3, sample_rate=0.1, max_grad_norm=2.0), 1, 250, 4)
     assert plan == StepPlan(
         steps=7,
         sample_rate=0.1,
@@ -49,15 +49,32 @@ def test_the_normaliser_is_public() -> None:
     )
 
 
+def test_steps_fall_along_a_line_over_the_rounds() -> None:
+    """The first round takes the study's step, the last its final one, those between lie on a line."""
+    base = study(noise_multiplier=1.0)
+    rules = base.federation.model_copy(update={"rounds": 5, "learning_rate": 0.5, "final_learning_rate": 0.1})
+    falling = base.model_copy(update={"federation": rules})
+    rates = [step_plan(falling, number, 100).learning_rate for number in range(1, 6)]
+    assert rates == pytest.approx([0.5, 0.4, 0.3, 0.2, 0.1])
+    assert {step_plan(base, number, 100).learning_rate for number in range(1, 5)} == {0.3}
+    assert rules.model_copy(update={"rounds": 1}).learning_rate_in(1) == 0.5
+
+
+def test_steps_that_grow_are_refused() -> None:
+    """A final step above the first one is a mistake that the study's author hears of."""
+    with pytest.raises(ValueError, match=r"final_learning_rate must be at most learning_rate \(0\.3\)"):
+        Federation(learning_rate=0.3, final_learning_rate=0.4)
+
+
 def test_noise_must_be_calibrated_first() -> None:
     """A private study without a noise multiplier is refused."""
     with pytest.raises(PrivacyError, match=r"privacy\.noise_multiplier is missing"):
-        step_plan(study(), 100)
+        step_plan(study(), 1, 100)
 
 
 def test_without_privacy_the_clip_stays() -> None:
     """With privacy off the noise is zero and the clip the study's."""
-    plan = step_plan(study(enabled=False, noise_multiplier=1.3, max_grad_norm=2.0), 100)
+    plan = step_plan(study(enabled=False, noise_multiplier=1.3, max_grad_norm=2.0), 1, 100)
     assert (plan.noise_multiplier, plan.max_grad_norm) == (0.0, 2.0)
 
 
