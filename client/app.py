@@ -15,6 +15,7 @@ from client.round import answer, failure
 from client.site import Site, describe
 from shared.config_files import parse_site, read_yaml
 from shared.errors import ConfigError, ErrorCode
+from shared.release_kinds import KEPT_SIMULATION, THIS_RUN_ALONE
 
 log = logging.getLogger("rounds.site")
 app = ClientApp()
@@ -53,7 +54,7 @@ def site_of(context: Context) -> Site:
             raise ConfigError(
                 f"{path.name}: approved_studies is 'any-in-simulation', a real site lists study digests"
             )
-        return Site(config, simulation=False)
+        return Site(config)
     run = context.run_config
     files = sorted((Path(str(run["workspace"])) / "sites").glob("*.yaml"))
     number = int(node["partition-id"])
@@ -67,7 +68,10 @@ def site_of(context: Context) -> Site:
         "state_dir": str(Path(state) / str(raw["name"])),
         "head_file": str(Path(state) / "heads" / f"{raw['name']}.head"),
     }
-    return Site(parse_site(raw, files[number].name), simulation=not str(run["site-state"]))
+    return Site(
+        parse_site(raw, files[number].name),
+        span=KEPT_SIMULATION if str(run["site-state"]) else THIS_RUN_ALONE,
+    )
 
 
 def _reply(message: Message, context: Context) -> Message:

@@ -5,7 +5,7 @@ of the hospital, and nothing of it is sent.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
@@ -33,6 +33,7 @@ from shared.config_files import parse_site, parse_study, read_yaml
 from shared.data.images import refused_images
 from shared.data.source import source_left_out
 from shared.errors import ConfigError, LedgerError
+from shared.release_kinds import KEPT_SIMULATION, THIS_RUN_ALONE, Span
 from shared.site_config import SiteConfig
 
 app = typer.Typer(
@@ -92,7 +93,7 @@ def check(
     nothing: no ledger is begun and no patient's partition is fixed. Cached targets of studies that ended or are no
     longer approved are purged.
     """
-    opened = Site(_site_config(site, site_state), simulation=site_state is not None)
+    opened = Site(_site_config(site, site_state))
     asked = parse_study(read_yaml(study), study.name)
     findings = chain(check_site(opened, asked), () if offline else _network(opened.config, hub, hub_ca))
     if not tell(findings, opened.config.name, asked.name, as_json=as_json):
@@ -109,7 +110,7 @@ def refused(
     A list of pictures with suspected text, less those that name somebody, can serve as data.dicom.reviewed.
     """
     opened, asked = (
-        Site(_site_config(site, None), simulation=False),
+        Site(_site_config(site, None)),
         parse_study(read_yaml(study), study.name),
     )
     data, patients = opened.config.data, opened.patients(asked)
@@ -128,7 +129,7 @@ def show(site: SiteFile, site_state: SiteState = None) -> None:
     config = _site_config(site, site_state)
     with _existing(config) as ledger:
         rows = LedgerFile(_ledger_path(config), config.head_file).rows()
-        stated = ledger.statement(config.cap.delta, site=config.name, simulation=site_state is not None)
+        stated = ledger.statement(config.cap.delta, site=config.name, span=_span(rows, site_state))
     console = Console(highlight=False)
     console = console if console.is_terminal else Console(highlight=False, width=160)
     table = Table(
@@ -186,6 +187,13 @@ def _site_config(path: Path, site_state: Path | None) -> SiteConfig:
             "head_file": str(site_state / "heads" / f"{raw['name']}.head"),
         }
     return parse_site(raw, path.name)
+
+
+def _span(rows: Sequence[Row], site_state: Path | None) -> Span:
+    """Say what a ledger adds up; one that a simulation kept holds more than one study."""
+    if site_state is None:
+        return "all runs"
+    return KEPT_SIMULATION if len({row.study_uid for row in rows}) > 1 else THIS_RUN_ALONE
 
 
 def _ledger_path(config: SiteConfig) -> Path:

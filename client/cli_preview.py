@@ -43,7 +43,7 @@ def preview(
     The page shows patients' images: it must not leave the hospital. It needs no network, asks nobody for anything, and
     names patients by a number alone; --who says which files a number stands for.
     """
-    opened = Site(parse_site(read_yaml(site), site.name), simulation=False)
+    opened = Site(parse_site(read_yaml(site), site.name))
     asked = parse_study(read_yaml(study), study.name)
     if who is not None:
         for file in files_of(opened, asked, who):

@@ -15,7 +15,7 @@ DEFAULT_SITE = Path("site.yaml")
 
 def open_site(path: Path) -> Site:
     """Open a hospital by its configuration; decisions are for real sites, made ones approve everything."""
-    site = Site(parse_site(read_yaml(path), path.name), simulation=False)
+    site = Site(parse_site(read_yaml(path), path.name))
     if site.is_made:
         raise ConfigError(
             f"{path.name}: approved_studies is 'any-in-simulation', so nothing is decided here; a real site lists "

@@ -47,7 +47,7 @@ def _what_stays(site: Site, part: Partition | None) -> Iterator[str]:
     path = site.config.state_dir / "ledger.sqlite"
     if path.is_file():
         with Ledger.open(path, site.config.head_file) as ledger:
-            stated = ledger.statement(site.config.cap.delta, site=site.config.name, simulation=False)
+            stated = ledger.statement(site.config.cap.delta, site=site.config.name, span="all runs")
         spent = [one for one in stated.partitions if one.mechanisms and part in {None, one.partition}]
         for one in spent:
             bound = "no bound holds" if one.epsilon is None else f"epsilon {one.epsilon:.4g}"

@@ -16,7 +16,7 @@ from client.ledger_schema import GENESIS, RequestKey, Row, mechanism_text, read_
 from shared.errors import ErrorCode, LedgerError, PrivacyError, Refusal
 from shared.privacy.accountant import spend, spend_pld
 from shared.privacy.mechanisms import Declared, Mechanism, merged
-from shared.release_kinds import LedgerStatement, Partition, PartitionSpend
+from shared.release_kinds import LedgerStatement, Partition, PartitionSpend, Span
 from shared.site_config import Cap
 
 __all__ = ["Ledger", "RequestKey", "Reservation"]
@@ -147,7 +147,7 @@ class Ledger:
         return _mechanisms(self._file.rows(), partition)
 
     def statement(
-        self, delta: float, *, site: str, simulation: bool, shown_cap: Cap | None = None
+        self, delta: float, *, site: str, span: Span, shown_cap: Cap | None = None
     ) -> LedgerStatement:
         """Return the spend at `delta` by partition, public parameters only.
 
@@ -176,7 +176,7 @@ class Ledger:
             delta=delta,
             partitions=tuple(spends),
             cap_epsilon=shown_cap.epsilon if shown_cap else None,
-            span="this run alone (simulation)" if simulation else "all runs",
+            span=span,
         )
 
     def require_head(self, seq: int, head: str) -> None:

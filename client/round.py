@@ -213,7 +213,7 @@ def statement(site: Site, ledger: Ledger, study: StudyConfig, request: Request) 
     stated = ledger.statement(
         study.privacy.delta,
         site=site.config.name,
-        simulation=site.simulation,
+        span=site.span,
         shown_cap=site.config.cap if site.config.show_cap else None,
     )
     release = Release(request.header.study_uid, request.header.round, stated)

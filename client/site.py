@@ -27,6 +27,7 @@ from shared.models.compact import CompactModel
 from shared.models.initial import unpack_initial
 from shared.models.teacher import Teacher, build_teacher
 from shared.models.weights import find_weights, load_weights
+from shared.release_kinds import Span
 from shared.site_config import SiteConfig, check_delta, check_sampling
 
 log = logging.getLogger("rounds.site")
@@ -34,10 +35,10 @@ log = logging.getLogger("rounds.site")
 
 @dataclass(frozen=True)
 class Site:
-    """A hospital as its `site.yaml` describes it; `simulation` marks spend as that of one run alone."""
+    """A hospital as its `site.yaml` describes it; `span` says what its ledger adds up."""
 
     config: SiteConfig
-    simulation: bool
+    span: Span = "all runs"
 
     def ledger(self) -> Ledger:
         """Open the ledger; `LedgerError` when it is damaged, behind its head file, or without the site's key."""

@@ -19,6 +19,7 @@ from shared.config_files import parse_site, read_yaml
 from shared.models.initial import unpack_initial
 from shared.models.trainable import load_trainable, trainable_names
 from shared.processes import worker_processes
+from shared.release_kinds import THIS_RUN_ALONE
 
 
 def sites_alone(
@@ -49,7 +50,7 @@ def site_weights(study: StudyConfig, site_file: Path, *, private: bool, state: P
         "state_dir": str(state / site_file.stem),
         "allow_without_privacy": not private,
     }
-    site = Site(parse_site(raw, site_file.name), simulation=True)
+    site = Site(parse_site(raw, site_file.name), THIS_RUN_ALONE)
     site.config.state_dir.mkdir(parents=True, exist_ok=True)
     compact, adapters = site.compact(study)
     parameters = dict(compact.named_parameters())

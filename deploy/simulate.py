@@ -139,12 +139,14 @@ def _conclude(progress: Progress, folder: RunFolder, summary: Summary, status: s
                          ("federated, private", summary.test_auc.federated_private)):  # fmt: skip
         if figure is not None and figure.value is not None:
             progress.say(f"  {name}: public test AUC {figure.value:.3f}")
-    progress.say(f"  verdict: {summary.verdict} {' '.join(summary.reasons)}")
+    progress.say(f"  verdict: {summary.verdict} {' '.join(summary.reasons)}".rstrip())
     progress.say(f"  {summary.seconds.get('total', 0):.0f} s in all")
     progress.say(f"Report: {report}\nFolder: {folder.path} (also results/latest)")
     if status != COMPLETED or summary.status != "completed":
         progress.say(
-            f"The run did not complete: Flower says {status}; see {folder.path / 'superlink.log'}", "red"
+            f"The run did not complete: Flower says {status}; what hub and sites said stands in app.log and "
+            f"superlink.log of {folder.path}",
+            "red",
         )
         raise typer.Exit(1)
 

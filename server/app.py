@@ -17,13 +17,14 @@ from server.run_folder import RunFolder
 from server.scoring import round_score
 from server.study import run_study
 from shared.arrays import to_arrays
-from shared.config import StudyConfig
+from shared.config import Privacy, StudyConfig
 from shared.config_files import overridden, parse_study, read_yaml, write_yaml
 from shared.errors import ConfigError, RoundsError
 from shared.models.initial import unpack_initial
 from shared.models.trainable import trainable_names
 from shared.models.weights import find_weights, load_weights
-from shared.privacy.accountant import calibrate
+from shared.privacy.accountant import calibrate, spend
+from shared.privacy.mechanisms import PoissonGaussian
 
 log = logging.getLogger("rounds.hub")
 app = ServerApp()
@@ -72,11 +73,25 @@ def submitted_study(workspace: Path, overrides: dict[str, Any]) -> StudyConfig:
     raw = overridden(read_yaml(workspace / "study.yaml"), overrides)
     study = parse_study(raw, "study.yaml with --run-config")
     privacy = study.privacy
-    if not privacy.enabled or privacy.noise_multiplier is not None:
-        return study
     steps = study.federation.rounds * study.federation.steps
+    if not privacy.enabled:
+        return study
+    if privacy.noise_multiplier is not None:
+        _check_stated(privacy, privacy.noise_multiplier, steps)
+        return study
     sigma = calibrate(privacy.epsilon, privacy.delta, privacy.sample_rate, steps)
     return study.model_copy(update={"privacy": privacy.model_copy(update={"noise_multiplier": sigma})})
+
+
+def _check_stated(privacy: Privacy, sigma: float, steps: int) -> None:
+    """Refuse a given noise multiplier under which a site would spend more than the study states."""
+    rounds = PoissonGaussian(noise_multiplier=sigma, sample_rate=privacy.sample_rate, steps=steps)
+    spent = spend([rounds], privacy.delta).epsilon
+    if spent > privacy.epsilon:
+        raise ConfigError(
+            f"privacy.noise_multiplier is {sigma:g}: {steps} steps would spend epsilon {spent:.3g}, allowed is at most "
+            f"privacy.epsilon ({privacy.epsilon:g}); leave it out, so that it is calibrated, or raise privacy.epsilon"
+        )
 
 
 def initial_state(workspace: Path, study: StudyConfig) -> dict[str, torch.Tensor]:

@@ -43,7 +43,7 @@ def finish_run(folder: RunFolder, workspace: Path, about: About, progress: Progr
     completed = any(line["event"] == "study_completed" for line in read_lines(folder.events))
     summary = recorded_summary(folder, study, state, about, completed=completed)
     if state is None or not completed:
-        return written(folder, study, summary)
+        return written(folder, study, _timed(summary, about))
     public = Public.load(workspace, study)
     student = merged_student(study, public.initial(), state)
     summary = _measured(folder, public, student, study, summary)
@@ -73,10 +73,15 @@ def finish_run(folder: RunFolder, workspace: Path, about: About, progress: Progr
             "digests": summary.digests | {"student": digest},
         }
     )
-    if about.started is not None:
-        total = {"total": round(time.monotonic() - about.started, 1)}
-        summary = summary.model_copy(update={"seconds": summary.seconds | total})
-    return written(folder, study, summary)
+    return written(folder, study, _timed(summary, about))
+
+
+def _timed(summary: Summary, about: About) -> Summary:
+    """Add the seconds since the begin of everything, where that is known."""
+    if about.started is None:
+        return summary
+    total = {"total": round(time.monotonic() - about.started, 1)}
+    return summary.model_copy(update={"seconds": summary.seconds | total})
 
 
 def written(folder: RunFolder, study: StudyConfig, summary: Summary) -> Summary:

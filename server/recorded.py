@@ -41,6 +41,7 @@ def recorded_summary(
     return Summary(
         status="completed" if completed else "failed",
         verdict="none",
+        reasons=() if completed else _why_failed(folder),
         seconds=dict(about.seconds),
         study=StudyFacts(
             name=study.name,
@@ -78,6 +79,12 @@ def recorded_summary(
             name: version(name) for name in ("flwr", "torch", "timm", "ofa", "opacus", "teaching-rounds")
         },
     )
+
+
+def _why_failed(folder: RunFolder) -> tuple[str, ...]:
+    """Return the sentence of the last failure that the run wrote down."""
+    told = [line["why"] for line in read_lines(folder.events) if line["event"] == "study_failed"]
+    return tuple(told[-1:])
 
 
 def _rounds(folder: RunFolder) -> tuple[Round, ...]:

@@ -177,9 +177,7 @@ def _statement(one: Mapping[str, Any], clip: str) -> dict[str, str]:
         "private steps": shown(sum(look_up(row, "mechanism.steps") or 0 for row in mechanisms) or None),
         "ledger rows": shown(sum(row.get("rows", 0) for row in mechanisms) or None),
         "ledger head": f"{shown(one.get('head_seq'))} · {str(one.get('head_hash', NOT_STATED))[:16]}",
-        "time span": "⚠ this run alone (simulation)"
-        if "simulation" in str(one.get("span"))
-        else shown(one.get("span")),
+        "time span": f"⚠ {one['span']}" if "simulation" in str(one.get("span")) else shown(one.get("span")),
         "against whom": shown(one.get("trust_model")),
         "cap of the hospital": "not shown by the hospital" if cap is None else shown(cap),
     }

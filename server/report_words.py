@@ -8,6 +8,7 @@ from typing import Any
 
 from server.figures import interval_text
 from server.results import Summary
+from shared.release_kinds import KEPT_SIMULATION, THIS_RUN_ALONE
 
 NOT_STATED = "not stated"
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -67,6 +68,10 @@ IN_SIMULATION = (
     "This was a simulation: no hospital took part, and each site's ledger began with this run. "
     "The figures are the spend of this run alone."
 )
+IN_KEPT_SIMULATION = (
+    "This was a simulation: no hospital took part. The made sites' ledgers were kept from earlier runs, and the "
+    "figures are the spend of all of them."
+)
 UNCONFIRMED = (
     "No site's ledger confirmed a spend in this run: read the following as the design's aim, not as a result."
 )
@@ -116,8 +121,9 @@ def not_covered(summary: Summary) -> list[str]:
     """List what the privacy claim leaves out, or that there is none."""
     if not summary.privacy_enabled:
         return [WITHOUT_PRIVACY]
-    simulated = any("simulation" in str(one.get("span")) for one in summary.statements.values())
-    return [*([IN_SIMULATION] if simulated else []), *NOT_COVERED, LATE_REPLIES]
+    spans = {str(one.get("span")) for one in summary.statements.values()}
+    simulated = {THIS_RUN_ALONE: IN_SIMULATION, KEPT_SIMULATION: IN_KEPT_SIMULATION}
+    return [*(words for span, words in simulated.items() if span in spans), *NOT_COVERED, LATE_REPLIES]
 
 
 def claim(summary: Summary) -> str:

@@ -15,6 +15,7 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
+    "RAY_worker_niceness": "0",  # Ray's 15 lets simulated sites starve beside any other job: 10 s a round became 60
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "HF_HUB_OFFLINE": "1",

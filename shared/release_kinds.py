@@ -4,7 +4,7 @@ In: values of one release. Out: one frozen, checked form for each kind. A new ki
 `shared.config.ReleaseKind`. No field holds a cohort size, a loss, a norm, a path, an identifier or free text.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -96,6 +96,12 @@ class StatusRelease(Fields):
     versions: Versions
 
 
+# what a ledger adds up: a hospital's all runs, or in a simulation one fresh run or all runs of a kept ledger
+Span = Literal["all runs", "this run alone (simulation)", "all runs of this ledger (simulation)"]
+THIS_RUN_ALONE: Final = "this run alone (simulation)"
+KEPT_SIMULATION: Final = "all runs of this ledger (simulation)"
+
+
 class PartitionSpend(Frozen):
     """What all releases together spent on one patient of a partition; None means that no guarantee holds."""
 
@@ -126,7 +132,7 @@ class LedgerStatement(Fields):
     trust_model: Literal["against the server and the other sites, malicious in every message"] = (
         "against the server and the other sites, malicious in every message"
     )
-    span: Literal["all runs", "this run alone (simulation)"]
+    span: Span
 
 
 class ErrorRelease(Fields):

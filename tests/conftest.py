@@ -39,6 +39,7 @@ from shared.models.initial import unpack_initial
 from shared.models.trainable import trainable_names
 from shared.phantoms import STYLES, SitePlan, write_phantoms
 from shared.records import Request, RequestHeader, RequestKind, encode_request
+from shared.release_kinds import THIS_RUN_ALONE
 
 UID = "a" * 32
 SITES = ("bedside", "children", "film")
@@ -193,7 +194,7 @@ class TinyFederation:
         """Open a hospital with its state under `state`; `changed` overrides fields of its site.yaml."""
         raw = read_yaml(self.workspace / "sites" / f"{name}.yaml")
         raw |= {"state_dir": str(state / name), "head_file": str(state / "heads" / f"{name}.head")}
-        return Site(parse_site(raw | changed), simulation=True)
+        return Site(parse_site(raw | changed), THIS_RUN_ALONE)
 
     def sites(self, state: Path, **changed: dict[str, Any]) -> dict[str, Site]:
         """Open all hospitals; `changed` holds overrides by site name."""

@@ -121,7 +121,7 @@ class Hospital:
     @property
     def site(self) -> Site:
         """The hospital's site as its commands open it."""
-        return Site(parse_site(read_yaml(self.folder / "site.yaml")), simulation=False)
+        return Site(parse_site(read_yaml(self.folder / "site.yaml")))
 
     @property
     def signatures_file(self) -> Path:

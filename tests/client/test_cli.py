@@ -271,7 +271,7 @@ def test_ledger_show_lists_rows_spend_cap_and_head(trained: Hospital) -> None:
     assert "poisson_gaussian noise_multiplier 1.0, sample_rate 0.5, steps 2" in done.stdout
     site = trained.write()
     with site.ledger() as ledger:
-        stated = ledger.statement(site.config.cap.delta, site="film", simulation=False)
+        stated = ledger.statement(site.config.cap.delta, site="film", span="all runs")
     assert f"train patients: epsilon {stated.epsilon:.4g} at delta 1e-05" in done.stdout
     assert "cap: epsilon 10 at delta 1e-05; span: all runs" in done.stdout
     assert f"head: 2:{stated.head_hash}" in done.stdout

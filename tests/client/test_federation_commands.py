@@ -121,7 +121,7 @@ def test_a_backup_is_put_back_whole(site: Path, tmp_path: Path) -> None:
     phrase.write_text("twelve mild winters\n")
     options = ("--passphrase-file", phrase)
     config = parse_site(read_yaml(site))
-    with Site(config, simulation=False).ledger():
+    with Site(config).ledger():
         pass
     for name in ("old", "other"):
         done = rounds_site("backup", site, tmp_path / name, *options)

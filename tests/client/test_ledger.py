@@ -114,7 +114,7 @@ def test_spend_matches_an_independent_accountant(tmp_path: Path) -> None:
             ledger.commit(ledger.reserve(key(number), BASE, ROUND, "train", CAP), b"")
         ledger.reserve(key(0, "study-2"), BASE, ROUND, "train", CAP)
         ledger.reserve(key(1, "study-2"), BASE, Gaussian(noise_multiplier=5.0), "train", CAP)
-        statement = ledger.statement(1e-5, site="north", simulation=False)
+        statement = ledger.statement(1e-5, site="north", span="all runs")
     accountant = PLDAccountant()
     step = dp_accounting.PoissonSampledDpEvent(0.1, dp_accounting.GaussianDpEvent(1.0))
     accountant.compose(step, 40)
@@ -134,7 +134,7 @@ def test_spent_budget_refuses_and_writes_nothing(tmp_path: Path) -> None:
             with pytest.raises(Refusal) as refused:
                 ledger.reserve(key(number), BASE, ROUND, "train", cap)
             assert code_of(refused) == ErrorCode.BUDGET_SPENT
-        spent = ledger.statement(cap.delta, site="north", simulation=False).epsilon
+        spent = ledger.statement(cap.delta, site="north", span="all runs").epsilon
         assert spent is not None
         assert spent <= cap.epsilon
         assert ledger.verify() == 4
@@ -146,7 +146,7 @@ def test_partitions_spend_apart(tmp_path: Path) -> None:
     with opened(tmp_path) as ledger:
         ledger.reserve(key(1), BASE, Declared(epsilon=3.0, delta=0), "train", CAP)
         ledger.reserve(key(1, kind="evaluation"), BASE, Declared(epsilon=1.0, delta=0), "evaluation", CAP)
-        statement = ledger.statement(1e-5, site="north", simulation=True)
+        statement = ledger.statement(1e-5, site="north", span="this run alone (simulation)")
         assert [part.epsilon for part in statement.partitions] == [3.0, 1.0, 0.0]
         assert statement.epsilon == 3.0
         assert statement.span == "this run alone (simulation)"
@@ -183,7 +183,7 @@ def test_release_without_privacy_needs_the_hospital(tmp_path: Path) -> None:
             ledger.reserve(key(1), BASE, Unprotected(), "train", CAP)
         assert code_of(refused) == ErrorCode.BUDGET_SPENT
         ledger.reserve(key(1), BASE, Unprotected(), "train", CAP, allow_without_privacy=True)
-        statement = ledger.statement(1e-5, site="north", simulation=False)
+        statement = ledger.statement(1e-5, site="north", span="all runs")
         assert (statement.epsilon, statement.partitions[0].epsilon) == (None, None)
         with pytest.raises(Refusal):
             ledger.reserve(key(2), BASE, FREE, "train", CAP)
@@ -195,7 +195,7 @@ def test_statement_depends_on_public_values_only(tmp_path: Path) -> None:
     for folder, reply in ((tmp_path / "one", b"a"), (tmp_path / "two", b"quite another reply")):
         with opened(folder) as ledger:
             ledger.commit(ledger.reserve(key(1), BASE, FREE, "train", CAP), reply)
-            statements.append(ledger.statement(1e-5, site="north", simulation=False, shown_cap=None))
+            statements.append(ledger.statement(1e-5, site="north", span="all runs", shown_cap=None))
     assert statements[0].cap_epsilon is None
     assert statements[0].model_dump(exclude={"head_hash"}) == statements[1].model_dump(exclude={"head_hash"})
 
@@ -324,7 +324,7 @@ def test_remembered_head_makes_stricter_only(tmp_path: Path) -> None:
     """A head that the ledger has or had passes; one that it never had stops the site."""
     filled(tmp_path)
     with opened(tmp_path) as ledger:
-        statement = ledger.statement(1e-5, site="north", simulation=False)
+        statement = ledger.statement(1e-5, site="north", span="all runs")
         ledger.require_head(statement.head_seq, statement.head_hash)
         ledger.reserve(key(9), BASE, FREE, "train", CAP)
         ledger.require_head(statement.head_seq, statement.head_hash)

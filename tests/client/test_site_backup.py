@@ -46,7 +46,7 @@ class Hospital:
 
     def ledger(self) -> Ledger:
         """Open the ledger as a round does."""
-        return Site(self.config, simulation=False).ledger()
+        return Site(self.config).ledger()
 
     def answer(self, *rounds: int) -> str:
         """Spend on requests; returns the head as a report states it."""
@@ -54,7 +54,7 @@ class Hospital:
             for number in rounds:
                 key = RequestKey(study_uid="s", round=number, kind="update")
                 ledger.commit(ledger.reserve(key, "a" * 64, SPEND, "train", Cap()), b"reply")
-            stated = ledger.statement(1e-5, site="north", simulation=False)
+            stated = ledger.statement(1e-5, site="north", span="all runs")
         return f"{stated.head_seq}:{stated.head_hash}"
 
     def back_up(self, file: Path) -> int:
@@ -73,14 +73,14 @@ def hospital(tmp_path: Path) -> Hospital:
 def test_a_lost_machine_comes_back_with_keys_spend_and_partitions(hospital: Hospital, tmp_path: Path) -> None:
     """With the newest backup the site goes on: same keys, same site key, same spend, and only 0600 files."""
     introduction = read_introduction(hospital.folder / "north.pub")
-    site_key = Site(hospital.config, simulation=False).key()
+    site_key = Site(hospital.config).key()
     (hospital.config.state_dir / "partitions.sqlite").write_bytes(b"")
     (hospital.config.state_dir / "targets.sqlite").write_bytes(b"computed again")
     assert hospital.back_up(tmp_path / "north.sealed") == 4
     shutil.rmtree(hospital.folder)
     restore_site(tmp_path / "north.sealed", hospital.folder, PHRASE)
     assert read_introduction(hospital.folder / "north.pub") == introduction
-    assert Site(hospital.config, simulation=False).key() == site_key
+    assert Site(hospital.config).key() == site_key
     assert (hospital.config.state_dir / "partitions.sqlite").is_file()
     assert not (hospital.config.state_dir / "targets.sqlite").exists()
     with hospital.ledger() as ledger:
@@ -163,7 +163,7 @@ def test_a_lost_site_key_stops_the_site(hospital: Hospital) -> None:
     with pytest.raises(LedgerError, match=r"site\.key: is missing beside a ledger"):
         hospital.ledger()
     with pytest.raises(LedgerError, match=r"site\.key: is missing beside a ledger"):
-        Site(hospital.config, simulation=False).key()
+        Site(hospital.config).key()
     assert not (hospital.config.state_dir / "site.key").exists()
     assert any(one.mark == "fail" and one.what == "site key" for one in key_findings(hospital.config))
 

@@ -18,6 +18,7 @@ from shared.config_files import parse_site, parse_study, read_yaml
 from shared.models.trainable import trainable_names
 from shared.privacy.noise import Coins
 from shared.privacy.step_plan import step_plan
+from shared.release_kinds import THIS_RUN_ALONE
 
 KEY = bytes(range(32))
 CLIP = 0.7
@@ -124,7 +125,7 @@ def test_one_patient_moves_the_clipped_sum_by_at_most_the_clip(
     path, recipe = workspace
     study = prepared(path, recipe, method)
     raw = read_yaml(path / "sites" / f"{SITE}.yaml") | {"state_dir": str(tmp_path / "state")}
-    site = Site(parse_site(raw), simulation=True)
+    site = Site(parse_site(raw), THIS_RUN_ALONE)
     assert Coins(KEY).included(REMOVED, 0, study.privacy.sample_rate), (
         "the removed patient must be in the batch"
     )

@@ -139,7 +139,7 @@ def test_rounds_say_what_was_spent(interrupted: Interrupted) -> None:
     assert all(first["bytes"][site] > 4 * sum(a.size for a in interrupted.initial.values()) for site in SITES)
     for name, site in interrupted.sites.items():
         with site.ledger() as ledger:
-            stated = ledger.statement(1e-5, site=name, simulation=True)
+            stated = ledger.statement(1e-5, site=name, span="this run alone (simulation)")
         assert interrupted.state.statements[name]["epsilon"] == pytest.approx(stated.epsilon)
 
 
