@@ -21,7 +21,7 @@ simulate = $(BIN)/python -m deploy.simulate
 
 .PHONY: help setup demo prepare teacher compare test e2e check bench format clean
 help: ## show the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 setup: $(READY) ## make .venv with everything pinned in constraints.txt
 $(READY): pyproject.toml constraints.txt
