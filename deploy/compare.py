@@ -13,11 +13,11 @@ from typing import Any
 
 from deploy.alone import sites_alone
 from deploy.federation import Recipe
-from deploy.flower_run import COMPLETED
 from deploy.kept import Probabilities, kept
 from deploy.progress import Progress
 from deploy.workspace import RESULTS, Workspace, link_to, prepare, run, use_threads_that_pay
 from server.checkpoints import load_state
+from server.control import COMPLETED
 from server.finish import finish_run, written
 from server.metrics import Metrics
 from server.prepare import load_teacher

@@ -4,6 +4,7 @@
 exit status is 0 only when the run completed and its report was written.
 """
 
+import os
 import signal
 import sys
 import tempfile
@@ -17,15 +18,16 @@ import typer
 
 from deploy.compare import add_comparisons
 from deploy.federation import Recipe, build_workspace, find_recipe
-from deploy.flower_run import COMPLETED
 from deploy.progress import Progress
 from deploy.workspace import RESULTS, link_to, prepare, run, use_all_threads
+from server.control import COMPLETED
 from server.finish import finish_run
 from server.prepare import with_public_digests, with_teacher
 from server.results import Summary
 from server.run_folder import RunFolder
 from shared.config_files import overridden, parse_study
 from shared.errors import RoundsError
+from shared.flower_environment import direct_loopback
 
 cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -157,6 +159,7 @@ def _end(number: int, _frame: FrameType | None) -> None:
 def main() -> None:
     """Run a command; a person's mistake is one sentence on standard error and exit status 1."""
     signal.signal(signal.SIGTERM, _end)
+    os.environ.update(direct_loopback())  # the SuperLink is on this machine
     try:
         cli()
     except RoundsError as error:
