@@ -29,7 +29,7 @@ from client.ledger_schema import Row
 from client.site import Site
 from client.telling import tell
 from shared.command_line import SentenceGroup, examples
-from shared.config_files import parse_site, parse_study, read_yaml
+from shared.config_files import parse_site, read_site, read_study, read_yaml
 from shared.data.images import refused_images
 from shared.data.source import source_left_out
 from shared.errors import ConfigError, LedgerError
@@ -93,25 +93,19 @@ def check(
     longer approved are purged.
     """
     opened = Site(_site_config(site, site_state), simulation=site_state is not None)
-    asked = parse_study(read_yaml(study), study.name)
+    asked = read_study(study)
     findings = chain(check_site(opened, asked), () if offline else _network(opened.config, hub, hub_ca))
     if not tell(findings, opened.config.name, asked.name, as_json=as_json):
         raise typer.Exit(1)
 
 
 @app.command(epilog=examples("rounds-site refused site.yaml study.yaml > look-at.txt"))
-def refused(
-    site: SiteFile,
-    study: StudyFile,
-) -> None:
+def refused(site: SiteFile, study: StudyFile) -> None:
     """List the files that are not used: kind, tab, path. For a person who looks at them, on this machine only.
 
     A list of pictures with suspected text, less those that name somebody, can serve as data.dicom.reviewed.
     """
-    opened, asked = (
-        Site(_site_config(site, None), simulation=False),
-        parse_study(read_yaml(study), study.name),
-    )
+    opened, asked = Site(read_site(site), simulation=False), read_study(study)
     data, patients = opened.config.data, opened.patients(asked)
     for kind, file in (*source_left_out(data.source, data.dicom), *refused_images(patients, asked.task)):
         typer.echo(f"{kind}\t{file.resolve()}")

@@ -13,7 +13,7 @@ from client.preview_page import private_folder, render, write_page
 from client.site import Site
 from client.telling import following
 from shared.command_line import examples
-from shared.config_files import parse_site, parse_study, read_yaml
+from shared.config_files import read_site, read_study
 from shared.errors import ConfigError
 
 PREVIEW_EXAMPLES = examples(
@@ -43,8 +43,8 @@ def preview(
     The page shows patients' images: it must not leave the hospital. It needs no network, asks nobody for anything, and
     names patients by a number alone; --who says which files a number stands for.
     """
-    opened = Site(parse_site(read_yaml(site), site.name), simulation=False)
-    asked = parse_study(read_yaml(study), study.name)
+    opened = Site(read_site(site), simulation=False)
+    asked = read_study(study)
     if who is not None:
         for file in files_of(opened, asked, who):
             typer.echo(file)

@@ -15,13 +15,12 @@ from client.site_backup import back_up_site, restore_site
 from client.site_folder import SITE_FILE, join_federation, make_site, write_introduction
 from client.site_keys import replace_node_key, site_introduction
 from shared.command_line import examples, passphrase_from, require_fingerprint
-from shared.config_files import parse_site, read_yaml
+from shared.config_files import read_site, read_yaml
 from shared.errors import ConfigError
 from shared.fingerprint import words
 from shared.introduction import Introduction
 from shared.invitation import read_invitation
 from shared.private_files import open_to_others
-from shared.site_config import SiteConfig
 
 app = typer.Typer(no_args_is_help=True)
 keys_app = typer.Typer(
@@ -128,7 +127,7 @@ def backup(
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Write keys, rules, ledger and partitions into one sealed file. The head file stays out on purpose."""
-    rows = back_up_site(site, _config(site), target, passphrase_from(passphrase_file, confirm=True))
+    rows = back_up_site(site, read_site(site), target, passphrase_from(passphrase_file, confirm=True))
     typer.echo(f"{target}: sealed, with a ledger of {rows} rows. Keep the passphrase elsewhere.")
 
 
@@ -140,7 +139,7 @@ def restore(
 ) -> None:
     """Put a site back; exit status 1 where its ledger is older than the head file knows, for then it may not go on."""
     site = restore_site(source, folder, passphrase_from(passphrase_file, confirm=False))
-    config = _config(site)
+    config = read_site(site)
     typer.echo(f"Put back {site}.")
     for field, path, here in (
         ("state_dir", config.state_dir, folder / "state"),
@@ -162,7 +161,7 @@ def new_head(
     head: Annotated[str, typer.Option(help="ROW:HASH of the newest report, or as the hub remembers it")],
 ) -> None:
     """Write a lost head file anew, once somebody else's memory of the ledger agrees with the ledger."""
-    config = _config(site)
+    config = read_site(site)
     seq, _, digest = head.partition(":")
     if not seq.isdigit():
         raise ConfigError(
@@ -172,10 +171,6 @@ def new_head(
     typer.echo(
         f"{config.head_file}: written anew, {rows} rows, {after} of them newer than the head you gave."
     )
-
-
-def _config(site: Path) -> SiteConfig:
-    return parse_site(read_yaml(site), site.name)
 
 
 def _keys_of(site: Path) -> tuple[str, Path]:

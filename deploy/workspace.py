@@ -20,7 +20,7 @@ from server.prepare import with_public_digests, with_teacher, with_warm_start
 from server.recorded import About
 from server.run_folder import RunFolder
 from shared.config import StudyConfig
-from shared.config_files import parse_study, read_yaml, write_yaml
+from shared.config_files import read_study, write_yaml
 from shared.errors import StudyError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -101,7 +101,7 @@ def prepare(recipe: Recipe, seed: int, progress: Progress, *, teacher_file: Path
         kept.write_text(json.dumps(told), encoding="utf-8")
         accept_weights(path, study)
         link_to(RESULTS / "workspaces" / recipe.name, path)
-    found = parse_study(read_yaml(path / "study.yaml"), "study.yaml")
+    found = read_study(path / "study.yaml")
     study = recipe.study.model_copy(update={"models": found.models, "public": found.public})
     if study != found:
         write_yaml(path / "study.yaml", study)
