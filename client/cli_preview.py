@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from client.cli_arguments import SiteFile, StudyFile
 from client.preview import files_of, see
 from client.preview_page import private_folder, render, write_page
 from client.site import Site
@@ -24,8 +25,8 @@ PREVIEW_EXAMPLES = examples(
 
 
 def preview(
-    site: Annotated[Path, typer.Argument(metavar="SITE.yaml", help="the hospital's own configuration")],
-    study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="the study as the hub sends it")],
+    site: SiteFile,
+    study: StudyFile,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FOLDER", help="new, or readable by you alone; gets preview.html"),

@@ -4,17 +4,15 @@ In: `site.yaml`. Out: a log on standard output, and exit statuses for whoever ru
 """
 
 import logging
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from client.cli_arguments import SiteFile
 from client.node import is_healthy, run_node
-from shared.command_line import SentenceGroup, examples
+from shared.command_line import examples, program
 from shared.config_files import read_site
 
-app = typer.Typer(cls=SentenceGroup, add_completion=False, pretty_exceptions_enable=False)
-SiteFile = Annotated[Path, typer.Argument(metavar="SITE.yaml", help="the hospital's own configuration")]
+app = program("The hospital's node.")
 
 
 @app.command(epilog=examples("rounds-site run site.yaml", "rounds-site run /site/site.yaml"))
