@@ -13,7 +13,7 @@ from flwr.clientapp import ClientApp
 
 from client.round import answer, failure
 from client.site import Site, describe
-from shared.config_files import parse_site, read_yaml
+from shared.config_files import parse_site, read_site, read_yaml
 from shared.errors import ConfigError, ErrorCode
 from shared.release_kinds import KEPT_SIMULATION, THIS_RUN_ALONE
 
@@ -49,7 +49,7 @@ def site_of(context: Context) -> Site:
     node = context.node_config
     if "site-config" in node:
         path = Path(str(node["site-config"]))
-        config = parse_site(read_yaml(path), path.name)
+        config = read_site(path)
         if config.approved_studies == "any-in-simulation":
             raise ConfigError(
                 f"{path.name}: approved_studies is 'any-in-simulation', a real site lists study digests"

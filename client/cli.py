@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from client import federation_commands, node_commands
 from client.check import check_site
 from client.check_hub import hub_findings, key_finding
+from client.cli_arguments import SiteFile, StudyFile, head_of
 from client.cli_code import code_app
 from client.cli_forget import FORGET_EXAMPLES, forget
 from client.cli_preview import PREVIEW_EXAMPLES, preview
@@ -28,20 +26,17 @@ from client.ledger_file import LedgerFile
 from client.ledger_schema import Row
 from client.site import Site
 from client.telling import tell
-from shared.command_line import SentenceGroup, examples
-from shared.config_files import parse_site, parse_study, read_yaml
+from shared.command_line import AsJson, examples, program
+from shared.config_files import parse_site, read_site, read_study, read_yaml
 from shared.data.images import refused_images
 from shared.data.source import source_left_out
 from shared.errors import ConfigError, LedgerError
 from shared.release_kinds import KEPT_SIMULATION, THIS_RUN_ALONE, Span
 from shared.site_config import SiteConfig
+from shared.tables import plain_table, wide_console
 
-app = typer.Typer(
-    cls=SentenceGroup,
-    help="A site of Teaching Rounds: join a federation, check the hospital's data and rules, look into its ledger.",
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
+app = program(
+    "A site of Teaching Rounds: join a federation, check the hospital's data and rules, look into its ledger."
 )
 ledger_app = typer.Typer(
     help="Look into the ledger: what was spent, and whether it is whole.", no_args_is_help=True
@@ -57,8 +52,7 @@ ledger_app.command("new-head", epilog=examples("rounds-site ledger new-head site
 )
 app.add_typer(node_commands.app)
 
-SiteFile = Annotated[Path, typer.Argument(metavar="SITE.yaml", help="the hospital's own configuration")]
-StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="the study as the hub sends it")]
+_COLUMNS = ("row", "kind", "study", "round", "request", "partition", "spends", "hash")
 SiteState = Annotated[
     Path | None,
     typer.Option("--site-state", help="ledgers of a simulation: the `sites` folder of its result folder"),
@@ -85,7 +79,7 @@ def check(
     offline: Annotated[
         bool, typer.Option("--offline", help="leave the way to the hub out: send nothing")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of lines")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check data, weights, rules, machine, ledger, budget and the way to the hub before joining.
 
@@ -94,25 +88,19 @@ def check(
     longer approved are purged.
     """
     opened = Site(_site_config(site, site_state))
-    asked = parse_study(read_yaml(study), study.name)
+    asked = read_study(study)
     findings = chain(check_site(opened, asked), () if offline else _network(opened.config, hub, hub_ca))
     if not tell(findings, opened.config.name, asked.name, as_json=as_json):
         raise typer.Exit(1)
 
 
 @app.command(epilog=examples("rounds-site refused site.yaml study.yaml > look-at.txt"))
-def refused(
-    site: SiteFile,
-    study: StudyFile,
-) -> None:
+def refused(site: SiteFile, study: StudyFile) -> None:
     """List the files that are not used: kind, tab, path. For a person who looks at them, on this machine only.
 
     A list of pictures with suspected text, less those that name somebody, can serve as data.dicom.reviewed.
     """
-    opened, asked = (
-        Site(_site_config(site, None)),
-        parse_study(read_yaml(study), study.name),
-    )
+    opened, asked = Site(read_site(site)), read_study(study)
     data, patients = opened.config.data, opened.patients(asked)
     for kind, file in (*source_left_out(data.source, data.dicom), *refused_images(patients, asked.task)):
         typer.echo(f"{kind}\t{file.resolve()}")
@@ -130,14 +118,8 @@ def show(site: SiteFile, site_state: SiteState = None) -> None:
     with _existing(config) as ledger:
         rows = LedgerFile(_ledger_path(config), config.head_file).rows()
         stated = ledger.statement(config.cap.delta, site=config.name, span=_span(rows, site_state))
-    console = Console(highlight=False)
-    console = console if console.is_terminal else Console(highlight=False, width=160)
-    table = Table(
-        "row", "kind", "study", "round", "request", "partition", "spends", "hash", box=None, pad_edge=False
-    )
-    for row in rows:
-        table.add_row(*map(escape, _cells(row)))
-    console.print(table)
+    console = wide_console()
+    console.print(plain_table(_COLUMNS, map(_cells, rows)))
     for part in stated.partitions:
         spent = "no guarantee holds" if part.epsilon is None else f"epsilon {part.epsilon:.4g}"
         console.print(f"{part.partition} patients: {spent} at delta {stated.delta:g} ({part.accountant})")
@@ -162,7 +144,7 @@ def verify(
     with _existing(config) as ledger:
         number = ledger.verify()
         if head is not None:
-            ledger.require_head(*_head(head))
+            ledger.require_head(*head_of(head))
     typer.echo(f"{config.name}: {number} rows, whole, and equal to the head file")
 
 
@@ -223,12 +205,3 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{mechanism['kind']} {spends}".strip() if mechanism else "",
         row.hash[:12],
     )
-
-
-def _head(text: str) -> tuple[int, str]:
-    seq, _, digest = text.partition(":")
-    if not seq.isdigit() or not digest:
-        raise ConfigError(
-            f"--head is {text!r}, allowed is ROW:HASH such as 8:3fa9...; copy it from the report"
-        )
-    return int(seq), digest

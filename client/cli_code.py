@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from client.approvals import Approvals
-from client.cli_site import DEFAULT_SITE, SiteOption, open_site
+from client.cli_arguments import DEFAULT_SITE, SiteOption
+from client.cli_site import open_site
 from client.code_review import changes, installed_files, unexpected_files, visible
 from client.code_signing import signatures, write_trusted_entities, write_whole
 from client.kept_papers import bundle_file, bundle_of, is_digest

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from client.cli_site import DEFAULT_SITE, SiteOption, open_site
+from client.cli_arguments import DEFAULT_SITE, SiteOption
+from client.cli_site import open_site
 from client.forget import forget_patient
 from shared.command_line import examples
 

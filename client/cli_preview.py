@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
+from client.cli_arguments import SiteFile, StudyFile
 from client.preview import files_of, see
 from client.preview_page import private_folder, render, write_page
 from client.site import Site
 from client.telling import following
 from shared.command_line import examples
-from shared.config_files import parse_site, parse_study, read_yaml
+from shared.config_files import read_site, read_study
 from shared.errors import ConfigError
 
 PREVIEW_EXAMPLES = examples(
@@ -24,8 +25,8 @@ PREVIEW_EXAMPLES = examples(
 
 
 def preview(
-    site: Annotated[Path, typer.Argument(metavar="SITE.yaml", help="the hospital's own configuration")],
-    study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="the study as the hub sends it")],
+    site: SiteFile,
+    study: StudyFile,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FOLDER", help="new, or readable by you alone; gets preview.html"),
@@ -43,8 +44,8 @@ def preview(
     The page shows patients' images: it must not leave the hospital. It needs no network, asks nobody for anything, and
     names patients by a number alone; --who says which files a number stands for.
     """
-    opened = Site(parse_site(read_yaml(site), site.name))
-    asked = parse_study(read_yaml(study), study.name)
+    opened = Site(read_site(site))
+    asked = read_study(study)
     if who is not None:
         for file in files_of(opened, asked, who):
             typer.echo(file)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from client.cli_site import DEFAULT_SITE, SiteOption, open_site
+from client.cli_arguments import DEFAULT_SITE, SiteOption
+from client.cli_site import open_site
 from client.code_review import visible
 from client.kept_papers import is_digest, study_of
 from client.study_terms import study_terms

@@ -8,32 +8,35 @@ from typing import Annotated
 
 import typer
 
+from client.cli_arguments import DEFAULT_SITE, SiteFile, SiteOption, head_of
 from client.ledger_file import LedgerFile
 from client.new_head import make_head_file
 from client.new_keys import replace_both_keys
 from client.site_backup import back_up_site, restore_site
 from client.site_folder import SITE_FILE, join_federation, make_site, write_introduction
 from client.site_keys import replace_node_key, site_introduction
-from shared.command_line import examples, passphrase_from, require_fingerprint
-from shared.config_files import parse_site, read_yaml
+from shared.command_line import (
+    EmptyFolder,
+    Fingerprint,
+    KeptBackup,
+    NewBackup,
+    PassphraseFile,
+    examples,
+    passphrase_from,
+    require_fingerprint,
+    say_what_to_send,
+)
+from shared.config_files import read_site, read_yaml
 from shared.errors import ConfigError
-from shared.fingerprint import words
 from shared.introduction import Introduction
 from shared.invitation import read_invitation
 from shared.private_files import open_to_others
-from shared.site_config import SiteConfig
 
 app = typer.Typer(no_args_is_help=True)
 keys_app = typer.Typer(
     help="The hospital's keys: show their public halves, make new ones.", no_args_is_help=True
 )
 app.add_typer(keys_app, name="keys")
-
-SiteFile = Annotated[Path, typer.Argument(metavar="SITE.yaml", help="the hospital's own configuration")]
-PassphraseFile = Annotated[
-    Path | None,
-    typer.Option("--passphrase-file", help="file that holds the passphrase; asked for when not given"),
-]
 
 
 @app.command(epilog=examples("rounds-site init /site --name north"))
@@ -58,11 +61,8 @@ def init(
 )
 def join(
     federation: Annotated[Path, typer.Argument(metavar="FEDERATION.json", help="the file that the hub sent")],
-    site: Annotated[Path, typer.Option("--site", help="the hospital's own configuration")] = Path(SITE_FILE),
-    fingerprint: Annotated[
-        str | None,
-        typer.Option(help="what the hub read out: 12 words or 64 digits; asked for when not given"),
-    ] = None,
+    site: SiteOption = DEFAULT_SITE,
+    fingerprint: Fingerprint = None,
     replace: Annotated[bool, typer.Option(help="believe a new CA in place of the one joined before")] = False,
 ) -> None:
     """Believe this hub from now on: compare its fingerprint, keep its CA, fill in `hub` in site.yaml."""
@@ -122,25 +122,17 @@ def new(
 
 
 @app.command(epilog=examples("rounds-site backup site.yaml /backup/north-2026-11-20.sealed"))
-def backup(
-    site: SiteFile,
-    target: Annotated[Path, typer.Argument(metavar="BACKUP", help="new file, on another machine's volume")],
-    passphrase_file: PassphraseFile = None,
-) -> None:
+def backup(site: SiteFile, target: NewBackup, passphrase_file: PassphraseFile = None) -> None:
     """Write keys, rules, ledger and partitions into one sealed file. The head file stays out on purpose."""
-    rows = back_up_site(site, _config(site), target, passphrase_from(passphrase_file, confirm=True))
+    rows = back_up_site(site, read_site(site), target, passphrase_from(passphrase_file, confirm=True))
     typer.echo(f"{target}: sealed, with a ledger of {rows} rows. Keep the passphrase elsewhere.")
 
 
 @app.command(epilog=examples("rounds-site restore /backup/north-2026-11-20.sealed /site"))
-def restore(
-    source: Annotated[Path, typer.Argument(metavar="BACKUP", help="what `rounds-site backup` wrote")],
-    folder: Annotated[Path, typer.Argument(help="new or empty folder")],
-    passphrase_file: PassphraseFile = None,
-) -> None:
+def restore(source: KeptBackup, folder: EmptyFolder, passphrase_file: PassphraseFile = None) -> None:
     """Put a site back; exit status 1 where its ledger is older than the head file knows, for then it may not go on."""
     site = restore_site(source, folder, passphrase_from(passphrase_file, confirm=False))
-    config = _config(site)
+    config = read_site(site)
     typer.echo(f"Put back {site}.")
     for field, path, here in (
         ("state_dir", config.state_dir, folder / "state"),
@@ -162,20 +154,11 @@ def new_head(
     head: Annotated[str, typer.Option(help="ROW:HASH of the newest report, or as the hub remembers it")],
 ) -> None:
     """Write a lost head file anew, once somebody else's memory of the ledger agrees with the ledger."""
-    config = _config(site)
-    seq, _, digest = head.partition(":")
-    if not seq.isdigit():
-        raise ConfigError(
-            f"--head is {head!r}, allowed is ROW:HASH such as 8:3fa9...; copy it from the report"
-        )
-    rows, after = make_head_file(config.state_dir / "ledger.sqlite", config.head_file, int(seq), digest)
+    config = read_site(site)
+    rows, after = make_head_file(config.state_dir / "ledger.sqlite", config.head_file, *head_of(head))
     typer.echo(
         f"{config.head_file}: written anew, {rows} rows, {after} of them newer than the head you gave."
     )
-
-
-def _config(site: Path) -> SiteConfig:
-    return parse_site(read_yaml(site), site.name)
 
 
 def _keys_of(site: Path) -> tuple[str, Path]:
@@ -190,7 +173,4 @@ def _keys_of(site: Path) -> tuple[str, Path]:
 
 
 def _tell(file: Path, introduction: Introduction) -> None:
-    typer.echo(
-        f"Send {file} to the hub, and read these words out when it asks (fingerprint of name and keys):"
-    )
-    typer.echo(f"  {words(introduction.fingerprint())}")
+    say_what_to_send(file, "the hub", introduction.fingerprint(), "name and keys")

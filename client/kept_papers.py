@@ -11,7 +11,7 @@ from client.code_signing import write_whole
 from client.site import Site
 from shared.bundle import Bundle, read_bundle
 from shared.config import StudyConfig
-from shared.config_files import parse_study, read_yaml
+from shared.config_files import read_study
 from shared.errors import ConfigError, DataError
 
 
@@ -38,12 +38,12 @@ def study_of(site: Site, name: str) -> StudyConfig:
     """Return the study of a YAML file, which is then kept, or of the digest of a kept one."""
     folder = site.config.state_dir / "studies"
     if not is_digest(name):
-        study = parse_study(read_yaml(Path(name)), Path(name).name)
+        study = read_study(Path(name))
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / f"{study.digest()}.yaml", study.canonical_json())  # JSON is YAML
         return study
     path = _kept(folder / f"{name}.yaml", "study", "study show STUDY.yaml")
-    study = parse_study(read_yaml(path), path.name)
+    study = read_study(path)
     if study.digest() != name:
         raise ConfigError(f"study {name[:12]}: its kept copy was altered; give the study's file again")
     return study

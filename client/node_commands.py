@@ -4,18 +4,15 @@ In: `site.yaml`. Out: a log on standard output, and exit statuses for whoever ru
 """
 
 import logging
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from client.cli_arguments import SiteFile
 from client.node import is_healthy, run_node
-from shared.command_line import SentenceGroup, examples
-from shared.config_files import parse_site, read_yaml
-from shared.site_config import SiteConfig
+from shared.command_line import examples, program
+from shared.config_files import read_site
 
-app = typer.Typer(cls=SentenceGroup, add_completion=False, pretty_exceptions_enable=False)
-SiteFile = Annotated[Path, typer.Argument(metavar="SITE.yaml", help="the hospital's own configuration")]
+app = program("The hospital's node.")
 
 
 @app.command(epilog=examples("rounds-site run site.yaml", "rounds-site run /site/site.yaml"))
@@ -25,14 +22,10 @@ def run(site: SiteFile) -> None:
     It runs no code but bundles that this hospital signed with `rounds-site code approve`.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    run_node(_config(site), site)
+    run_node(read_site(site), site)
 
 
 @app.command(epilog=examples("rounds-site healthy site.yaml"))
 def healthy(site: SiteFile) -> None:
     """Say whether the node runs; exit status 1 where not."""
-    typer.echo(is_healthy(_config(site)))
-
-
-def _config(path: Path) -> SiteConfig:
-    return parse_site(read_yaml(path), path.name)
+    typer.echo(is_healthy(read_site(site)))

@@ -8,13 +8,12 @@ import os
 import tempfile
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from client.preview import Progress, Seen
 from client.preview_view import view
 from shared.errors import ConfigError
+from shared.pages import rendered
 
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATE = Path(__file__).parent / "templates" / "preview.html"
 NAME = "preview.html"
 
 
@@ -50,11 +49,4 @@ def write_page(folder: Path, text: str) -> Path:
 
 def render(seen: Seen, progress: Progress) -> str:
     """Return the page; everything that came from outside is escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("preview.html").render(view(seen, progress)) + "\n"
+    return rendered(TEMPLATE, view(seen, progress))

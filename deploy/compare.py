@@ -13,11 +13,11 @@ from typing import Any
 
 from deploy.alone import sites_alone
 from deploy.federation import Recipe
-from deploy.flower_run import COMPLETED
 from deploy.kept import Probabilities, kept
 from deploy.progress import Progress
 from deploy.workspace import RESULTS, Workspace, link_to, prepare, run, use_threads_that_pay
 from server.checkpoints import load_state
+from server.control import COMPLETED
 from server.finish import finish_run, written
 from server.metrics import Metrics
 from server.prepare import load_teacher
@@ -27,7 +27,7 @@ from server.public_training import WarmStarted, train_further
 from server.results import ByModel, Paired, SeedResult, Summary, auc_of, read_summary
 from server.run_folder import RunFolder
 from shared.config import Method, StudyConfig
-from shared.config_files import overridden, parse_site, parse_study, read_yaml, write_yaml
+from shared.config_files import overridden, parse_study, read_site, read_study, write_yaml
 from shared.data.records import Patient
 from shared.data.source import read_source
 from shared.errors import StudyError
@@ -70,7 +70,7 @@ def pooled_images(study: StudyConfig, sites: list[Path]) -> PublicImages:
     """Read the training images of all simulated sites."""
     patients: list[Patient] = []
     for path in sites:
-        site = parse_site(read_yaml(path), path.name)
+        site = read_site(path)
         patients += [p for p in read_source(site.data.source, study.task) if p.split == "train"]
     return load_public(patients, study.task)
 
@@ -82,7 +82,7 @@ def of_run(folder: RunFolder, public: Public) -> Probabilities:
 
 def student_of(folder: RunFolder, public: Public) -> CompactModel:
     """Load the merged student of a finished run."""
-    study = parse_study(read_yaml(folder.study), "study.yaml")
+    study = read_study(folder.study)
     state = load_state(folder.checkpoint, study.digest())
     if state is None:
         raise FileNotFoundError(folder.checkpoint)
@@ -123,7 +123,7 @@ def add_comparisons(recipe: Recipe, seeds: Sequence[int], progress: Progress) ->
     results = [_seed_result(recipe, seed, progress) for seed in others]
     if others:
         results.insert(0, SeedResult(seed=first, test_auc=summary.test_auc, paired=summary.paired))
-    study = parse_study(read_yaml(folder.study), "study.yaml")
+    study = read_study(folder.study)
     seconds = summary.seconds | {"compare": round(time.monotonic() - started, 1)}
     written(folder, study, summary.model_copy(update={"seeds": tuple(results), "seconds": seconds}))
     return folder
@@ -143,7 +143,7 @@ def _compared(
     folder = _finished_run(workspace, progress, {})
     if not (folder.path / "summary.json").is_file():
         finish_run(folder, workspace.path, workspace.about(started, {}), progress)
-    resolved = parse_study(read_yaml(folder.study), "study.yaml")
+    resolved = read_study(folder.study)
     public = Public.load(workspace.path, workspace.study)
     store = RESULTS / "compare" / f"{workspace.path.name}-{workspace.study.digest()[:8]}"
     files = list(site_files(workspace.path))
@@ -181,7 +181,7 @@ def _without_privacy(workspace: Workspace, progress: Progress) -> RunFolder:
         if not (open_path / name).exists():
             (open_path / name).symlink_to(workspace.path / name)
     for path in site_files(workspace.path):
-        site = parse_site(read_yaml(path), path.name)
+        site = read_site(path)
         write_yaml(open_path / "sites" / path.name, site.model_copy(update={"allow_without_privacy": True}))
     return _finished_run(replace(workspace, path=open_path), progress, WITHOUT_PRIVACY)
 

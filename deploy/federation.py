@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from server.prepare import PUBLIC_SETS, TeacherFit
 from server.public_data import Progress
 from shared.config import Frozen, StudyConfig, Task
-from shared.config_files import parse_study, read_yaml, write_yaml
+from shared.config_files import read_study, read_yaml, write_yaml
 from shared.data.division import Division, divide_public
 from shared.data.manifest import write_manifest
 from shared.data.medmnist import made_sites
@@ -111,7 +111,7 @@ def find_recipe(data: Path | None, study: Path | None, sites: Path | None) -> Re
     except ValueError as error:
         first = str(error).splitlines()
         raise ConfigError(f"{sites_path.name}: {' '.join(part.strip() for part in first[1:3])}") from error
-    return Recipe(name, parse_study(read_yaml(study_path), study_path.name), federation, data)
+    return Recipe(name, read_study(study_path), federation, data)
 
 
 def build_workspace(recipe: Recipe, workspace: Path, *, seed: int, progress: Progress) -> tuple[str, ...]:

@@ -4,6 +4,7 @@
 exit status is 0 only when the run completed and its report was written.
 """
 
+import os
 import signal
 import sys
 import tempfile
@@ -17,29 +18,35 @@ import typer
 
 from deploy.compare import add_comparisons
 from deploy.federation import Recipe, build_workspace, find_recipe
-from deploy.flower_run import COMPLETED
 from deploy.progress import Progress
 from deploy.workspace import RESULTS, link_to, prepare, run, use_all_threads
+from server.control import COMPLETED
 from server.finish import finish_run
 from server.prepare import with_public_digests, with_teacher
 from server.results import Summary
 from server.run_folder import RunFolder
 from shared.config_files import overridden, parse_study
 from shared.errors import RoundsError
+from shared.flower_environment import direct_loopback
 
 cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+Data = Annotated[Path | None, typer.Option(help="data source; none: phantoms are made")]
+Study = Annotated[Path | None, typer.Option(help="study YAML instead of the one for this data")]
+Sites = Annotated[Path | None, typer.Option(help="YAML of the simulated hospitals")]
+Seed = Annotated[int, typer.Option(help="seed of phantoms, teacher and warm start")]
+TeacherFile = Annotated[Path | None, typer.Option(help="fitted teacher (safetensors)")]
 
 
 @cli.command()
 def demo(
-    data: Annotated[Path | None, typer.Option(help="data source; none: phantoms are made")] = None,
-    study: Annotated[Path | None, typer.Option(help="study YAML instead of the one for this data")] = None,
-    sites: Annotated[Path | None, typer.Option(help="YAML of the simulated hospitals")] = None,
-    seed: Annotated[int, typer.Option(help="seed of phantoms, teacher and warm start")] = 0,
+    data: Data = None,
+    study: Study = None,
+    sites: Sites = None,
+    seed: Seed = 0,
     site_state: Annotated[
         Path | None, typer.Option(help="keep site ledgers here: spend adds up over runs and the cap bites")
     ] = None,
-    teacher_file: Annotated[Path | None, typer.Option(help="fitted teacher (safetensors)")] = None,
+    teacher_file: TeacherFile = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="field=value of the study")] = None,
 ) -> None:
     """Run the main job: prepare, federate under privacy by Flower, audit, report."""
@@ -63,11 +70,11 @@ def demo(
 
 @cli.command("prepare")
 def prepare_command(
-    data: Annotated[Path | None, typer.Option(help="data source; none: phantoms are made")] = None,
-    study: Annotated[Path | None, typer.Option(help="study YAML instead of the one for this data")] = None,
-    sites: Annotated[Path | None, typer.Option(help="YAML of the simulated hospitals")] = None,
-    seed: Annotated[int, typer.Option(help="seed of phantoms, teacher and warm start")] = 0,
-    teacher_file: Annotated[Path | None, typer.Option(help="fitted teacher (safetensors)")] = None,
+    data: Data = None,
+    study: Study = None,
+    sites: Sites = None,
+    seed: Seed = 0,
+    teacher_file: TeacherFile = None,
 ) -> None:
     """Make the workspace that `flwr run .` starts from: data, teacher, warm start."""
     progress = Progress()
@@ -76,12 +83,7 @@ def prepare_command(
 
 
 @cli.command()
-def teacher(
-    data: Annotated[Path | None, typer.Option(help="data source; none: phantoms are made")] = None,
-    study: Annotated[Path | None, typer.Option(help="study YAML instead of the one for this data")] = None,
-    sites: Annotated[Path | None, typer.Option(help="YAML of the simulated hospitals")] = None,
-    seed: Annotated[int, typer.Option(help="seed of phantoms and teacher")] = 0,
-) -> None:
+def teacher(data: Data = None, study: Study = None, sites: Sites = None, seed: Seed = 0) -> None:
     """Fit the teacher on the public cohort and keep it under results/teachers by the digest of its recipe."""
     progress = Progress()
     recipe = chosen(data, study, sites, [])
@@ -102,9 +104,9 @@ def teacher(
 
 @cli.command()
 def compare(
-    data: Annotated[Path | None, typer.Option(help="data source; none: phantoms are made")] = None,
-    study: Annotated[Path | None, typer.Option(help="study YAML instead of the one for this data")] = None,
-    sites: Annotated[Path | None, typer.Option(help="YAML of the simulated hospitals")] = None,
+    data: Data = None,
+    study: Study = None,
+    sites: Sites = None,
     seeds: Annotated[
         list[int] | None, typer.Option(help="seeds; all comparisons for the first of them")
     ] = None,
@@ -159,6 +161,7 @@ def _end(number: int, _frame: FrameType | None) -> None:
 def main() -> None:
     """Run a command; a person's mistake is one sentence on standard error and exit status 1."""
     signal.signal(signal.SIGTERM, _end)
+    os.environ.update(direct_loopback())  # the SuperLink is on this machine
     try:
         cli()
     except RoundsError as error:

@@ -13,13 +13,14 @@ from typing import Any
 import torch
 
 from deploy.federation import Recipe, accept_weights, build_workspace
-from deploy.flower_run import COMPLETED, run_app, superlink
+from deploy.flower_run import run_app, superlink
 from deploy.progress import Progress
+from server.control import COMPLETED, RunConfig
 from server.prepare import with_public_digests, with_teacher, with_warm_start
 from server.recorded import About
-from server.run_folder import RunFolder, read_lines
+from server.run_folder import RunFolder
 from shared.config import StudyConfig
-from shared.config_files import parse_study, read_yaml, write_yaml
+from shared.config_files import read_study, write_yaml
 from shared.errors import StudyError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -100,7 +101,7 @@ def prepare(recipe: Recipe, seed: int, progress: Progress, *, teacher_file: Path
         kept.write_text(json.dumps(told), encoding="utf-8")
         accept_weights(path, study)
         link_to(RESULTS / "workspaces" / recipe.name, path)
-    found = parse_study(read_yaml(path / "study.yaml"), "study.yaml")
+    found = read_study(path / "study.yaml")
     study = recipe.study.model_copy(update={"models": found.models, "public": found.public})
     if study != found:
         write_yaml(path / "study.yaml", study)
@@ -128,16 +129,13 @@ def run(
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     folder = RunFolder((RESULTS / f"{workspace.study.name}-{stamp}{label}").resolve())
     folder.path.mkdir(parents=True)
-    config: dict[str, str | int | float | bool] = {
+    config: RunConfig = {
         "workspace": str(workspace.path),
         "output": str(folder.path),
         "site-state": str(site_state.resolve()) if site_state else "",
         "threads": threads,
         **(overrides or {}),
     }
-
-    def finished() -> bool:
-        return any(line["event"] in {"study_completed", "study_failed"} for line in read_lines(folder.events))
 
     with superlink(folder.path / "superlink.log") as link:
         status = run_app(
@@ -146,7 +144,6 @@ def run(
             config,
             num_sites=workspace.num_sites,
             cpus_per_site=1,
-            finished=finished,
             tick=lambda: progress.follow(folder.events, folder.rounds),
             deadline_seconds=_RUN_SECONDS,
         )

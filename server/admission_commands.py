@@ -10,17 +10,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from server.federation_commands import Here, Hub
+from server.cli_hub import DEFAULT_HUB, HubOption
 from server.hub_folder import HubFolder, open_hub
 from server.sites import AdmittedSite
 from server.superlink_nodes import LOCAL_SUPERLINK, SuperLinkAbsent, align_nodes, node_states
-from shared.command_line import examples, require_fingerprint
+from shared.command_line import AsJson, Fingerprint, examples, require_fingerprint
 from shared.errors import ConfigError
 from shared.introduction import read_introduction
+from shared.tables import plain_table, wide_console
 
 app = typer.Typer(no_args_is_help=True)
 SuperLink = Annotated[
@@ -38,11 +36,8 @@ SuperLink = Annotated[
 def admit(
     file: Annotated[Path, typer.Argument(metavar="SITE.pub", help="the file that the site sent")],
     name: Annotated[str | None, typer.Option(help="the name agreed on; the file must say the same")] = None,
-    fingerprint: Annotated[
-        str | None,
-        typer.Option(help="what the site read out: 12 words or 64 digits; asked for when not given"),
-    ] = None,
-    hub: Hub = Here,
+    fingerprint: Fingerprint = None,
+    hub: HubOption = DEFAULT_HUB,
     superlink: SuperLink = None,
 ) -> None:
     """Let a site in: compare its fingerprint, write it down, register its node key at the running SuperLink."""
@@ -63,7 +58,7 @@ def admit(
 @app.command(epilog=examples("rounds-hub remove north"))
 def remove(
     name: Annotated[str, typer.Argument(help="name of an admitted site")],
-    hub: Hub = Here,
+    hub: HubOption = DEFAULT_HUB,
     superlink: SuperLink = None,
 ) -> None:
     """Put a site out, at once where the SuperLink runs here; its node key never comes back."""
@@ -75,15 +70,15 @@ def remove(
 
 
 @app.command(epilog=examples("rounds-hub register", "rounds-hub register --superlink 127.0.0.1:8000"))
-def register(hub: Hub = Here, superlink: SuperLink = None) -> None:
+def register(hub: HubOption = DEFAULT_HUB, superlink: SuperLink = None) -> None:
     """Bring the running SuperLink's registrations in line with the admitted sites; safe to repeat."""
     _register(open_hub(hub), superlink or LOCAL_SUPERLINK)
 
 
 @app.command(epilog=examples("rounds-hub sites", "rounds-hub sites --json --hub hub"))
 def sites(
-    hub: Hub = Here,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
+    hub: HubOption = DEFAULT_HUB,
+    as_json: AsJson = False,
     superlink: SuperLink = None,
 ) -> None:
     """List all sites ever admitted, who is connected now, and until when the certificates hold."""
@@ -97,13 +92,18 @@ def sites(
         shown = [vars(row) | {"connection": _connection(row, states)} for row in rows]
         typer.echo(json.dumps({"sites": shown, "certificates": certificates}, indent=1))
         return
-    table = Table("site", "admitted", "removed", "connection", "fingerprint", box=None, pad_edge=False)
-    for row in rows:
-        removed = (row.removed or "")[:10]
-        cells = (row.name, row.admitted[:10], removed, _connection(row, states), row.fingerprint[:16])
-        table.add_row(*map(escape, cells))
-    console = Console(highlight=False)
-    (console if console.is_terminal else Console(highlight=False, width=160)).print(table)
+    cells = (
+        (
+            row.name,
+            row.admitted[:10],
+            (row.removed or "")[:10],
+            _connection(row, states),
+            row.fingerprint[:16],
+        )
+        for row in rows
+    )
+    columns = ("site", "admitted", "removed", "connection", "fingerprint")
+    wide_console().print(plain_table(columns, cells))
     for what, end in ends.items():
         typer.echo(
             f"certificate of the {what} holds until {end:%Y-%m-%d} ({(end - datetime.now(UTC)).days} days)"

@@ -13,8 +13,7 @@ from typing import Annotated, Any
 import torch
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from server import admission_commands, federation_commands, service_commands
 from server.figures import interval_text
@@ -23,15 +22,12 @@ from server.predict import Prediction, ReleasedModel, open_model, predict_image
 from server.results import read_summary
 from server.run_folder import RunFolder, read_lines
 from server.run_origin import about, origin, run_folder
-from shared.command_line import SentenceGroup, examples
+from shared.command_line import AsJson, examples, program
 from shared.errors import DataError, RoundsError
+from shared.tables import plain_table, wide_console
 
-app = typer.Typer(
-    cls=SentenceGroup,
-    help="The hub of Teaching Rounds: open a federation, use a released student, look at runs, make their reports.",
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
+app = program(
+    "The hub of Teaching Rounds: open a federation, use a released student, look at runs, make their reports."
 )
 app.add_typer(federation_commands.app)
 app.add_typer(admission_commands.app)
@@ -57,7 +53,7 @@ def predict(
     allow_text: Annotated[
         bool, typer.Option(help="take DICOM pictures with burned-in text; for those a person has looked at")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Classify images, with calibrated probabilities, a map picture each, and the gate's verdict.
 
@@ -119,11 +115,14 @@ def runs(
     if not results.is_dir():
         raise DataError(f"RESULTS is {str(results)!r}: no such folder; run `make demo` or give another")
     latest = (results / "latest").resolve()
-    table = Table("run", "status", "verdict", "test AUC (95 %)", "epsilon", "data", box=None, pad_edge=False)
-    for path in _run_folders(results):
-        shown = "* " if path.resolve() == latest else "  "
-        table.add_row(shown + path.name, *(escape(cell) for cell in _run_cells(path)))
-    _console().print(table)
+    table = plain_table(
+        ("run", "status", "verdict", "test AUC (95 %)", "epsilon", "data"),
+        (
+            (f"{'*' if path.resolve() == latest else ' '} {path.name}", *_run_cells(path))
+            for path in _run_folders(results)
+        ),
+    )
+    wide_console().print(table)
     if not table.row_count:
         typer.echo(f"No runs in {results}; `make demo` makes one.")
 
@@ -139,37 +138,31 @@ class _Steps:
             self.console.print(f"  {what}: {total}", markup=False)
 
 
-def _console() -> Console:
-    """Return a console of the terminal's own width, or wide enough for a table where there is no terminal."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=160)
-
-
 def _show_predictions(model: ReleasedModel, done: list[Prediction]) -> None:
-    console = _console()
+    console = wide_console()
     if model.verdict != "accepted":
         console.print(
             f"HELD: this model did not pass its gate and may not be used. {model.gate}",
             style="bold red",
             markup=False,
         )
-    table = Table(
-        "file", "class", *map(escape, model.study.task.classes), "verdict", "map", box=None, pad_edge=False
-    )
-    for one in done:
-        chances = [f"{chance:.3f}" for chance in one.probabilities.values()]
-        picture = f"{one.picture}" + ("" if one.evidence else " (no positive evidence)")
-        table.add_row(
-            *map(escape, (str(one.file), one.predicted, *chances)),
-            "accepted" if model.verdict == "accepted" else "[bold red]HELD[/]",
-            escape(picture),
-        )
+    columns = ("file", "class", *model.study.task.classes, "verdict", "map")
     if done:
-        console.print(table)
+        console.print(plain_table(columns, (_prediction_cells(model, one) for one in done)))
     console.print(
         f"Study {model.study.name}, model {model.sha256[:12]}. {model.gate} Probabilities are calibrated with "
         f"temperature {model.temperature:.3g}. Research software, not for diagnosis.",
         markup=False,
+    )
+
+
+def _prediction_cells(model: ReleasedModel, one: Prediction) -> tuple[str | Text, ...]:
+    return (
+        str(one.file),
+        one.predicted,
+        *(f"{chance:.3f}" for chance in one.probabilities.values()),
+        "accepted" if model.verdict == "accepted" else Text("HELD", "bold red"),
+        f"{one.picture}" + ("" if one.evidence else " (no positive evidence)"),
     )
 
 

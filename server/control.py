@@ -1,7 +1,7 @@
-"""Runs of Flower as the hub starts, asks after, stops and reads them, by the SuperLink's Control API (flwr 1.41).
+"""Runs of Flower as a hub or a simulation starts, asks after, stops and reads them, by the Control API (flwr 1.41).
 
-In: the address of our own SuperLink and the CA. Out: run ids and Flower's status words. The API is reached on this
-machine only; the proxy does not let it out.
+In: the address of our own SuperLink, and the CA where it has a certificate. Out: run ids and Flower's status words. The
+API is reached on this machine only; the hub's proxy does not let it out.
 """
 
 import json
@@ -34,21 +34,25 @@ _SUBMIT_SECONDS = 120
 
 @dataclass(frozen=True)
 class Control:
-    """The Control API of a SuperLink at host:port whose certificate the CA signed."""
+    """The Control API of a SuperLink at host:port whose certificate the CA signed; without a CA it has none."""
 
     superlink: str
-    ca_file: Path
+    ca_file: Path | None
 
-    def start(self, app: str, run_config: RunConfig) -> int:
-        """Start a run of an app: a folder, or @publisher/name==version; returns Flower's id of the run."""
-        settings = " ".join(f"{key}={json.dumps(value)}" for key, value in run_config.items())
+    def start(self, app: str, run_config: RunConfig, federation: RunConfig | None = None) -> int:
+        """Start a run of an app: a folder, or @publisher/name==version; returns Flower's id of the run.
+
+        `federation` says how a simulation is to be made.
+        """
         with tempfile.TemporaryDirectory(prefix="rounds-") as home:
             (Path(home) / "config.toml").write_text(
                 f'[superlink]\ndefault = "{_CONNECTION}"\n[superlink.{_CONNECTION}]\naddress = "{self.superlink}"\n'
-                f"root-certificates = {json.dumps(str(self.ca_file.resolve()))}\n",
+                f"{self._trust()}\n",
                 encoding="utf-8",
             )
-            words = ["run", app, _CONNECTION, "--format", "json", "--run-config", settings]
+            words = ["run", app, _CONNECTION, "--format", "json", "--run-config", _settings(run_config)]
+            if federation is not None:
+                words += ["--federation-config", _settings(federation)]
             try:
                 done = subprocess.run(
                     [str(bin_folder() / "flwr"), *words], env=flower_environment(Path(home)), cwd=home,
@@ -86,9 +90,16 @@ class Control:
             for part in client.StreamLogs(StreamLogsRequest(run_id=run_id, after_timestamp=0.0)):
                 yield part.log_output
 
+    def _trust(self) -> str:
+        """Return the line of Flower's configuration that says how to know the SuperLink."""
+        if self.ca_file is None:
+            return "insecure = true"
+        return f"root-certificates = {json.dumps(str(self.ca_file.resolve()))}"
+
     @contextmanager
     def _client(self) -> Iterator[ControlHttpClient]:
-        client = ControlHttpClient.from_server_address(self.superlink, False, self.ca_file.read_bytes(), ())
+        ca = None if self.ca_file is None else self.ca_file.read_bytes()
+        client = ControlHttpClient.from_server_address(self.superlink, ca is None, ca, ())
         try:
             yield client
         except httpx.HTTPStatusError as error:
@@ -102,7 +113,12 @@ class Control:
             ) from error
         except httpx.HTTPError as error:
             raise ServiceError(
-                f"SuperLink {self.superlink}: does not answer ({error}); see the log of `rounds-hub serve`"
+                f"SuperLink {self.superlink}: does not answer ({error}); see its log, or that of `rounds-hub serve`"
             ) from error
         finally:
             client.close()
+
+
+def _settings(values: RunConfig) -> str:
+    """Return the values as Flower's command line reads them."""
+    return " ".join(f"{key}={json.dumps(value)}" for key, value in values.items())

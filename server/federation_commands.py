@@ -9,27 +9,27 @@ from typing import Annotated
 import typer
 
 from server.authority import CA_DAYS, HUB_DAYS, Names
+from server.cli_hub import DEFAULT_HUB, HubOption
 from server.hub_backup import back_up_hub, restore_hub
 from server.hub_folder import HubFolder, make_hub, open_hub, renew, replace_authority, verify_hub
-from shared.command_line import examples, passphrase_from
-from shared.fingerprint import words
+from shared.command_line import (
+    EmptyFolder,
+    KeptBackup,
+    NewBackup,
+    PassphraseFile,
+    examples,
+    passphrase_from,
+    say_what_to_send,
+)
 from shared.private_files import PUBLIC, write_file
 
 app = typer.Typer(no_args_is_help=True)
-Hub = Annotated[
-    Path, typer.Option("--hub", envvar="ROUNDS_HUB", help="the hub's folder, made by `rounds-hub init`")
-]
-Here = Path("hub")
 Dns = Annotated[
     list[str] | None, typer.Option("--dns", help="a name by which sites reach the hub; may be repeated")
 ]
 Ip = Annotated[list[str] | None, typer.Option("--ip", help="an address by which they do; may be repeated")]
 Days = Annotated[int, typer.Option(min=1, help="days that the hub's certificate holds")]
 CaDays = Annotated[int, typer.Option(min=2, help="days that the CA holds")]
-PassphraseFile = Annotated[
-    Path | None,
-    typer.Option("--passphrase-file", help="file that holds the passphrase; asked for when not given"),
-]
 
 
 @app.command(
@@ -58,7 +58,7 @@ def invite(
     target: Annotated[
         Path | None, typer.Argument(metavar="FILE", help="where to write a copy; shown only when not given")
     ] = None,
-    hub: Hub = Here,
+    hub: HubOption = DEFAULT_HUB,
 ) -> None:
     """Write FEDERATION.json for a site, and show the words to read out to it."""
     opened = open_hub(hub)
@@ -77,7 +77,7 @@ def invite(
     ),
 )
 def renew_certificate(
-    hub: Hub = Here,
+    hub: HubOption = DEFAULT_HUB,
     address: Annotated[str | None, typer.Option(help="a new host:port; tell the sites")] = None,
     dns: Dns = None,
     ip: Ip = None,
@@ -102,22 +102,14 @@ def renew_certificate(
 
 
 @app.command(epilog=examples("rounds-hub backup /backup/hub-2026-11-20.sealed"))
-def backup(
-    target: Annotated[Path, typer.Argument(metavar="BACKUP", help="new file, on another machine's volume")],
-    hub: Hub = Here,
-    passphrase_file: PassphraseFile = None,
-) -> None:
+def backup(target: NewBackup, hub: HubOption = DEFAULT_HUB, passphrase_file: PassphraseFile = None) -> None:
     """Write CA, certificate, secrets and the list of sites into one sealed file."""
     number = back_up_hub(open_hub(hub), target, passphrase_from(passphrase_file, confirm=True))
     typer.echo(f"{target}: sealed, {number} admitted sites. Keep the passphrase elsewhere.")
 
 
 @app.command(epilog=examples("rounds-hub restore /backup/hub-2026-11-20.sealed hub"))
-def restore(
-    source: Annotated[Path, typer.Argument(metavar="BACKUP", help="what `rounds-hub backup` wrote")],
-    folder: Annotated[Path, typer.Argument(help="new or empty folder")],
-    passphrase_file: PassphraseFile = None,
-) -> None:
+def restore(source: KeptBackup, folder: EmptyFolder, passphrase_file: PassphraseFile = None) -> None:
     """Put a hub back and check it. Sites removed since the backup must be removed again."""
     hub = restore_hub(source, folder, passphrase_from(passphrase_file, confirm=False))
     with hub.sites() as listed:
@@ -128,7 +120,6 @@ def restore(
 
 
 def _tell(hub: HubFolder, file: Path) -> None:
-    invitation = hub.invitation()
-    typer.echo(f"Send {file} to every site, and read these words out when it asks (fingerprint of the CA):")
-    typer.echo(f"  {words(invitation.fingerprint)}")
-    typer.echo(f"  SHA-256 {invitation.fingerprint}")
+    fingerprint = hub.invitation().fingerprint
+    say_what_to_send(file, "every site", fingerprint, "the CA")
+    typer.echo(f"  SHA-256 {fingerprint}")

@@ -30,7 +30,7 @@ from server.results import (
 )
 from server.run_folder import RunFolder, read_lines
 from shared.config import StudyConfig
-from shared.config_files import parse_study, read_yaml
+from shared.config_files import read_study
 from shared.models.compact import CompactModel
 from shared.models.student import count_macs, count_parameters
 from shared.models.weights import save_weights
@@ -38,7 +38,7 @@ from shared.models.weights import save_weights
 
 def finish_run(folder: RunFolder, workspace: Path, about: About, progress: Progress) -> Summary:
     """Measure, audit, judge and report a run; a run that did not complete gets a report that says so."""
-    study = parse_study(read_yaml(folder.study), "study.yaml")
+    study = read_study(folder.study)
     state = load_state(folder.checkpoint, study.digest())
     completed = any(line["event"] == "study_completed" for line in read_lines(folder.events))
     summary = recorded_summary(folder, study, state, about, completed=completed)

@@ -6,14 +6,13 @@ the same bytes whenever it is made from the same summary.
 
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from server.figures import interval_text
 from server.report_view import page
 from server.report_words import in_seconds, shown
 from server.results import Summary
+from shared.pages import rendered
 
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATE = Path(__file__).parent / "templates" / "report.html"
 
 
 def write_report(run_dir: Path, summary: Summary) -> Path:
@@ -25,12 +24,6 @@ def write_report(run_dir: Path, summary: Summary) -> Path:
 
 def render_report(run_dir: Path, summary: Summary) -> str:
     """Return the page; everything that came from outside is escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    return rendered(
+        TEMPLATE, page(summary, run_dir), interval=interval_text, shown=shown, in_seconds=in_seconds
     )
-    environment.filters |= {"interval": interval_text, "shown": shown, "in_seconds": in_seconds}
-    return environment.get_template("report.html").render(page(summary, run_dir)) + "\n"

@@ -12,7 +12,7 @@ from server.recorded import About
 from server.results import Summary, read_summary
 from server.run_folder import RunFolder
 from shared.config import StudyConfig
-from shared.config_files import parse_study, read_yaml
+from shared.config_files import read_study
 from shared.errors import RoundsError, StudyError
 
 
@@ -28,7 +28,7 @@ def run_folder(path: Path) -> RunFolder:
 
 def origin(folder: RunFolder, workspace: Path | None) -> Path:
     """Return the workspace of a run: the one given if it fits, else the one beside it that does."""
-    study = parse_study(read_yaml(folder.study), "study.yaml")
+    study = read_study(folder.study)
     if workspace is not None:
         if not _fits(workspace, study):
             raise StudyError(
@@ -75,7 +75,7 @@ def _earlier(folder: RunFolder) -> Summary | None:
 
 def _fits(workspace: Path, study: StudyConfig) -> bool:
     try:
-        own = parse_study(read_yaml(workspace / "study.yaml"), "study.yaml")
+        own = read_study(workspace / "study.yaml")
     except RoundsError:
         return False
     return (own.public, own.models, own.task) == (study.public, study.models, study.task)

@@ -4,28 +4,24 @@ In: the hub's folder. Out: a log on standard output, and exit statuses for whoev
 """
 
 import logging
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from server import study_commands
 from server.cli_code import code_app, serve_app
+from server.cli_hub import DEFAULT_HUB, HubArgument
 from server.control import Control
 from server.hub_folder import open_hub
 from server.keeper import look_after
 from server.services import SUPERLINK_PORT, Hub, is_healthy, serve
 from server.superlink_nodes import align_nodes
-from shared.command_line import SentenceGroup, examples
+from shared.command_line import examples, program
 
-app = typer.Typer(cls=SentenceGroup, add_completion=False, pretty_exceptions_enable=False)
+app = program("The hub's services.")
 app.add_typer(study_commands.app, name="study")
 app.add_typer(code_app, name="code")
 app.add_typer(serve_app, name="registry")
-Folder = Annotated[
-    Path, typer.Argument(envvar="ROUNDS_HUB", help="the hub's folder, made by `rounds-hub init`")
-]
-_HERE = Path("hub")
 
 
 @app.command(
@@ -35,7 +31,7 @@ _HERE = Path("hub")
     ),
 )
 def serve_hub(
-    folder: Folder = _HERE,
+    folder: HubArgument = DEFAULT_HUB,
     listen: Annotated[
         str, typer.Option(help="address:port at which sites reach the hub, by the proxy only")
     ] = "0.0.0.0:8443",
@@ -63,6 +59,6 @@ def serve_hub(
 
 
 @app.command(epilog=examples("rounds-hub healthy hub"))
-def healthy(folder: Folder = _HERE) -> None:
+def healthy(folder: HubArgument = DEFAULT_HUB) -> None:
     """Say whether all of the hub's processes run and the SuperLink answers; exit status 1 where not."""
     typer.echo(is_healthy(Hub(folder)))

@@ -7,7 +7,6 @@ machine's loopback only, Flower's SuperLink. Studies that were cut off are resum
 import logging
 import os
 import shutil
-import ssl
 import sys
 import tempfile
 import time
@@ -15,11 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 from server.hub_folder import HubFolder, verify_hub
 from server.proxy import Proxy
+from server.superlink import loopback_superlink, superlink_answers
 from shared.errors import ConfigError, RoundsError
 from shared.flower_environment import bin_folder, flower_environment
 from shared.service_health import answers, read_status
@@ -103,16 +101,6 @@ def is_healthy(hub: Hub) -> str:
     return f"sites reach {status.fact('listen')}; SuperLink, SuperExec, registry and proxy run"
 
 
-def superlink_answers(superlink: str, ca_file: Path) -> bool:
-    """Tell whether the SuperLink answers under the hub's own certificate."""
-    try:
-        context = ssl.create_default_context(cafile=str(ca_file))
-        with urlopen(f"https://{superlink}/health", timeout=2, context=context) as answer:
-            return bool(answer.status == 200)
-    except (URLError, OSError):
-        return False
-
-
 @dataclass
 class _Watch:
     """Looks at the SuperLink between the supervisor's looks."""
@@ -173,11 +161,9 @@ def _services(hub: Hub, listen: str, port: int) -> Iterator[Sequence[Service]]:
 
 
 def superlink_command(hub: Hub, port: int) -> list[str]:
-    """Return the command line of Flower's SuperLink (1.41)."""
-    return [
-        f"{bin_folder()}/flower-superlink",
-        "--host", "127.0.0.1",
-        "--port", str(port),
+    """Return the command line of the hub's SuperLink: TLS, admitted nodes alone, apps in processes of their own."""
+    return loopback_superlink(
+        port,
         "--ssl-ca-certfile", str(hub.ca_file.resolve()),
         "--ssl-certfile", str(hub.certificate_file.resolve()),
         "--ssl-keyfile", str(hub.key_file.resolve()),
@@ -185,8 +171,7 @@ def superlink_command(hub: Hub, port: int) -> list[str]:
         "--isolation", "process",
         "--superexec-auth-secret-file", str(hub.superexec_secret.resolve()),
         "--database", str(hub.database.resolve()),
-        "--disable-runtime-dependency-installation",
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
 def registry_command(hub: Hub, port: int) -> list[str]:

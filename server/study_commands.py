@@ -10,27 +10,23 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from server.cli_hub import DEFAULT_HUB, HubOption
 from server.control import Control
 from server.registry import Registry
 from server.services import Hub
 from server.submissions import EXIT_STATUS, GOING_ON, SubmittedStudy, all_studies, find_study, new_study
-from shared.command_line import examples
+from shared.command_line import AsJson, examples
 from shared.errors import ConfigError, StudyError
+from shared.tables import plain_table, wide_console
 
 app = typer.Typer(help="Submit studies to the running hub, and see them through.", no_args_is_help=True)
-HubOption = Annotated[
-    Path, typer.Option("--hub", envvar="ROUNDS_HUB", help="the hub's folder, made by `rounds-hub init`")
-]
-_HERE = Path("hub")
 Name = Annotated[
     str | None, typer.Argument(metavar="[STUDY]", help="as submitted; the newest when not given")
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="wait for the end; the exit status is the study's")]
 _POLL_SECONDS = 0.5
+_COLUMNS = ("study", "state", "rounds", "runs", "why")
 
 
 @app.command(
@@ -42,7 +38,7 @@ _POLL_SECONDS = 0.5
 )
 def submit(
     workspace: Annotated[Path, typer.Argument(help="folder made by `make prepare`")],
-    hub: HubOption = _HERE,
+    hub: HubOption = DEFAULT_HUB,
     app_: Annotated[
         str | None,
         typer.Option("--app", help="@publisher/name==version from the registry; the newest when not given"),
@@ -63,8 +59,8 @@ def submit(
 )
 def status(
     name: Name = None,
-    hub: HubOption = _HERE,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
+    hub: HubOption = DEFAULT_HUB,
+    as_json: AsJson = False,
     wait: Wait = False,
 ) -> None:
     """Show how a study stands; without a name all are listed, and the exit status is the newest one's."""
@@ -74,19 +70,15 @@ def status(
     if as_json:
         typer.echo(json.dumps([_as_json(one) for one in shown], indent=1))
     else:
-        table = Table("study", "state", "rounds", "runs", "why", box=None, pad_edge=False)
-        for one in shown:
-            cells = _as_json(one)
-            table.add_row(*(escape(str(cells[key])) for key in ("study", "state", "rounds", "runs", "why")))
-        console = Console(highlight=False)
-        (console if console.is_terminal else Console(highlight=False, width=160)).print(table)
+        rows = ([str(_as_json(one)[key]) for key in _COLUMNS] for one in shown)
+        wide_console().print(plain_table(_COLUMNS, rows))
     if wait:
         _wait(study)
     raise typer.Exit(EXIT_STATUS[study.read().state])
 
 
 @app.command(epilog=examples("rounds-hub study stop lungs-20261120-190000"))
-def stop(name: Name = None, hub: HubOption = _HERE) -> None:
+def stop(name: Name = None, hub: HubOption = DEFAULT_HUB) -> None:
     """Stop a study; its sites' spends stay, and `resume` goes on where it was."""
     study = find_study(_running(hub).studies, name)
     if not study.move("stopping", "submitted", "running", why="stopped by a person"):
@@ -97,7 +89,7 @@ def stop(name: Name = None, hub: HubOption = _HERE) -> None:
 
 
 @app.command(epilog=examples("rounds-hub study resume lungs-20261120-190000 --wait"))
-def resume(name: Name = None, hub: HubOption = _HERE, wait: Wait = False) -> None:
+def resume(name: Name = None, hub: HubOption = DEFAULT_HUB, wait: Wait = False) -> None:
     """Resume a stopped or failed study from its checkpoint: the same study, charged to no site twice."""
     study = find_study(_running(hub).studies, name)
     if not study.move("submitted", "stopped", "failed"):
@@ -110,7 +102,7 @@ def resume(name: Name = None, hub: HubOption = _HERE, wait: Wait = False) -> Non
 
 
 @app.command(epilog=examples("rounds-hub study logs", "rounds-hub study logs lungs-20261120-190000"))
-def logs(name: Name = None, hub: HubOption = _HERE) -> None:
+def logs(name: Name = None, hub: HubOption = DEFAULT_HUB) -> None:
     """Print what the study's last run says, until that run is over; the exit status is the study's."""
     opened = _running(hub)
     study = find_study(opened.studies, name)

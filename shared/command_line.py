@@ -1,11 +1,11 @@
 """What both command lines share: a person's mistake is one sentence, never a traceback.
 
-In: a command that raised. Out: its sentence on standard error and exit status 1. Also what both ask a person for:
-the words of a fingerprint, and passphrases.
+In: a command that raised. Out: its sentence on standard error and exit status 1. Also the options that both have, and
+what both ask a person for: the words of a fingerprint, and passphrases.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import click
 import typer
@@ -13,6 +13,22 @@ from typer.core import TyperGroup
 
 from shared.errors import ConfigError, RoundsError, TrustError
 from shared.fingerprint import same_fingerprint, words
+
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON in place of lines and tables")]
+Fingerprint = Annotated[
+    str | None,
+    typer.Option(
+        "--fingerprint",
+        help="what the other side read out: 12 words or 64 digits; asked for when not given",
+    ),
+]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option("--passphrase-file", help="file that holds the passphrase; asked for when not given"),
+]
+NewBackup = Annotated[Path, typer.Argument(metavar="BACKUP", help="new file, on another machine's volume")]
+KeptBackup = Annotated[Path, typer.Argument(metavar="BACKUP", help="what `backup` wrote")]
+EmptyFolder = Annotated[Path, typer.Argument(help="new or empty folder")]
 
 
 class SentenceGroup(TyperGroup):
@@ -27,9 +43,26 @@ class SentenceGroup(TyperGroup):
             raise typer.Exit(1) from error
 
 
+def program(what_it_is: str) -> typer.Typer:
+    """Return a command line without commands yet, whose mistakes are told in sentences."""
+    return typer.Typer(
+        cls=SentenceGroup,
+        help=what_it_is,
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+
+
 def examples(*lines: str) -> str:
     """Return an epilog of examples, one a line: a help text joins lines that no empty line parts."""
     return "\n\n".join(("Examples:", *lines))
+
+
+def say_what_to_send(file: Path, whom: str, fingerprint: str, of: str) -> None:
+    """Tell a person which file to send, and the words that the other side will ask for."""
+    typer.echo(f"Send {file} to {whom}, and read these words out when it asks (fingerprint of {of}):")
+    typer.echo(f"  {words(fingerprint)}")
 
 
 def require_fingerprint(fingerprint: str, said: str | None, whose: str) -> None:

@@ -41,6 +41,16 @@ def parse_site(raw: Mapping[str, Any], origin: str = "site") -> SiteConfig:
     return _parsed(SiteConfig, raw, origin)
 
 
+def read_study(path: Path) -> StudyConfig:
+    """Read and validate a study's file; `ConfigError` names the file."""
+    return parse_study(read_yaml(path), path.name)
+
+
+def read_site(path: Path) -> SiteConfig:
+    """Read and validate a site's file; `ConfigError` names the file."""
+    return parse_site(read_yaml(path), path.name)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file whose top level is a mapping."""
     try:

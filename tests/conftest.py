@@ -190,6 +190,11 @@ class TinyFederation:
     study: StudyConfig
     initial: Arrays
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the arrays that the hub sends, and of those of an update."""
+        return {name: array.shape for name, array in self.initial.items()}
+
     def site(self, name: str, state: Path, **changed: Any) -> Site:
         """Open a hospital with its state under `state`; `changed` overrides fields of its site.yaml."""
         raw = read_yaml(self.workspace / "sites" / f"{name}.yaml")

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from client.cli import app
 from client.site import Site
-from shared.config_files import parse_site, read_yaml, write_yaml
+from shared.config_files import parse_site, read_site, read_yaml, write_yaml
 from shared.signatures import openssh
 
 PROJECT = """
@@ -121,7 +121,7 @@ class Hospital:
     @property
     def site(self) -> Site:
         """The hospital's site as its commands open it."""
-        return Site(parse_site(read_yaml(self.folder / "site.yaml")))
+        return Site(read_site(self.folder / "site.yaml"))
 
     @property
     def signatures_file(self) -> Path:

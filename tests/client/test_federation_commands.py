@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from client.cli import app
 from client.site import Site
 from server.authority import make_authority
-from shared.config_files import parse_site, read_yaml
+from shared.config_files import read_site
 from shared.fingerprint import words
 from shared.introduction import read_introduction
 from shared.invitation import Invitation
@@ -70,7 +70,7 @@ def test_join_asks_for_the_words_and_takes_the_right_ones(site: Path, sent: Path
     done = rounds_site("join", sent, "--site", site, answer=spoken(sent) + "\n")
     assert done.exit_code == 0, done.output
     assert spoken(sent) not in done.output.replace(f"Words: {spoken(sent)}", "")
-    assert parse_site(read_yaml(site)).hub is not None
+    assert read_site(site).hub is not None
 
 
 @pytest.mark.parametrize("by_option", [True, False])
@@ -120,7 +120,7 @@ def test_a_backup_is_put_back_whole(site: Path, tmp_path: Path) -> None:
     phrase = tmp_path / "phrase"
     phrase.write_text("twelve mild winters\n")
     options = ("--passphrase-file", phrase)
-    config = parse_site(read_yaml(site))
+    config = read_site(site)
     with Site(config).ledger():
         pass
     for name in ("old", "other"):

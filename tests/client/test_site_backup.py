@@ -12,7 +12,7 @@ from client.new_head import make_head_file
 from client.site import Site
 from client.site_backup import back_up_site, restore_site
 from client.site_folder import make_site
-from shared.config_files import parse_site, read_yaml
+from shared.config_files import read_site
 from shared.errors import ConfigError, LedgerError
 from shared.introduction import read_introduction
 from shared.privacy.mechanisms import Declared
@@ -42,7 +42,7 @@ class Hospital:
     @property
     def config(self) -> SiteConfig:
         """The site's rules as they stand in its file."""
-        return parse_site(read_yaml(self.folder / "site.yaml"))
+        return read_site(self.folder / "site.yaml")
 
     def ledger(self) -> Ledger:
         """Open the ledger as a round does."""

@@ -18,7 +18,7 @@ from client.site_keys import (
     site_introduction,
 )
 from server.authority import make_authority
-from shared.config_files import parse_site, read_yaml
+from shared.config_files import read_site
 from shared.errors import ConfigError, TrustError
 from shared.introduction import read_introduction
 from shared.invitation import Invitation
@@ -80,9 +80,9 @@ def test_only_the_introduction_may_be_read_by_others(site: Path) -> None:
 def test_a_new_site_yaml_says_what_is_to_be_filled_in(site: Path) -> None:
     """As made it is refused by the first empty field; filled in, it is a site that answers nothing yet."""
     with pytest.raises(ConfigError, match=r"site\.yaml: data\.source is None.*1 more to correct"):
-        parse_site(read_yaml(site / "site.yaml"), "site.yaml")
+        read_site(site / "site.yaml")
     filled_in(site)
-    config = parse_site(read_yaml(site / "site.yaml"))
+    config = read_site(site / "site.yaml")
     assert (config.name, config.declared_patients) == ("north", 600)
     assert config.approved_studies == ()
     assert config.accepted_digests == {}
@@ -120,7 +120,7 @@ def test_joining_fills_in_the_hub_and_nothing_else(site: Path, invitation: Invit
     join_federation(site / "site.yaml", invitation)
     after = (site / "site.yaml").read_text()
     assert after.startswith(before.rstrip("\n"))
-    config = parse_site(read_yaml(site / "site.yaml"))
+    config = read_site(site / "site.yaml")
     assert config.hub is not None
     assert config.hub.address == "hub.example.org:8000"
     assert config.hub.ca_file.read_text() == invitation.ca

@@ -9,7 +9,7 @@ import yaml
 
 from deploy.federation import Federation, Recipe, build_workspace, find_recipe
 from server.prepare import PUBLIC_SETS, public_sets
-from shared.config_files import parse_site, parse_study, read_yaml
+from shared.config_files import read_site, read_study, read_yaml
 from shared.data.images import check_images
 from shared.data.source import read_source
 from shared.errors import ConfigError
@@ -24,7 +24,7 @@ STUDIES = sorted((DEPLOY / "studies").glob("*.yaml"))
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_study_has_its_hospitals(path: Path) -> None:
     """A shipped study parses, has a sites file beside it, and asks nothing its declared sites must refuse."""
-    study = parse_study(read_yaml(path), path.name)
+    study = read_study(path)
     sites = Federation.model_validate(read_yaml(DEPLOY / "sites" / path.name))
     assert study.name == path.stem
     for declared in sites.declared_patients.values():
@@ -94,7 +94,7 @@ def test_the_workspace_divides_patients(tiny_federation) -> None:
     sets = [patient.patient_id for patients in public_sets(workspace, study).values() for patient in patients]
     assert all((workspace / "public" / f"{name}.csv").is_file() for name in PUBLIC_SETS)
     for path in sorted((workspace / "sites").glob("*.yaml")):
-        site = parse_site(read_yaml(path))
+        site = read_site(path)
         assert site.name == path.stem
         assert site.declared_patients == 4
         sets += [patient.patient_id for patient in read_source(site.data.source, study.task)]
@@ -121,11 +121,11 @@ def test_dicom_files_become_hospitals_without_their_identifiers(tmp_path: Path) 
         "title": "t", "dicom": rules, "declared_patients": {"site-1": 20, "site-2": 20},
         "made_sites": {"num_sites": 2, "skew": 0},
     }  # fmt: skip
-    study = parse_study(read_yaml(DEPLOY / "studies" / "phantoms.yaml"))
+    study = read_study(DEPLOY / "studies" / "phantoms.yaml")
     recipe = Recipe("films", study, Federation.model_validate(raw), tmp_path / "films")
     notes = build_workspace(recipe, tmp_path / "w", seed=0, progress=lambda *_: None)
     assert any("let through by the site's own rule" in note for note in notes)
-    site = parse_site(read_yaml(tmp_path / "w" / "sites" / "site-1.yaml"))
+    site = read_site(tmp_path / "w" / "sites" / "site-1.yaml")
     patients = read_source(site.data.source, study.task, site="site-1")
     assert check_images(patients, study.task).kinds == {}
     assert where_found([*PLANTED, "PLANTED-"], dict(contents([tmp_path / "w"]))) == []

@@ -17,10 +17,10 @@ from server.run_folder import RunFolder, read_lines
 from server.study import run_study
 from shared.errors import ErrorCode, StudyError
 from shared.records import decode_request
+from tests.conftest import SITES
 
 SECONDS = 20.0  # far more than any of this takes
 CRASHED = Error(code=8, reason="killed")
-SITES = ("bedside", "children", "film")
 
 
 def payload_of(request: Message) -> bytes:

@@ -17,7 +17,7 @@ from server.prepare import (
     with_warm_start,
 )
 from server.public_data import load_public
-from shared.config_files import parse_study, read_yaml
+from shared.config_files import read_study
 from shared.data.manifest import write_manifest
 from shared.errors import DataError
 from shared.models.weights import file_sha256
@@ -102,7 +102,7 @@ def test_the_same_seed_gives_the_same_weights(tiny_federation, workspace: Path) 
 
 def test_the_workspace_is_complete(tiny_federation) -> None:
     """study.yaml is the resolved study, and every digest it names is a file of that content."""
-    study = parse_study(read_yaml(tiny_federation.workspace / "study.yaml"))
+    study = read_study(tiny_federation.workspace / "study.yaml")
     assert study == tiny_federation.study
     for digest in (study.models.teacher.sha256, study.models.initial_sha256):
         assert file_sha256(tiny_federation.workspace / "weights" / f"{digest}.safetensors") == digest

@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from shared.config import StudyConfig
-from shared.config_files import overridden, parse_site, parse_study, read_yaml, write_yaml
+from shared.config_files import (
+    overridden,
+    parse_site,
+    parse_study,
+    read_site,
+    read_study,
+    read_yaml,
+    write_yaml,
+)
 from shared.errors import ConfigError
 from shared.site_config import SiteConfig, check_delta, check_sampling
 
@@ -147,8 +155,8 @@ def test_yaml_round_trip(tmp_path: Path) -> None:
     study, site = parse_study(STUDY), parse_site(SITE)
     write_yaml(tmp_path / "study.yaml", study)
     write_yaml(tmp_path / "site.yaml", site)
-    assert parse_study(read_yaml(tmp_path / "study.yaml")) == study
-    assert parse_site(read_yaml(tmp_path / "site.yaml")) == site
+    assert read_study(tmp_path / "study.yaml") == study
+    assert read_site(tmp_path / "site.yaml") == site
 
 
 @pytest.mark.parametrize("content", [None, b"a: [", b"\xff\xfe\x00", b"- 1\n- 2\n", b""])

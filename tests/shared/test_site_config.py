@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.config_files import parse_site, read_yaml, write_yaml
+from shared.config_files import parse_site, read_site, write_yaml
 from shared.errors import ConfigError
 from shared.site_config import tag_number
 
@@ -32,7 +32,7 @@ def test_rules_are_read_and_written_back(tmp_path: Path, dicom: dict[str, Any]) 
     """Rules in YAML become a value that is written back as the same value; the order of rules stays."""
     config = parse_site(site(**dicom))
     write_yaml(tmp_path / "site.yaml", config)
-    assert parse_site(read_yaml(tmp_path / "site.yaml")) == config
+    assert read_site(tmp_path / "site.yaml") == config
     assert config.data.dicom is not None
     assert config.data.dicom.text == dicom.get("text", "refuse")
 
@@ -82,7 +82,7 @@ def test_a_hub_is_a_host_and_a_port(tmp_path: Path, address: str) -> None:
     assert parse_site(raw).hub is None
     config = parse_site(raw | {"hub": {"address": address, "ca_file": "ca.crt"}, "keys_dir": "keys"})
     write_yaml(tmp_path / "site.yaml", config)
-    assert parse_site(read_yaml(tmp_path / "site.yaml")) == config
+    assert read_site(tmp_path / "site.yaml") == config
 
 
 @pytest.mark.parametrize(

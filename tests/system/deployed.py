@@ -34,7 +34,7 @@ from server.registry import Registry
 from server.run_folder import read_lines
 from server.services import PROXY, REGISTRY, SUPEREXEC, SUPERLINK, Hub, is_healthy
 from server.submissions import SubmittedStudy, find_study
-from shared.config_files import parse_site, read_yaml, write_yaml
+from shared.config_files import parse_site, read_site, read_yaml, write_yaml
 from shared.errors import ServiceError
 from shared.service_health import read_status
 
@@ -136,7 +136,7 @@ class Deployment:
 
     def charged(self, name: str, study_uid: str) -> list[tuple[Any, ...]]:
         """Return what a site's ledger charged for one study: round, request, mechanism, and how it ended."""
-        config = parse_site(read_yaml(self.folder / name / SITE_FILE))
+        config = read_site(self.folder / name / SITE_FILE)
         path = config.state_dir / "ledger.sqlite"
         with Ledger.open(path, config.head_file) as ledger:
             ledger.verify()

@@ -27,7 +27,7 @@ _AUTHORITY = "tests/server/test_authority.py"
 _CODE = "tests/system/test_signed_code.py::test_a_node_runs_only_what_its_own_hospital_signs_now"
 _DEPLOYMENT = "tests/system/test_deployment.py"
 _PROXY = "tests/server/test_proxy.py"
-_STUDY = "tests/server/test_study.py"
+_COLLECT = "tests/server/test_collect.py"
 _ROUND = "tests/client/test_round.py"
 _LEDGER = "tests/client/test_ledger.py"
 
@@ -138,7 +138,7 @@ TABLE = (
         "a site", "sends NaN, too long, misshapen or foreign updates",
         "discarded and named; the round goes on",
         "an update within the norm bound can still be made up",
-        (f"{_STUDY}::test_a_bad_answer_is_discarded_and_named",),
+        (f"{_COLLECT}::test_a_bad_answer_is_discarded_and_named",),
     ),
     Refusal(
         "a site", "enrols under another hospital's name",

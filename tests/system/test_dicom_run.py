@@ -13,8 +13,9 @@ from pydicom import dcmread
 from typer.testing import CliRunner
 
 from client.cli import app as site_app
-from deploy.flower_run import COMPLETED, run_app, superlink
+from deploy.flower_run import run_app, superlink
 from server.cli import app as hub_app
+from server.control import COMPLETED
 from server.finish import finish_run
 from server.recorded import About
 from server.run_folder import RunFolder, read_lines
@@ -74,16 +75,13 @@ def test_no_planted_value_is_found_after_a_full_run(
     folder.path.mkdir()
     places: dict[str, bytes] = {}
 
-    def finished() -> bool:
-        return any(line["event"] in {"study_completed", "study_failed"} for line in read_lines(folder.events))
-
     config = {"workspace": str(workspace), "output": str(folder.path), "site-state": "", "threads": 1}
     with superlink(folder.path / "superlink.log") as link:
         status = run_app(
-            link, REPOSITORY, config, num_sites=3, cpus_per_site=1, finished=finished, tick=lambda: None,
+            link, REPOSITORY, config, num_sites=3, cpus_per_site=1, tick=lambda: None,
             deadline_seconds=SECONDS,
         )  # fmt: skip
-        places |= dict(contents([Path(link.environment["FLWR_HOME"]).parent]))  # gone afterwards
+        places |= dict(contents([link.scratch]))  # gone afterwards
     assert status == COMPLETED
     rounds = list(read_lines(folder.rounds))
     assert all(line["answered"] == ["bedside", "children", "film"] for line in rounds[1:])

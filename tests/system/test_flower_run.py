@@ -11,7 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
-from deploy.flower_run import COMPLETED, run_app, superlink
+from deploy.flower_run import run_app, superlink
+from server.control import COMPLETED
 from server.finish import finish_run
 from server.recorded import About
 from server.run_folder import RunFolder, read_lines
@@ -45,17 +46,11 @@ def run(workspace: Path, folder: Path, overrides: dict[str, Any], tick: Any = No
         if tick is not None:
             tick(records)
 
-    def finished() -> bool:
-        return any(
-            line["event"] in {"study_completed", "study_failed"} for line in read_lines(records.events)
-        )
-
     config = {"workspace": str(workspace), "output": str(folder), "site-state": "", "threads": 1, **overrides}
     with superlink(folder / "superlink.log") as link:
         status = run_app(
-            link, REPOSITORY, config, num_sites=3, cpus_per_site=1, finished=finished, tick=watch,
-            deadline_seconds=SECONDS,
-        )  # fmt: skip
+            link, REPOSITORY, config, num_sites=3, cpus_per_site=1, tick=watch, deadline_seconds=SECONDS
+        )
     return Outcome(status, records, list(seen.values()))
 
 

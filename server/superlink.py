@@ -1,0 +1,41 @@
+"""Flower's SuperLink (1.41) on this machine's loopback: how one is started, and whether it answers.
+
+In: a port, an address. Out: a command line, a yes or no. The hub's own and a simulation's private one are both made so.
+"""
+
+import ssl
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
+
+from shared.flower_environment import bin_folder
+
+_ANSWER_SECONDS = 2
+
+
+def loopback_superlink(port: int, *options: str) -> list[str]:
+    """Return the command line of a SuperLink that only this machine reaches, and that installs nothing for an app."""
+    return [
+        f"{bin_folder()}/flower-superlink",
+        "--host", "127.0.0.1",
+        "--port", str(port),
+        "--disable-runtime-dependency-installation",
+        *options,
+    ]  # fmt: skip
+
+
+def superlink_answers(superlink: str, ca_file: Path | None) -> bool:
+    """Tell whether the SuperLink at host:port answers, under a certificate of the CA unless it has none."""
+    try:
+        with closing(_connection(superlink, ca_file)) as connection:
+            connection.request("GET", "/health")
+            return connection.getresponse().status == 200
+    except (HTTPException, OSError):
+        return False
+
+
+def _connection(superlink: str, ca_file: Path | None) -> HTTPConnection:
+    if ca_file is None:
+        return HTTPConnection(superlink, timeout=_ANSWER_SECONDS)
+    context = ssl.create_default_context(cafile=str(ca_file))
+    return HTTPSConnection(superlink, timeout=_ANSWER_SECONDS, context=context)

@@ -1,0 +1,24 @@
+"""Pages made from templates: the hub's report and the hospital's preview follow the same rules.
+
+In: a template, and values of which some came from outside. Out: the text of the page, in which every value is
+escaped that is not `Markup` of our own.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+
+def rendered(template: Path, values: Mapping[str, Any], **filters: Callable[..., str]) -> str:
+    """Return the page; it may include templates beside its own, and a name that nobody gave is an error."""
+    environment = Environment(
+        loader=FileSystemLoader(template.parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= filters
+    return environment.get_template(template.name).render(values) + "\n"
