@@ -96,7 +96,7 @@ def tag_number(name: str) -> int | None:
 
 
 class SiteData(Frozen):
-    """Where the images are: a manifest, class folders, a MedMNIST .npz, or with `dicom` a folder or list of DICOM."""
+    """Where the images are: a manifest, class folders, or with `dicom` a folder or list of DICOM."""
 
     source: Path
     dicom: DicomData | None = None
