@@ -18,7 +18,13 @@ from shared.config import StudyConfig
 from shared.data.image_problems import advice
 from shared.data.images import check_images
 from shared.data.records import Patient, Row
-from shared.data.source import describe_source, patients_of, read_rows, source_problems
+from shared.data.source import (
+    check_hospital_source,
+    describe_source,
+    patients_of,
+    read_rows,
+    source_problems,
+)
 from shared.errors import RoundsError
 
 FAR_ABOVE, FAR_BELOW = 1.25, 0.5  # real over declared patients, where the declared number no longer serves
@@ -29,6 +35,7 @@ def data_findings(site: Site, study: StudyConfig) -> Iterator[Finding]:
     """Yield what is to be said of labels, patients, classes, images, masks, the declared number and the machine."""
     data = site.config.data
     try:
+        check_hospital_source(data.source, data.dicom)
         rows = read_rows(data.source, study.task, data.dicom)
         labels = _label_map(rows, site, study)
         yield labels

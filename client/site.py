@@ -20,7 +20,7 @@ from shared.code import code_digest
 from shared.config import StudyConfig
 from shared.data.images import check_images
 from shared.data.records import Patient
-from shared.data.source import read_source, source_problems
+from shared.data.source import check_hospital_source, read_source, source_problems
 from shared.errors import ConfigError, DataError, ErrorCode, LedgerError, Refusal, RoundsError, WeightsError
 from shared.models.adapters import Adapters
 from shared.models.compact import CompactModel
@@ -83,8 +83,12 @@ class Site:
         return Approvals.open(self.config.state_dir, head_file, self.keys_dir)
 
     def patients(self, study: StudyConfig) -> list[Patient]:
-        """Read the hospital's patients, less those that it was told to forget."""
+        """Read the hospital's patients, less those that it was told to forget.
+
+        `DataError` for a source that a hospital cannot have: one in which patients depend on each other.
+        """
         data = self.config.data
+        check_hospital_source(data.source, data.dicom)
         return self.not_forgotten(
             read_source(data.source, study.task, site=data.site, label_map=data.label_map, dicom=data.dicom)
         )

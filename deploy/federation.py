@@ -22,7 +22,7 @@ from shared.data.records import Patient
 from shared.data.source import describe_source, patients_by_site, read_source
 from shared.errors import ConfigError
 from shared.phantoms import STYLES, Marker, SitePlan, write_phantoms
-from shared.site_config import Cap, DicomData, SiteConfig, SiteData
+from shared.site_config import Cap, DicomData, SiteConfig, SiteData, check_declared, check_delta
 
 _HERE = Path(__file__).parent
 
@@ -116,6 +116,7 @@ def find_recipe(data: Path | None, study: Path | None, sites: Path | None) -> Re
 
 def build_workspace(recipe: Recipe, workspace: Path, *, seed: int, progress: Progress) -> tuple[str, ...]:
     """Write public sets and site files; returns the notes that every report of this data must show."""
+    check_recipe(recipe)
     task, federation = recipe.study.task, recipe.federation
     source = recipe.source or _phantoms(federation, workspace / "data", task, seed, progress)
     notes = (*federation.notes, *describe_source(source, task, federation.dicom))
@@ -128,6 +129,16 @@ def build_workspace(recipe: Recipe, workspace: Path, *, seed: int, progress: Pro
     )
     _write(division, recipe, workspace)
     return notes
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Refuse what the declared sites would refuse, before anything is drawn or trained; `ConfigError`."""
+    for site, declared in recipe.federation.declared_patients.items():
+        check_declared(recipe.study, declared, site)
+        try:
+            check_delta(recipe.federation.cap_delta, declared, "cap_delta")
+        except ValueError as error:
+            raise ConfigError(f"site {site}: {error}") from error
 
 
 def _patients(source: Path, federation: Federation, task: Task) -> Mapping[str, list[Patient]]:

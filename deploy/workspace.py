@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from deploy.federation import Recipe, accept_weights, build_workspace
+from deploy.federation import Recipe, accept_weights, build_workspace, check_recipe
 from deploy.flower_run import run_app, superlink
 from deploy.progress import Progress
 from server.control import COMPLETED, RunConfig
@@ -69,6 +69,7 @@ def prepare(recipe: Recipe, seed: int, progress: Progress, *, teacher_file: Path
     A workspace is kept by seed and by what preparing depends on: other rounds, budgets or limits start from the
     same one.
     """
+    check_recipe(recipe)
     key = f"{recipe.name}-{_preparation(recipe)[:8]}-s{seed}"
     path = (RESULTS / "workspaces" / key).resolve()
     kept = path / "prepared.json"

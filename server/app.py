@@ -18,13 +18,14 @@ from server.scoring import round_score
 from server.study import run_study
 from shared.arrays import to_arrays
 from shared.config import Privacy, StudyConfig
-from shared.config_files import overridden, parse_study, read_yaml, write_yaml
+from shared.config_files import overridden, parse_site, parse_study, read_yaml, write_yaml
 from shared.errors import ConfigError, RoundsError
 from shared.models.initial import unpack_initial
 from shared.models.trainable import trainable_names
 from shared.models.weights import find_weights, load_weights
 from shared.privacy.accountant import calibrate, spend
 from shared.privacy.mechanisms import PoissonGaussian
+from shared.site_config import check_declared
 
 log = logging.getLogger("rounds.hub")
 app = ServerApp()
@@ -42,6 +43,7 @@ def main(grid: Grid, context: Context) -> None:
         folder.path.mkdir(parents=True, exist_ok=True)
         torch.set_num_threads(int(run["threads"]))
         study = submitted_study(workspace, {k: v for k, v in run.items() if k not in _OWN_KEYS})
+        check_made_sites(workspace, study)
         write_yaml(folder.study, study)
         compact, _ = unpack_initial(study, initial_state(workspace, study))
         parameters = dict(compact.named_parameters())
@@ -92,6 +94,13 @@ def _check_stated(privacy: Privacy, sigma: float, steps: int) -> None:
             f"privacy.noise_multiplier is {sigma:g}: {steps} steps would spend epsilon {spent:.3g}, allowed is at most "
             f"privacy.epsilon ({privacy.epsilon:g}); leave it out, so that it is calibrated, or raise privacy.epsilon"
         )
+
+
+def check_made_sites(workspace: Path, study: StudyConfig) -> None:
+    """Refuse what a simulation's sites would refuse one by one; of real hospitals the workspace holds no file."""
+    for path in sorted((workspace / "sites").glob("*.yaml")):
+        site = parse_site(read_yaml(path), path.name)
+        check_declared(study, site.declared_patients, site.name)
 
 
 def initial_state(workspace: Path, study: StudyConfig) -> dict[str, torch.Tensor]:

@@ -96,7 +96,7 @@ def tag_number(name: str) -> int | None:
 
 
 class SiteData(Frozen):
-    """Where the images are: a manifest, class folders, a MedMNIST .npz, or with `dicom` a folder or list of DICOM."""
+    """Where the images are: a manifest, class folders, or with `dicom` a folder or list of DICOM."""
 
     source: Path
     dicom: DicomData | None = None
@@ -189,3 +189,14 @@ def check_sampling(study: StudyConfig, declared_patients: int) -> None:
             f"a step would expect {expected:.1f}, allowed is at least 2; raise it to "
             f"{min(1.0, 2 / declared_patients):.3g} or more"
         )
+
+
+def check_declared(study: StudyConfig, declared_patients: int, site: str) -> None:
+    """Refuse a study that a site of the declared size would refuse: `ConfigError` with the site's name."""
+    if not study.privacy.enabled:
+        return
+    try:
+        check_sampling(study, declared_patients)
+        check_delta(study.privacy.delta, declared_patients, "privacy.delta")
+    except (ConfigError, ValueError) as error:
+        raise ConfigError(f"site {site} would refuse the study: {error}") from error

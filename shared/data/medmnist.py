@@ -1,8 +1,9 @@
 """MedMNIST .npz files: real images in number, without patients and without sites.
 
 A file with {train,val,test}_{images,labels} comes in; rows go out, each image a patient of its own. The
-sites of such a file are made, not found (`made_sites`); `medmnist_notes` says so in every report. Public
-benchmark data: leaving out duplicates looks across rows, which a hospital's reader never does.
+sites of such a file are made, not found (`made_sites`); `medmnist_notes` says so in every report. Identifiers are
+row numbers and duplicates are left out by looking across rows, so one row less would change what stands for the
+others: a simulation deals such a file into manifests once, and a site refuses it (`check_hospital_source`).
 """
 
 import hashlib

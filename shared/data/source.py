@@ -21,12 +21,16 @@ from shared.site_config import DicomData
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of source: how to know it, how to read it, what to tell about it, which files it leaves out."""
+    """One kind of source: how to know it, how to read it, what to tell about it, which files it leaves out.
+
+    `by_patient`: a patient's rows depend on no other patient's, so that one patient less changes nobody else.
+    """
 
     fits: Callable[[Path], bool]
     read: Callable[[Path, Task], list[Row]]
     notes: Callable[[Path, Task], tuple[str, ...]]
     left_out: Callable[[Path], list[tuple[str, Path]]] = lambda _path: []
+    by_patient: bool = True
 
 
 def _beside(folder: Path) -> Path:
@@ -45,11 +49,14 @@ KINDS: dict[str, Kind] = {
         lambda p, task: read_manifest(_beside(p), task),
         lambda p, task: manifest_notes(_beside(p), task),
     ),
-    "MedMNIST": Kind(lambda p: p.is_file() and p.suffix.lower() == ".npz", read_medmnist, medmnist_notes),
+    "MedMNIST": Kind(
+        lambda p: p.is_file() and p.suffix.lower() == ".npz", read_medmnist, medmnist_notes, by_patient=False
+    ),
     "folder with one MedMNIST file": Kind(
         lambda p: _only_npz(p) is not None,
         lambda p, task: read_medmnist(_only_npz(p) or p, task),
         lambda p, task: medmnist_notes(_only_npz(p) or p, task),
+        by_patient=False,
     ),
     "class folders": Kind(Path.is_dir, read_folder, folder_notes),
 }
@@ -121,6 +128,19 @@ def patients_of(
     return group_patients(records)
 
 
+def check_hospital_source(source: Path, dicom: DicomData | None = None) -> None:
+    """Refuse a source whose reader looks across patients: privacy counts one patient more or less of it.
+
+    Errors: `DataError`, also for a path that is no source.
+    """
+    if not _kind(source, dicom).by_patient:
+        raise DataError(
+            f"data.source is {source}, a raw MedMNIST .npz, whose rows are named and left out by looking at other "
+            "rows, so that no privacy claim would hold; deal it to sites by the simulation, or write a manifest with "
+            "file, index, split, label and patient_id"
+        )
+
+
 def describe_source(source: Path, task: Task, dicom: DicomData | None = None) -> tuple[str, ...]:
     """Say in sentences what every report about this source must tell; no counts, no names."""
     return _kind(source, dicom).notes(source, task)
@@ -151,8 +171,8 @@ def _kind(source: Path, dicom: DicomData | None) -> Kind:
         if kind.fits(source):
             return kind
     raise DataError(
-        f"source is {source}, allowed is a manifest .csv, a folder of class folders, a MedMNIST .npz or, with "
-        "data.dicom, a folder or list of DICOM files; check that the path exists"
+        f"source is {source}, allowed is a manifest .csv, a folder of class folders, in a simulation a MedMNIST .npz, "
+        "or with data.dicom a folder or list of DICOM files; check that the path exists"
     )
 
 

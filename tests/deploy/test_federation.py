@@ -1,5 +1,6 @@
 """Recipes: every study that ships is whole, and a mistake in one is a sentence."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,12 @@ import numpy as np
 import pytest
 import yaml
 
-from deploy.federation import Federation, Recipe, build_workspace, find_recipe
+from deploy.federation import Federation, PhantomHospital, Recipe, build_workspace, find_recipe
+from deploy.progress import Progress
+from deploy.workspace import prepare
+from server.app import check_made_sites
 from server.prepare import PUBLIC_SETS, public_sets
-from shared.config_files import read_site, read_study, read_yaml
+from shared.config_files import parse_study, read_site, read_study, read_yaml
 from shared.data.images import check_images
 from shared.data.source import read_source
 from shared.errors import ConfigError
@@ -109,6 +113,58 @@ def test_nobody_is_counted_for_a_hospital(tiny_federation, tmp_path: Path) -> No
     )
     with pytest.raises(ConfigError, match="no number for site children; type one"):
         build_workspace(recipe, tmp_path, seed=0, progress=lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("privacy", "cap_delta", "words"),
+    [
+        ({"delta": 1e-3}, 1e-5, r"site b .*privacy\.delta is 0\.001, allowed is at most 0\.0005 .*lower it"),
+        (
+            {"sample_rate": 0.005},
+            1e-5,
+            r"site b .*privacy\.sample_rate is 0\.005: with 200 .*raise it to 0\.01",
+        ),
+        ({}, 1e-3, r"site b: cap_delta is 0\.001, allowed is at most 0\.0005"),
+    ],
+)
+def test_what_a_site_would_refuse_stops_before_anything_is_made(
+    tmp_path: Path, privacy: dict[str, Any], cap_delta: float, words: str
+) -> None:
+    """A delta or sample rate that a declared site would refuse is one sentence, before phantoms are drawn."""
+    raw = read_yaml(DEPLOY / "studies" / "phantoms.yaml")
+    raw["privacy"] |= privacy
+    federation = Federation(
+        title="t",
+        phantoms={"a": PhantomHospital(style="film", train=4), "b": PhantomHospital(style="film", train=4)},
+        declared_patients={"b": 200},
+        cap_delta=cap_delta,
+    )
+    recipe = Recipe("t", parse_study(raw), federation, None)
+    with pytest.raises(ConfigError, match=words):
+        build_workspace(recipe, tmp_path / "w", seed=0, progress=lambda *_: None)
+    assert not (tmp_path / "w").exists()
+
+
+def test_a_kept_workspace_takes_no_study_its_sites_would_refuse(tmp_path: Path, monkeypatch: Any) -> None:
+    """A workspace is kept whatever the privacy settings, so they are checked again before it is used."""
+    monkeypatch.chdir(tmp_path)
+    recipe = find_recipe(None, None, None)
+    privacy = recipe.study.privacy.model_copy(update={"delta": 1e-3})
+    study = recipe.study.model_copy(update={"privacy": privacy})
+    with pytest.raises(ConfigError, match=r"would refuse the study: privacy\.delta is 0\.001"):
+        prepare(replace(recipe, study=study), 0, Progress())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_takes_no_study_its_made_sites_would_refuse(tiny_federation: Any) -> None:
+    """What `flwr run` overrides is checked too, before a site is asked."""
+    workspace = tiny_federation.workspace
+    check_made_sites(workspace, tiny_federation.study)
+    with pytest.raises(
+        ConfigError, match=r"site bedside would refuse the study: privacy\.sample_rate is 0\.1"
+    ):
+        check_made_sites(workspace, tiny_federation.changed(privacy={"sample_rate": 0.1}))
+    check_made_sites(workspace, tiny_federation.changed(privacy={"sample_rate": 0.1, "enabled": False}))
 
 
 def test_dicom_files_become_hospitals_without_their_identifiers(tmp_path: Path) -> None:
