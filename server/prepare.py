@@ -5,12 +5,15 @@ is public; a part of the cohort is held out for the calibration of probabilities
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import timm
 import torch
+from huggingface_hub import constants as hub
 from numpy.typing import NDArray
 
 from server.public_data import Progress, PublicImages, load_public
@@ -162,13 +165,14 @@ def _fitted(
     study: StudyConfig, fit: TeacherFit, cohort: PublicImages, seed: int, progress: Progress
 ) -> dict[str, torch.Tensor]:
     torch.manual_seed(seed)
-    teacher = build_teacher(
-        study.models.teacher.name,
-        len(study.task.classes),
-        study.task.image_size,
-        pretrained=fit.pretrained,
-        seed=seed,
-    )
+    with _hub_online() if fit.pretrained else nullcontext():
+        teacher = build_teacher(
+            study.models.teacher.name,
+            len(study.task.classes),
+            study.task.image_size,
+            pretrained=fit.pretrained,
+            seed=seed,
+        )
     network = teacher.network.requires_grad_(True)
     fit_teacher(
         network,
@@ -180,6 +184,16 @@ def _fitted(
         progress=progress,
     )
     return dict(network.state_dict())
+
+
+@contextmanager
+def _hub_online() -> Iterator[None]:
+    """Let the Hugging Face hub be asked, though HF_HUB_OFFLINE forbids it to everything else."""
+    before, hub.HF_HUB_OFFLINE = hub.HF_HUB_OFFLINE, False
+    try:
+        yield
+    finally:
+        hub.HF_HUB_OFFLINE = before
 
 
 def _recipe(study: StudyConfig, fit: TeacherFit, seed: int) -> str:

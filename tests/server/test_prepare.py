@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants as hub
 
 from server.prepare import (
     TeacherFit,
@@ -132,6 +133,25 @@ def test_a_kept_teacher_is_not_fitted_again(tiny_federation, workspace: Path) ->
     assert len(steps) == num_steps > 0
     with_teacher(study, workspace, TeacherFit(epochs=2), **given)
     assert len(steps) > num_steps
+
+
+def test_published_weights_are_asked_for_in_that_stage_alone(
+    tiny_federation, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pretrained teacher asks the hub although that is off; out of reach is plain, and it is off again."""
+    asked = []
+
+    def unreachable(*_args: object, **_options: object) -> None:
+        asked.append(hub.is_offline_mode())
+        raise OSError("no way to the hub")
+
+    monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("timm.models._hub.hf_hub_download", unreachable)
+    study = without_teacher(tiny_federation.study)
+    with pytest.raises(ConfigError, match=r"cannot be fetched .*; connect, or give a local weights file"):
+        with_teacher(study, workspace, TeacherFit(pretrained=True), seed=0, progress=quiet)
+    assert asked == [False]
+    assert hub.is_offline_mode()
 
 
 @pytest.fixture
