@@ -16,7 +16,8 @@ export HF_HUB_OFFLINE ?= 1
 
 SEED ?= 0
 SEEDS ?= $(SEED)
-options = $(if $(DATA),--data $(DATA)) $(if $(STUDY),--study $(STUDY)) $(if $(SITES),--sites $(SITES))
+options = $(if $(DATA),--data $(DATA)) $(if $(STUDY),--study $(STUDY)) $(if $(SITES),--sites $(SITES)) \
+	$(if $(TEACHER),--teacher-file $(TEACHER))
 simulate = $(BIN)/python -m deploy.simulate
 
 .PHONY: help setup demo prepare teacher compare test e2e check bench format clean
@@ -35,7 +36,7 @@ demo: $(READY) ## run the main job; DATA=folder for real images, SITE_STATE=fold
 prepare: $(READY) ## make the workspace that `flwr run .` starts from
 	$(simulate) prepare $(options) --seed $(SEED)
 
-teacher: $(READY) ## fit the teacher and keep it by digest
+teacher: $(READY) ## fit the teacher and keep it by digest; TEACHER=file keeps that one
 	$(simulate) teacher $(options) --seed $(SEED)
 
 compare: $(READY) ## add the comparisons to the report; SEEDS="0 1 2"

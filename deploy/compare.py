@@ -37,6 +37,7 @@ from shared.models.initial import unpack_initial
 METHODS: tuple[Method, ...] = ("supervised", "kd", "hybrid", "medtex")
 _CENTRAL_EPOCHS = 2
 WITHOUT_PRIVACY = {"privacy.enabled": False}
+Prepared = Callable[[Recipe, int], Workspace]  # by recipe and seed
 
 
 @dataclass(frozen=True)
@@ -115,12 +116,15 @@ def site_files(workspace: Path) -> Iterator[Path]:
     return iter(sorted((workspace / "sites").glob("*.yaml")))
 
 
-def add_comparisons(recipe: Recipe, seeds: Sequence[int], progress: Progress) -> RunFolder:
+def add_comparisons(
+    recipe: Recipe, seeds: Sequence[int], progress: Progress, *, teacher_file: Path | None = None
+) -> RunFolder:
     """Add every comparison for the first seed, and the main ones for the others, to the first seed's report."""
     first, *others = seeds
     started = time.monotonic()
-    folder, summary = _compared(recipe, first, progress, everything=True)
-    results = [_seed_result(recipe, seed, progress) for seed in others]
+    prepared = partial(prepare, progress=progress, teacher_file=teacher_file)
+    folder, summary = _compared(recipe, first, prepared, progress, everything=True)
+    results = [_seed_result(recipe, seed, prepared, progress) for seed in others]
     if others:
         results.insert(0, SeedResult(seed=first, test_auc=summary.test_auc, paired=summary.paired))
     study = read_study(folder.study)
@@ -129,17 +133,17 @@ def add_comparisons(recipe: Recipe, seeds: Sequence[int], progress: Progress) ->
     return folder
 
 
-def _seed_result(recipe: Recipe, seed: int, progress: Progress) -> SeedResult:
-    _, summary = _compared(recipe, seed, progress, everything=False)
+def _seed_result(recipe: Recipe, seed: int, prepared: Prepared, progress: Progress) -> SeedResult:
+    _, summary = _compared(recipe, seed, prepared, progress, everything=False)
     return SeedResult(seed=seed, test_auc=summary.test_auc, paired=summary.paired)
 
 
 def _compared(
-    recipe: Recipe, seed: int, progress: Progress, *, everything: bool
+    recipe: Recipe, seed: int, prepared: Prepared, progress: Progress, *, everything: bool
 ) -> tuple[RunFolder, Summary]:
     """Run what one seed needs and return its main run with the comparisons in its summary."""
     started = time.monotonic()
-    workspace = prepare(recipe, seed, progress)
+    workspace = prepared(recipe, seed)
     folder = _finished_run(workspace, progress, {})
     if not (folder.path / "summary.json").is_file():
         finish_run(folder, workspace.path, workspace.about(started, {}), progress)
@@ -161,14 +165,16 @@ def _compared(
         use_threads_that_pay(resolved)
         item("central", lambda: central(public, resolved, files, progress))
         for method in METHODS:
-            item(f"methods.{method}", partial(_of_method, recipe, method, seed, progress))
+            item(f"methods.{method}", partial(_of_method, recipe, method, seed, prepared, progress))
     return folder, with_comparison(read_summary(folder.path), public, Compared(found), "federated_private")
 
 
-def _of_method(recipe: Recipe, method: str, seed: int, progress: Progress) -> Probabilities:
+def _of_method(
+    recipe: Recipe, method: str, seed: int, prepared: Prepared, progress: Progress
+) -> Probabilities:
     """Prepare and run the study with another method: its own warm start, the same teacher and budget."""
     changed = overridden(recipe.study.model_dump(mode="json"), {"distillation.method": method})
-    workspace = prepare(replace(recipe, study=parse_study(changed, method)), seed, progress)
+    workspace = prepared(replace(recipe, study=parse_study(changed, method)), seed)
     folder = _finished_run(workspace, progress, {})
     return of_run(folder, Public.load(workspace.path, workspace.study))
 

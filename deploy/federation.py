@@ -73,13 +73,16 @@ class Federation(Frozen):
     cap_delta: float = Field(1e-5, gt=0, lt=1)
     teacher_epochs: int = Field(12, ge=1)
     teacher_learning_rate: float = Field(2e-3, gt=0)
+    teacher_pretrained: bool = Field(
+        False, description="begin with timm's published weights, fetched from the Hugging Face hub"
+    )
     notes: tuple[str, ...] = ()
     attribution: str = ""
 
     @property
     def teacher_fit(self) -> TeacherFit:
         """How the teacher is fitted to the public cohort."""
-        return TeacherFit(epochs=self.teacher_epochs, learning_rate=self.teacher_learning_rate)
+        return TeacherFit(self.teacher_epochs, self.teacher_learning_rate, self.teacher_pretrained)
 
 
 @dataclass(frozen=True)

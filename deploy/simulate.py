@@ -19,15 +19,18 @@ import typer
 from deploy.compare import add_comparisons
 from deploy.federation import Recipe, build_workspace, find_recipe
 from deploy.progress import Progress
-from deploy.workspace import RESULTS, link_to, prepare, run, use_all_threads
+from deploy.workspace import RESULTS, TEACHERS, link_to, prepare, run, use_all_threads
 from server.control import COMPLETED
 from server.finish import finish_run
-from server.prepare import with_public_digests, with_teacher
+from server.prepare import given_teacher, with_public_digests, with_teacher
 from server.results import Summary
 from server.run_folder import RunFolder
+from shared.config import StudyConfig
 from shared.config_files import overridden, parse_study
 from shared.errors import RoundsError
 from shared.flower_environment import direct_loopback
+from shared.models.teacher import build_teacher
+from shared.models.weights import store_file
 
 cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 Data = Annotated[Path | None, typer.Option(help="data source; none: phantoms are made")]
@@ -83,10 +86,21 @@ def prepare_command(
 
 
 @cli.command()
-def teacher(data: Data = None, study: Study = None, sites: Sites = None, seed: Seed = 0) -> None:
+def teacher(
+    data: Data = None,
+    study: Study = None,
+    sites: Sites = None,
+    seed: Seed = 0,
+    teacher_file: TeacherFile = None,
+) -> None:
     """Fit the teacher on the public cohort and keep it under results/teachers by the digest of its recipe."""
     progress = Progress()
     recipe = chosen(data, study, sites, [])
+    if teacher_file is not None:
+        progress.say(
+            f"Teacher {recipe.study.models.teacher.name}: {keep_teacher(recipe.study, teacher_file)}"
+        )
+        return
     with tempfile.TemporaryDirectory(prefix="rounds-") as scratch:
         path = Path(scratch)
         build_workspace(recipe, path, seed=seed, progress=progress)
@@ -97,7 +111,7 @@ def teacher(data: Data = None, study: Study = None, sites: Sites = None, seed: S
             recipe.federation.teacher_fit,
             seed=seed,
             progress=progress,
-            teachers=RESULTS / "teachers",
+            teachers=TEACHERS,
         )
     progress.say(f"Teacher {fitted.models.teacher.name}: {fitted.models.teacher.sha256}")
 
@@ -110,6 +124,7 @@ def compare(
     seeds: Annotated[
         list[int] | None, typer.Option(help="seeds; all comparisons for the first of them")
     ] = None,
+    teacher_file: Annotated[Path | None, typer.Option(help="fitted teacher (safetensors)")] = None,
 ) -> None:
     """Add central, site-alone, without-privacy and per-method figures to the report; goes on where it stopped.
 
@@ -119,9 +134,17 @@ def compare(
     progress = Progress()
     use_all_threads()
     recipe = chosen(data, study, sites, [])
-    folder = add_comparisons(recipe, seeds or [0], progress)
+    folder = add_comparisons(recipe, seeds or [0], progress, teacher_file=teacher_file)
     link_to(RESULTS / "latest", folder.path)
     progress.say(f"Report with comparisons: {folder.path / 'report.html'}")
+
+
+def keep_teacher(study: StudyConfig, file: Path) -> str:
+    """Check that a teacher's file fits the study, and keep it where a study finds it by its digest."""
+    choice, task = study.models.teacher, study.task
+    given_teacher(study, file, None)
+    build_teacher(choice.name, len(task.classes), task.image_size, weights=file)
+    return store_file(file, choice.sha256, TEACHERS)
 
 
 def chosen(data: Path | None, study: Path | None, sites: Path | None, settings: list[str]) -> Recipe:

@@ -16,15 +16,17 @@ from deploy.federation import Recipe, accept_weights, build_workspace, check_rec
 from deploy.flower_run import run_app, superlink
 from deploy.progress import Progress
 from server.control import COMPLETED, RunConfig
-from server.prepare import with_public_digests, with_teacher, with_warm_start
+from server.prepare import given_teacher, with_public_digests, with_teacher, with_warm_start
 from server.recorded import About
 from server.run_folder import RunFolder
 from shared.config import StudyConfig
 from shared.config_files import read_study, write_yaml
 from shared.errors import StudyError
+from shared.models.weights import file_sha256
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS = Path("results")
+TEACHERS = RESULTS / "teachers"
 _RUN_SECONDS = 3600
 _ONE_THREAD_UP_TO = 96  # pixels
 
@@ -70,10 +72,11 @@ def prepare(recipe: Recipe, seed: int, progress: Progress, *, teacher_file: Path
     same one.
     """
     check_recipe(recipe)
-    key = f"{recipe.name}-{_preparation(recipe)[:8]}-s{seed}"
+    key = f"{recipe.name}-{_preparation(recipe, teacher_file)[:8]}-s{seed}"
     path = (RESULTS / "workspaces" / key).resolve()
     kept = path / "prepared.json"
     if not kept.is_file():
+        given_teacher(recipe.study, teacher_file, TEACHERS)  # refuses before anything is made
         progress.say(f"Preparing {recipe.federation.title} in {path.relative_to(Path.cwd())}")
         shutil.rmtree(path, ignore_errors=True)
         notes = build_workspace(recipe, path, seed=seed, progress=progress)
@@ -86,7 +89,7 @@ def prepare(recipe: Recipe, seed: int, progress: Progress, *, teacher_file: Path
             seed=seed,
             progress=progress,
             teacher_file=teacher_file,
-            teachers=RESULTS / "teachers",
+            teachers=TEACHERS,
         )
         fitted = time.monotonic()
         use_threads_that_pay(study)
@@ -110,10 +113,11 @@ def prepare(recipe: Recipe, seed: int, progress: Progress, *, teacher_file: Path
     return Workspace(path, study, recipe, tuple(told["notes"]), told["seconds"])
 
 
-def _preparation(recipe: Recipe) -> str:
+def _preparation(recipe: Recipe, teacher_file: Path | None) -> str:
     study = recipe.study.model_dump_json(include={"task", "models", "distillation", "warm_start"})
+    teacher = recipe.study.models.teacher.sha256 if teacher_file is None else file_sha256(teacher_file)
     return hashlib.sha256(
-        f"{study}|{recipe.federation.model_dump_json()}|{recipe.source}".encode()
+        f"{study}|{recipe.federation.model_dump_json()}|{recipe.source}|{teacher}".encode()
     ).hexdigest()
 
 

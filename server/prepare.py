@@ -5,12 +5,15 @@ is public; a part of the cohort is held out for the calibration of probabilities
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import timm
 import torch
+from huggingface_hub import constants as hub
 from numpy.typing import NDArray
 
 from server.public_data import Progress, PublicImages, load_public
@@ -20,9 +23,9 @@ from shared.config_files import write_yaml
 from shared.data.manifest import manifest_digest
 from shared.data.records import Patient
 from shared.data.source import read_source
-from shared.errors import DataError
+from shared.errors import ConfigError, DataError
 from shared.models.teacher import Teacher, build_teacher
-from shared.models.weights import find_weights, load_weights, save_weights, store_weights
+from shared.models.weights import file_sha256, find_weights, save_weights, store_file, store_weights
 
 PUBLIC_SETS = ("cohort", "reference", "test")
 _HELD_OUT = 0.15  # share of cohort patients kept for calibration
@@ -88,7 +91,8 @@ def with_teacher(
     """Fit the teacher on the cohort, or load it, and name its weights in the study.
 
     `teachers` keeps fitted teachers by the digest of what they were fitted on, so that the next study with the
-    same cohort and recipe does not fit again. `teacher_file` is a hospital's or publisher's own.
+    same cohort and recipe does not fit again. `teacher_file` is a hospital's or publisher's own. A teacher that the
+    study names by digest is never replaced by a fitted one.
     """
     choice = study.models.teacher
     build_teacher(
@@ -96,19 +100,44 @@ def with_teacher(
     )  # refuses a bad name or size now
     weights = workspace / "weights"
     weights.mkdir(parents=True, exist_ok=True)
-    if teacher_file is not None:
-        state = load_weights(teacher_file, choice.sha256)
+    file = given_teacher(study, teacher_file, teachers)
+    kept = None if teachers is None else teachers / f"{_recipe(study, fit, seed)}.safetensors"
+    if file is None and kept is not None and kept.is_file():
+        file = kept
+    if file is not None:
+        digest = store_file(file, choice.sha256, weights)
     else:
-        kept = None if teachers is None else teachers / f"{_recipe(study, fit, seed)}.safetensors"
-        if kept is not None and kept.is_file():
-            state = load_weights(kept, None)
-        else:
-            cohort = load_public(public_sets(workspace, study)["cohort"], study.task)
-            state = _fitted(study, fit, training_part(cohort), seed, progress)
-            if kept is not None:
-                save_weights(state, kept)
-    update = {"teacher": choice.model_copy(update={"sha256": store_weights(state, weights)})}
+        cohort = load_public(public_sets(workspace, study)["cohort"], study.task)
+        state = _fitted(study, fit, training_part(cohort), seed, progress)
+        digest = store_weights(state, weights)
+        if kept is not None:
+            save_weights(state, kept)
+    update = {"teacher": choice.model_copy(update={"sha256": digest})}
     return study.model_copy(update={"models": study.models.model_copy(update=update)})
+
+
+def given_teacher(study: StudyConfig, teacher_file: Path | None, teachers: Path | None) -> Path | None:
+    """Return the file of the teacher that is given, or named by the study and kept; None: one is to be fitted.
+
+    Raises ConfigError where the study names another teacher than the given one, or one that is not here.
+    """
+    named = study.models.teacher.sha256
+    if teacher_file is not None:
+        if named not in {None, file_sha256(teacher_file)}:
+            raise ConfigError(
+                f"models.teacher.sha256 is {named!r}, which {teacher_file.name} is not; give the file with that "
+                "digest, or leave the field out to take this one"
+            )
+        return teacher_file
+    if named is None:
+        return None
+    for path in sorted(teachers.glob("*.safetensors")) if teachers else ():
+        if file_sha256(path) == named:
+            return path
+    raise ConfigError(
+        f"models.teacher.sha256 is {named!r}, allowed is a teacher that is kept here, and none with that digest is; "
+        "give its file with --teacher-file (TEACHER=file of make), or leave the field out to fit one"
+    )
 
 
 def with_warm_start(study: StudyConfig, workspace: Path, *, seed: int, progress: Progress) -> StudyConfig:
@@ -136,13 +165,14 @@ def _fitted(
     study: StudyConfig, fit: TeacherFit, cohort: PublicImages, seed: int, progress: Progress
 ) -> dict[str, torch.Tensor]:
     torch.manual_seed(seed)
-    teacher = build_teacher(
-        study.models.teacher.name,
-        len(study.task.classes),
-        study.task.image_size,
-        pretrained=fit.pretrained,
-        seed=seed,
-    )
+    with _hub_online() if fit.pretrained else nullcontext():
+        teacher = build_teacher(
+            study.models.teacher.name,
+            len(study.task.classes),
+            study.task.image_size,
+            pretrained=fit.pretrained,
+            seed=seed,
+        )
     network = teacher.network.requires_grad_(True)
     fit_teacher(
         network,
@@ -154,6 +184,16 @@ def _fitted(
         progress=progress,
     )
     return dict(network.state_dict())
+
+
+@contextmanager
+def _hub_online() -> Iterator[None]:
+    """Let the Hugging Face hub be asked, though HF_HUB_OFFLINE forbids it to everything else."""
+    before, hub.HF_HUB_OFFLINE = hub.HF_HUB_OFFLINE, False
+    try:
+        yield
+    finally:
+        hub.HF_HUB_OFFLINE = before
 
 
 def _recipe(study: StudyConfig, fit: TeacherFit, seed: int) -> str:

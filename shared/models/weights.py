@@ -39,21 +39,23 @@ def store_weights(state: Mapping[str, Tensor], folder: Path) -> str:
     return sha256
 
 
+def store_file(path: Path, sha256: str | None, folder: Path) -> str:
+    """Copy a weights file, byte for byte, to `<folder>/<its SHA-256>.safetensors`; return the digest.
+
+    Unlike storing its tensors again this keeps its digest. Raises WeightsError as `load_weights` does.
+    """
+    data, digest = _checked(path, sha256)
+    _tensors(data, path)
+    _write_atomically(data, folder / f"{digest}.safetensors")
+    return digest
+
+
 def load_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
     """Read the tensors of a file; WeightsError when it is missing, damaged or not the file with that digest.
 
     The bytes that are parsed are the bytes that were checked.
     """
-    data = _read(path)
-    found = hashlib.sha256(data).hexdigest()
-    if sha256 is not None and found != sha256:
-        raise WeightsError(
-            f"{path.name}: SHA-256 is {found}, expected {sha256}; put the right file in its place"
-        )
-    try:
-        return safetensors.load(data)
-    except SafetensorError as error:
-        raise WeightsError(f"{path.name}: is not a valid safetensors file; copy it again") from error
+    return _tensors(_checked(path, sha256)[0], path)
 
 
 def load_metadata(path: Path) -> dict[str, str]:
@@ -131,6 +133,24 @@ def _write_atomically(data: bytes, path: Path) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _checked(path: Path, sha256: str | None) -> tuple[bytes, str]:
+    """Return a file's bytes and their digest, which must be the one asked for."""
+    data = _read(path)
+    found = hashlib.sha256(data).hexdigest()
+    if sha256 is not None and found != sha256:
+        raise WeightsError(
+            f"{path.name}: SHA-256 is {found}, expected {sha256}; put the right file in its place"
+        )
+    return data, found
+
+
+def _tensors(data: bytes, path: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.load(data)
+    except SafetensorError as error:
+        raise WeightsError(f"{path.name}: is not a valid safetensors file; copy it again") from error
 
 
 def _read(path: Path) -> bytes:

@@ -39,6 +39,13 @@ def test_every_study_has_its_hospitals(path: Path) -> None:
     assert sites.cap_epsilon >= study.privacy.epsilon
 
 
+def test_a_teacher_may_begin_with_published_weights() -> None:
+    """`teacher_pretrained` of a sites file reaches the fit of the teacher; without it nothing is fetched."""
+    sites = {"title": "t", "declared_patients": {"a": 5}}
+    assert Federation.model_validate(sites | {"teacher_pretrained": True}).teacher_fit.pretrained
+    assert not Federation.model_validate(sites).teacher_fit.pretrained
+
+
 def test_no_sites_file_stands_alone() -> None:
     """Every sites file has its study."""
     assert {path.name for path in (DEPLOY / "sites").glob("*.yaml")} == {path.name for path in STUDIES}

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants as hub
 
 from server.prepare import (
     TeacherFit,
@@ -17,14 +18,21 @@ from server.prepare import (
     with_warm_start,
 )
 from server.public_data import load_public
+from shared.config import StudyConfig
 from shared.config_files import read_study
 from shared.data.manifest import write_manifest
-from shared.errors import DataError
-from shared.models.weights import file_sha256
+from shared.errors import ConfigError, DataError
+from shared.models.weights import file_sha256, load_weights, save_weights
 
 
 def quiet(_what: str, _done: int, _total: int) -> None:
     """Show no progress."""
+
+
+def without_teacher(study: StudyConfig) -> StudyConfig:
+    """Return the study as it was before a teacher was fitted."""
+    teacher = study.models.teacher.model_copy(update={"sha256": None})
+    return study.model_copy(update={"models": study.models.model_copy(update={"teacher": teacher})})
 
 
 @pytest.fixture
@@ -93,10 +101,11 @@ def test_the_same_seed_gives_the_same_weights(tiny_federation, workspace: Path) 
     """Teacher and warm start made again have the same digests; another seed gives others. One thread."""
     torch.set_num_threads(1)
     fit = TeacherFit(epochs=1)
-    again = with_teacher(tiny_federation.study, workspace, fit, seed=0, progress=quiet)
+    unfitted = without_teacher(tiny_federation.study)
+    again = with_teacher(unfitted, workspace, fit, seed=0, progress=quiet)
     assert again.models.teacher == tiny_federation.study.models.teacher
     assert with_warm_start(again, workspace, seed=0, progress=quiet).models == tiny_federation.study.models
-    other = with_teacher(tiny_federation.study, workspace, fit, seed=1, progress=quiet)
+    other = with_teacher(unfitted, workspace, fit, seed=1, progress=quiet)
     assert other.models.teacher.sha256 != again.models.teacher.sha256
 
 
@@ -117,20 +126,99 @@ def test_a_kept_teacher_is_not_fitted_again(tiny_federation, workspace: Path) ->
         steps.append(what)
 
     given = {"seed": 0, "progress": count, "teachers": workspace / "teachers"}
-    first = with_teacher(tiny_federation.study, workspace, fit, **given)
+    study = without_teacher(tiny_federation.study)
+    first = with_teacher(study, workspace, fit, **given)
     num_steps = len(steps)
-    assert with_teacher(tiny_federation.study, workspace, fit, **given) == first
+    assert with_teacher(study, workspace, fit, **given) == first
     assert len(steps) == num_steps > 0
-    with_teacher(tiny_federation.study, workspace, TeacherFit(epochs=2), **given)
+    with_teacher(study, workspace, TeacherFit(epochs=2), **given)
     assert len(steps) > num_steps
 
 
-def test_an_own_teacher_file(tiny_federation, workspace: Path) -> None:
-    """A teacher file given by a person is taken as it is and named by its digest."""
+def test_published_weights_are_asked_for_in_that_stage_alone(
+    tiny_federation, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pretrained teacher asks the hub although that is off; out of reach is plain, and it is off again."""
+    asked = []
+
+    def unreachable(*_args: object, **_options: object) -> None:
+        asked.append(hub.is_offline_mode())
+        raise OSError("no way to the hub")
+
+    monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("timm.models._hub.hf_hub_download", unreachable)
+    study = without_teacher(tiny_federation.study)
+    with pytest.raises(ConfigError, match=r"cannot be fetched .*; connect, or give a local weights file"):
+        with_teacher(study, workspace, TeacherFit(pretrained=True), seed=0, progress=quiet)
+    assert asked == [False]
+    assert hub.is_offline_mode()
+
+
+@pytest.fixture
+def teacher_file(tiny_federation, tmp_path: Path) -> Path:
+    """Return the tiny federation's teacher as another program writes it: the same tensors, other bytes."""
     digest = tiny_federation.study.models.teacher.sha256
-    file = tiny_federation.workspace / "weights" / f"{digest}.safetensors"
+    tensors = load_weights(tiny_federation.workspace / "weights" / f"{digest}.safetensors", digest)
+    save_weights(tensors, tmp_path / "teacher.safetensors", {"format": "pt"})
+    return tmp_path / "teacher.safetensors"
+
+
+def test_an_own_teacher_file(tiny_federation, workspace: Path, teacher_file: Path) -> None:
+    """A teacher file given by a person is taken byte for byte and named by its own digest."""
     study = with_teacher(
-        tiny_federation.study, workspace, TeacherFit(), seed=0, progress=quiet, teacher_file=file
+        without_teacher(tiny_federation.study),
+        workspace,
+        TeacherFit(),
+        seed=0,
+        progress=quiet,
+        teacher_file=teacher_file,
     )
-    assert study.models.teacher.sha256 == digest
+    assert study.models.teacher.sha256 == file_sha256(teacher_file)
     assert not load_teacher(workspace, study).training
+
+
+def test_a_named_teacher_is_never_fitted(tiny_federation, workspace: Path) -> None:
+    """A study that names a teacher that is not here is refused: no other is fitted in its place."""
+    digest = tiny_federation.study.models.teacher.sha256
+    for teachers in (None, workspace / "teachers"):
+        with pytest.raises(ConfigError, match=rf"sha256 is '{digest}', allowed .* --teacher-file") as refused:
+            with_teacher(
+                tiny_federation.study, workspace, TeacherFit(), seed=0, progress=quiet, teachers=teachers
+            )
+        assert "\n" not in str(refused.value)
+    assert not list((workspace / "weights").iterdir())
+
+
+def test_a_named_teacher_that_is_kept(tiny_federation, workspace: Path) -> None:
+    """A study that names a kept teacher takes that one, under whatever name it is kept."""
+    digest = tiny_federation.study.models.teacher.sha256
+    tensors = load_weights(tiny_federation.workspace / "weights" / f"{digest}.safetensors", digest)
+    save_weights({"another": torch.zeros(1)}, workspace / "teachers" / "a.safetensors")
+    save_weights(tensors, workspace / "teachers" / "b.safetensors")
+    study = with_teacher(
+        tiny_federation.study,
+        workspace,
+        TeacherFit(),
+        seed=5,
+        progress=quiet,
+        teachers=workspace / "teachers",
+    )
+    assert study == tiny_federation.study
+    assert not load_teacher(workspace, study).training
+
+
+def test_another_teacher_than_the_named_one_is_refused(
+    tiny_federation, workspace: Path, teacher_file: Path
+) -> None:
+    """A file with another digest than the study's is refused, with the field and the file's name."""
+    with pytest.raises(
+        ConfigError, match=r"^models\.teacher\.sha256 is .* which teacher\.safetensors is not"
+    ):
+        with_teacher(
+            tiny_federation.study,
+            workspace,
+            TeacherFit(),
+            seed=0,
+            progress=quiet,
+            teacher_file=teacher_file,
+        )
