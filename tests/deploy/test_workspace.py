@@ -29,10 +29,10 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
         "title": "tiny",
         "phantoms": {
             "public": {"style": "public", "train": 12},
-            "film": {"style": "film", "train": 2, "test": 4},
+            "film": {"style": "film", "train": 4, "test": 4},
         },
         "public_site": "public",
-        "declared_patients": {"film": 2},
+        "declared_patients": {"film": 4},
         "teacher_epochs": 1,
     }
     study = parse_study(STUDY | {"warm_start": {"epochs": 0}})
