@@ -103,11 +103,15 @@ def _grouping(root: Path) -> dict[str, str] | None:
     path = root / "patients.csv"
     if not path.is_file():
         return None
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, restval="")
-        if not {"file", "patient_id"} <= set(reader.fieldnames or ()):
-            raise DataError(f"{path} lacks a column, needed are file and patient_id; add it")
-        grouping = {row["file"]: row["patient_id"].strip() for row in reader}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restval="")
+            table, columns = list(reader), set(reader.fieldnames or ())
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as CSV in UTF-8; save it as such") from error
+    if not {"file", "patient_id"} <= columns:
+        raise DataError(f"{path} lacks a column, needed are file and patient_id; add it")
+    grouping = {row["file"]: row["patient_id"].strip() for row in table}
     if not all(grouping.values()):
         raise DataError(f"patient_id is empty in a row of {path}, needed is an identifier; fill it in")
     return grouping

@@ -171,6 +171,15 @@ def test_class_folders_with_and_without_split(tmp_path: Path, prefix: str) -> No
     ]
 
 
+def test_a_patients_csv_of_another_encoding_is_one_sentence(tmp_path: Path) -> None:
+    """A patients.csv in Latin-1 is refused with the encoding that is needed."""
+    picture(tmp_path / "normal" / "1.png")
+    (tmp_path / "patients.csv").write_bytes("file,patient_id\nnormal/1.png,M\u00fcller\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"patients\.csv cannot be read as CSV in UTF-8; save it") as refused:
+        read_source(tmp_path, TASK)
+    assert "ller" not in str(refused.value)
+
+
 def test_an_image_outside_a_class_folder_is_refused(tmp_path: Path) -> None:
     """An image beside the class folders, or right below a split, is refused with the layouts."""
     picture(tmp_path / "train" / "1.png")
