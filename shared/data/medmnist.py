@@ -60,7 +60,7 @@ def medmnist_notes(path: Path, task: Task) -> tuple[str, ...]:  # noqa: ARG001 -
     """Say what every report about this file must tell."""
     return (
         "The file names no patients: each image counts as a patient, and privacy is then for one image.",
-        "The file names no sites: any sites in this study were made by drawing labels, not found.",
+        "The file names no sites: any sites in this study were made, not found.",
         f"The file holds class numbers, read in the order {', '.join(task.classes)}.",
         "Train images that repeat another train image or stand in val or test were left out.",
     )

@@ -59,7 +59,7 @@ def test_reports_are_told_what_the_file_lacks(tmp_path: Path) -> None:
     """The notes say that patients are images and that sites are made."""
     notes = " ".join(describe_source(npz(tmp_path / "a.npz"), TASK))
     assert "each image counts as a patient" in notes
-    assert "made by drawing labels, not found" in notes
+    assert "sites in this study were made, not found" in notes
 
 
 @pytest.mark.parametrize(
