@@ -25,7 +25,7 @@ from server.prepare import with_public_digests, with_teacher
 from server.results import Summary
 from server.run_folder import RunFolder
 from shared.config_files import overridden, parse_study
-from shared.errors import RoundsError
+from shared.errors import ConfigError, RoundsError
 
 cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -123,11 +123,16 @@ def compare(
 
 
 def chosen(data: Path | None, study: Path | None, sites: Path | None, settings: list[str]) -> Recipe:
-    """Find the recipe and apply `--set field=value` to its study."""
+    """Find the recipe and apply `--set field=value` to its study; `ConfigError` for one without field or value."""
     recipe = find_recipe(data, study, sites)
     if not settings:
         return recipe
     pairs = [setting.partition("=") for setting in settings]
+    for setting, (name, _, value) in zip(settings, pairs, strict=True):
+        if not name or not value:
+            raise ConfigError(
+                f"--set is {setting!r}, allowed is field=value such as privacy.epsilon=4; correct it"
+            )
     changed = overridden(recipe.study.model_dump(mode="json"), {name: value for name, _, value in pairs})
     return replace(recipe, study=parse_study(changed, "--set"))
 

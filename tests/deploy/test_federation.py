@@ -11,6 +11,7 @@ from PIL import Image
 
 from deploy.federation import Federation, MadeSites, PhantomHospital, Recipe, build_workspace, find_recipe
 from deploy.progress import Progress
+from deploy.simulate import chosen
 from deploy.workspace import prepare
 from server.app import check_made_sites
 from server.prepare import PUBLIC_SETS, public_sets
@@ -154,6 +155,32 @@ def test_reports_are_told_which_seed_made_the_phantoms(tmp_path: Path) -> None:
     notes = build_workspace(Recipe("t", study, federation, None), tmp_path, seed=3, progress=lambda *_: None)
     assert notes[0] == "Images are procedural phantoms, made by seed 3; nothing here is a clinical result."
     assert not any("dealt" in note for note in notes)
+
+
+@pytest.mark.parametrize("setting", ["privacy.epsilon", "privacy.epsilon=", "=4"])
+def test_a_setting_without_field_or_value_is_refused(setting: str) -> None:
+    """--set takes field=value only; anything less is one sentence, and not ignored."""
+    with pytest.raises(ConfigError, match=f"--set is '{setting}', allowed is field=value"):
+        chosen(None, None, None, [setting])
+    assert chosen(None, None, None, ["privacy.epsilon=4"]).study.privacy.epsilon == 4
+
+
+def test_results_may_be_a_link_to_another_disk(tmp_path: Path, monkeypatch: Any) -> None:
+    """A workspace is prepared where `results` leads, also outside the folder that a person stands in."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "here" / "results").symlink_to(tmp_path / "disk")
+    monkeypatch.chdir(tmp_path / "here")
+
+    class Reached(Exception):  # noqa: N818 - no error: how far the command came
+        pass
+
+    def stop(*_: object, **__: object) -> None:
+        raise Reached
+
+    monkeypatch.setattr("deploy.workspace.build_workspace", stop)
+    with pytest.raises(Reached):
+        prepare(find_recipe(None, None, None), 0, Progress())
 
 
 @pytest.mark.parametrize(
