@@ -4,7 +4,7 @@ In come a study and a description of the hospitals (`deploy/sites/<name>.yaml`);
 `public/*.csv`, `data/<site>.csv` and `sites/<site>.yaml`, as real hospitals would write their own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -122,7 +122,11 @@ def build_workspace(recipe: Recipe, workspace: Path, *, seed: int, progress: Pro
     check_recipe(recipe)
     task, federation = recipe.study.task, recipe.federation
     source = recipe.source or _phantoms(federation, workspace / "data", task, seed, progress)
-    notes = (*federation.notes, *describe_source(source, task, federation.dicom))
+    notes = (
+        *_made_notes(recipe, seed),
+        *federation.notes,
+        *describe_source(source, task, federation.dicom),
+    )
     patients = _patients(source, federation, task)
     division = divide_public(
         patients,
@@ -142,6 +146,22 @@ def check_recipe(recipe: Recipe) -> None:
             check_delta(recipe.federation.cap_delta, declared, "cap_delta")
         except ValueError as error:
             raise ConfigError(f"site {site}: {error}") from error
+
+
+def _made_notes(recipe: Recipe, seed: int) -> Iterator[str]:
+    """Say what a simulation made of the data, from the numbers that it was made by."""
+    federation = recipe.federation
+    if recipe.source is None:
+        yield f"Images are procedural phantoms, made by seed {seed}; nothing here is a clinical result."
+    if (made := federation.made_sites) is not None:
+        yield (
+            f"The {made.num_sites} sites are made, not found: patients are dealt to them by seed {made.seed} with "
+            f"label skew {made.skew:g}."
+        )
+    yield (
+        f"About {federation.reference_fraction:.0%} of the test patients are kept for the audit; figures come from the "
+        "others."
+    )
 
 
 def _patients(source: Path, federation: Federation, task: Task) -> Mapping[str, list[Patient]]:

@@ -27,7 +27,7 @@ from server.results import Summary
 from server.run_folder import RunFolder
 from shared.config import StudyConfig
 from shared.config_files import overridden, parse_study
-from shared.errors import RoundsError
+from shared.errors import ConfigError, RoundsError
 from shared.flower_environment import direct_loopback
 from shared.models.teacher import build_teacher
 from shared.models.weights import store_file
@@ -148,11 +148,16 @@ def keep_teacher(study: StudyConfig, file: Path) -> str:
 
 
 def chosen(data: Path | None, study: Path | None, sites: Path | None, settings: list[str]) -> Recipe:
-    """Find the recipe and apply `--set field=value` to its study."""
+    """Find the recipe and apply `--set field=value` to its study; `ConfigError` for one without field or value."""
     recipe = find_recipe(data, study, sites)
     if not settings:
         return recipe
     pairs = [setting.partition("=") for setting in settings]
+    for setting, (name, _, value) in zip(settings, pairs, strict=True):
+        if not name or not value:
+            raise ConfigError(
+                f"--set is {setting!r}, allowed is field=value such as privacy.epsilon=4; correct it"
+            )
     changed = overridden(recipe.study.model_dump(mode="json"), {name: value for name, _, value in pairs})
     return replace(recipe, study=parse_study(changed, "--set"))
 

@@ -73,11 +73,12 @@ def prepare(recipe: Recipe, seed: int, progress: Progress, *, teacher_file: Path
     """
     check_recipe(recipe)
     key = f"{recipe.name}-{_preparation(recipe, teacher_file)[:8]}-s{seed}"
-    path = (RESULTS / "workspaces" / key).resolve()
+    shown = RESULTS / "workspaces" / key
+    path = shown.resolve()
     kept = path / "prepared.json"
     if not kept.is_file():
         given_teacher(recipe.study, teacher_file, TEACHERS)  # refuses before anything is made
-        progress.say(f"Preparing {recipe.federation.title} in {path.relative_to(Path.cwd())}")
+        progress.say(f"Preparing {recipe.federation.title} in {shown}")
         shutil.rmtree(path, ignore_errors=True)
         notes = build_workspace(recipe, path, seed=seed, progress=progress)
         use_all_threads()

@@ -34,7 +34,7 @@ def read_folder(root: Path, task: Task | None = None) -> list[Row]:  # noqa: ARG
     """Read a tree of class folders; without `patients.csv` the patient is <class>/<file stem>.
 
     An image of COVID-QU-Ex always has its mask beside it; that it exists is looked at when it is loaded.
-    Errors: `DataError` for images outside a class folder or missing from `patients.csv`.
+    Errors: `DataError` for images outside a class folder, missing from `patients.csv` or in it under two patients.
     """
     grouping = _grouping(root)
     return [_row(root, path, grouping) for path in _images(root)]
@@ -103,11 +103,21 @@ def _grouping(root: Path) -> dict[str, str] | None:
     path = root / "patients.csv"
     if not path.is_file():
         return None
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, restval="")
-        if not {"file", "patient_id"} <= set(reader.fieldnames or ()):
-            raise DataError(f"{path} lacks a column, needed are file and patient_id; add it")
-        grouping = {row["file"]: row["patient_id"].strip() for row in reader}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restval="")
+            table, columns = list(reader), set(reader.fieldnames or ())
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as CSV in UTF-8; save it as such") from error
+    if not {"file", "patient_id"} <= columns:
+        raise DataError(f"{path} lacks a column, needed are file and patient_id; add it")
+    grouping = {row["file"]: row["patient_id"].strip() for row in table}
     if not all(grouping.values()):
         raise DataError(f"patient_id is empty in a row of {path}, needed is an identifier; fill it in")
+    num_spread = len({row["file"] for row in table if row["patient_id"].strip() != grouping[row["file"]]})
+    if num_spread:
+        raise DataError(
+            f"file stands with more than one patient_id for {num_spread} files of {path}, allowed is one patient a "
+            "file; correct their rows"
+        )
     return grouping

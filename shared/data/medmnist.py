@@ -7,10 +7,13 @@ others: a simulation deals such a file into manifests once, and a site refuses i
 """
 
 import hashlib
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +23,11 @@ from shared.data.records import SPLITS, Patient, Row
 from shared.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
+# What numpy and zipfile raise on files that are cut, damaged, encrypted or of another layout.
+UNREADABLE = (
+    OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, RuntimeError, MemoryError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def read_medmnist(path: Path, task: Task) -> list[Row]:
@@ -29,10 +37,10 @@ def read_medmnist(path: Path, task: Task) -> list[Row]:
     Errors: `DataError` for a file of another layout, or a label without a class.
     """
     rows = []
-    held_out = {_digest(image) for split in ("val", "test") for image in _array(path, f"{split}_images")}
+    held_out = {_digest(image) for split in ("val", "test") for image in _images(path, split)}
     seen: set[bytes] = set()
     for split in SPLITS:
-        images, labels = _array(path, f"{split}_images"), _labels(path, split, task)
+        images, labels = _images(path, split), _labels(path, split, task)
         if len(images) != len(labels):
             raise DataError(
                 f"{split}_labels of {path} has {len(labels)} rows, needed is one for each of {len(images)} "
@@ -52,7 +60,7 @@ def medmnist_notes(path: Path, task: Task) -> tuple[str, ...]:  # noqa: ARG001 -
     """Say what every report about this file must tell."""
     return (
         "The file names no patients: each image counts as a patient, and privacy is then for one image.",
-        "The file names no sites: any sites in this study were made by drawing labels, not found.",
+        "The file names no sites: any sites in this study were made, not found.",
         f"The file holds class numbers, read in the order {', '.join(task.classes)}.",
         "Train images that repeat another train image or stand in val or test were left out.",
     )
@@ -81,7 +89,7 @@ def made_sites(patients: Sequence[Patient], num_sites: int, seed: int, skew: flo
 
 def npz_row(path: Path, split: str, index: int) -> Pixels:
     """Return one image (H, W) or (H, W, 3) uint8 of a MedMNIST file."""
-    images = _array(path, f"{split}_images")
+    images = _images(path, split)
     if index >= len(images):
         raise DataError(f"index is {index} for {path}, allowed is below {len(images)}; correct the manifest")
     row: Pixels = images[index]
@@ -98,10 +106,25 @@ def _digest(image: Pixels) -> bytes:
     return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
 
 
+def _images(path: Path, split: str) -> Pixels:
+    images = _array(path, f"{split}_images")
+    if images.dtype != np.uint8 or (images.ndim != 3 and images.shape[3:] != (3,)):
+        raise DataError(
+            f"{split}_images of {path} is {images.dtype} of shape {images.shape}, needed is uint8 (N, H, W) or "
+            "(N, H, W, 3); repair the file"
+        )
+    return images
+
+
 def _labels(path: Path, split: str, task: Task) -> list[int]:
     labels = _array(path, f"{split}_labels")
     if labels.ndim > 1 and labels.shape[1:] != (1,):
         raise DataError(f"{split}_labels of {path} has {labels.shape[1]} labels an image, allowed is one")
+    if labels.dtype.kind not in "iuf" or not np.array_equal(labels, np.trunc(labels)):
+        raise DataError(
+            f"{split}_labels of {path} holds {labels.dtype} that is no class number, needed are whole numbers from 0 "
+            f"to {len(task.classes) - 1}; repair the file"
+        )
     found = [int(label) for label in labels.reshape(-1)]
     wrong = sorted({label for label in found if not 0 <= label < len(task.classes)})
     if wrong:
@@ -114,14 +137,15 @@ def _labels(path: Path, split: str, task: Task) -> list[int]:
 
 # An .npz is decompressed whole for any row, so the last arrays are kept; the key is the file, not a site.
 @lru_cache(maxsize=6)
-def _array(path: Path, name: str) -> npt.NDArray[np.uint8]:
+def _array(path: Path, name: str) -> npt.NDArray[Any]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            array: npt.NDArray[np.uint8] = arrays[name]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+        # opened here, since numpy leaves the file of a damaged archive open
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            array: npt.NDArray[Any] = arrays[name]
+            array.setflags(write=False)
+    except UNREADABLE as error:
         raise DataError(
-            f"{path} holds no {name}, needed is a MedMNIST .npz with {{train,val,test}}_{{images,labels}}; "
-            "check the file"
+            f"{path} holds no {name} that can be read, needed is a MedMNIST .npz with "
+            "{train,val,test}_{images,labels}; fetch it again"
         ) from error
-    array.setflags(write=False)
     return array

@@ -1,5 +1,6 @@
 """Evaluation counts: one bounded vector a patient, summed and noised."""
 
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from client import evaluation
 from client.evaluation import noised_confusion, patient_confusion
 from shared.config import Task
+from shared.data.images import load_pixels
 from shared.data.records import ImageRecord, Patient
 from shared.privacy.noise import NoiseSource
 
@@ -65,6 +68,30 @@ def test_a_patient_that_cannot_be_counted_is_zero(tmp_path: Path) -> None:
         assert not patient_confusion(Brightness(), broken, TASK).any()
     overflowing = patient(tmp_path, "q", [(20, 0), (255, 1)])
     assert not patient_confusion(Brightness(), overflowing, TASK).any()
+
+
+@pytest.mark.parametrize("error", [RuntimeError, zlib.error, MemoryError, KeyError])
+def test_whatever_fails_for_one_patient_counts_nothing(
+    tmp_path: Path, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any error while one patient is read makes that patient zero and leaves the others as they are."""
+    patients = [patient(tmp_path, name, [(20, 0)]) for name in "abc"]
+    silent = NoiseSource.seeded_without_privacy(b"k" * 32)
+    rest = noised_confusion(Brightness(), patients[:2], TASK, 0.0, silent)
+
+    def read(image: ImageRecord, task: Task) -> np.ndarray:
+        if image.patient_id == "c":
+            raise error("planted")
+        return load_pixels(image, task)
+
+    monkeypatch.setattr(evaluation, "load_pixels", read)
+    np.testing.assert_array_equal(noised_confusion(Brightness(), patients, TASK, 0.0, silent), rest)
+
+
+def test_a_mistake_that_is_no_patients_is_raised(tmp_path: Path) -> None:
+    """A model that fails on every image stops before a patient is read, instead of sending noise alone."""
+    with pytest.raises(RuntimeError):
+        noised_confusion(nn.Linear(7, 3), [patient(tmp_path, "p", [(20, 0)])], TASK, 0.0, NoiseSource())
 
 
 def test_the_sum_plus_noise(tmp_path: Path) -> None:

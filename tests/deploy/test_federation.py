@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
-from deploy.federation import Federation, PhantomHospital, Recipe, build_workspace, find_recipe
+from deploy.federation import Federation, MadeSites, PhantomHospital, Recipe, build_workspace, find_recipe
 from deploy.progress import Progress
+from deploy.simulate import chosen
 from deploy.workspace import prepare
 from server.app import check_made_sites
 from server.prepare import PUBLIC_SETS, public_sets
@@ -120,6 +122,72 @@ def test_nobody_is_counted_for_a_hospital(tiny_federation, tmp_path: Path) -> No
     )
     with pytest.raises(ConfigError, match="no number for site children; type one"):
         build_workspace(recipe, tmp_path, seed=0, progress=lambda *_: None)
+
+
+def test_reports_are_told_how_sites_were_made(tmp_path: Path) -> None:
+    """Any source that is dealt to made sites says by which seed and skew, and what share the audit keeps."""
+    random = np.random.default_rng(0)
+    for number in range(40):
+        for label in ("normal", "opacity"):
+            file = tmp_path / "scans" / label / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(random.integers(0, 256, (8, 8), dtype=np.uint8)).save(file)
+    federation = Federation(
+        title="t",
+        made_sites=MadeSites(num_sites=2, seed=7, skew=0.25),
+        reference_fraction=0.2,
+        declared_patients={"site-1": 30, "site-2": 30},
+        notes=("typed",),
+    )
+    study = parse_study(read_yaml(DEPLOY / "studies" / "phantoms.yaml"))
+    notes = build_workspace(
+        Recipe("t", study, federation, tmp_path / "scans"), tmp_path / "w", seed=3, progress=lambda *_: None
+    )
+    assert (
+        "The 2 sites are made, not found: patients are dealt to them by seed 7 with label skew 0.25." in notes
+    )
+    assert "About 20% of the test patients are kept for the audit; figures come from the others." in notes
+    assert "typed" in notes
+    assert not any("phantoms" in note for note in notes)
+
+
+def test_reports_are_told_which_seed_made_the_phantoms(tmp_path: Path) -> None:
+    """Phantoms state their own seed, and no made sites where each hospital is drawn."""
+    federation = Federation(
+        title="t",
+        phantoms={"a": PhantomHospital(style="film", train=4, test=2)},
+        declared_patients={"a": 100},
+    )
+    study = parse_study(read_yaml(DEPLOY / "studies" / "phantoms.yaml"))
+    notes = build_workspace(Recipe("t", study, federation, None), tmp_path, seed=3, progress=lambda *_: None)
+    assert notes[0] == "Images are procedural phantoms, made by seed 3; nothing here is a clinical result."
+    assert not any("dealt" in note for note in notes)
+
+
+@pytest.mark.parametrize("setting", ["privacy.epsilon", "privacy.epsilon=", "=4"])
+def test_a_setting_without_field_or_value_is_refused(setting: str) -> None:
+    """--set takes field=value only; anything less is one sentence, and not ignored."""
+    with pytest.raises(ConfigError, match=f"--set is '{setting}', allowed is field=value"):
+        chosen(None, None, None, [setting])
+    assert chosen(None, None, None, ["privacy.epsilon=4"]).study.privacy.epsilon == 4
+
+
+def test_results_may_be_a_link_to_another_disk(tmp_path: Path, monkeypatch: Any) -> None:
+    """A workspace is prepared where `results` leads, also outside the folder that a person stands in."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "here" / "results").symlink_to(tmp_path / "disk")
+    monkeypatch.chdir(tmp_path / "here")
+
+    class Reached(Exception):  # noqa: N818 - no error: how far the command came
+        pass
+
+    def stop(*_: object, **__: object) -> None:
+        raise Reached
+
+    monkeypatch.setattr("deploy.workspace.build_workspace", stop)
+    with pytest.raises(Reached):
+        prepare(find_recipe(None, None, None), 0, Progress())
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """Rules of reading MedMNIST files and of making sites of them."""
 
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 from shared.config import Task
 from shared.data.images import check_images, load_pixels
 from shared.data.medmnist import made_sites
+from shared.data.records import SPLITS
 from shared.data.source import describe_source, patients_by_site, read_source
 from shared.errors import DataError
 
@@ -55,7 +59,7 @@ def test_reports_are_told_what_the_file_lacks(tmp_path: Path) -> None:
     """The notes say that patients are images and that sites are made."""
     notes = " ".join(describe_source(npz(tmp_path / "a.npz"), TASK))
     assert "each image counts as a patient" in notes
-    assert "made by drawing labels, not found" in notes
+    assert "sites in this study were made, not found" in notes
 
 
 @pytest.mark.parametrize(
@@ -63,6 +67,10 @@ def test_reports_are_told_what_the_file_lacks(tmp_path: Path) -> None:
     [
         ({"train_labels": np.full((6, 1), 7)}, "label is 7 in .*, allowed is 0 to 1"),
         ({"train_labels": np.zeros((6, 14))}, "14 labels an image"),
+        ({"train_labels": np.full((6, 1), "normal")}, "train_labels of .* holds <U6 that is no class number"),
+        ({"train_labels": np.full((6, 1), 0.5)}, "holds float64 that is no class number"),
+        ({"val_images": np.zeros((3, 28, 28))}, "val_images of .* is float64 of shape"),
+        ({"test_images": np.zeros((2, 28), np.uint8)}, "test_images of .* is uint8 of shape"),
         ({"train_labels": np.zeros((5, 1))}, "5 rows, needed is one for each of 6"),
     ],
 )
@@ -79,6 +87,43 @@ def test_an_npz_of_another_layout_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.zeros(3))
     with pytest.raises(DataError, match="needed is a MedMNIST"):
         read_source(tmp_path / "a.npz", TASK)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def damaged(path: Path) -> None:
+    whole = bytearray(path.read_bytes())
+    whole[200:1200] = bytes(1000)  # in the first array's compressed bytes
+    path.write_bytes(whole)
+
+
+def no_archive(path: Path) -> None:
+    np.save(path.with_suffix(".npy"), np.zeros(3))
+    path.with_suffix(".npy").replace(path)
+
+
+def text(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for split in SPLITS:
+            archive.writestr(f"{split}_images", "no array")
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("harm", [cut, damaged, no_archive, text, empty])
+def test_a_damaged_file_is_one_sentence(tmp_path: Path, harm: Callable[[Path], None]) -> None:
+    """A file that is cut, damaged, empty or no archive of arrays is refused when it is read, and as one image."""
+    path = npz(tmp_path / "a.npz")
+    record = read_source(npz(tmp_path / "whole.npz"), TASK)[2].images[0]
+    harm(path)
+    with pytest.raises(DataError, match="needed is a MedMNIST"):
+        read_source(path, TASK)
+    with pytest.raises(DataError, match="needed is a MedMNIST"):
+        load_pixels(replace(record, file=path), TASK)
 
 
 def test_made_sites_are_skewed_and_lose_nobody(tmp_path: Path) -> None:

@@ -171,6 +171,31 @@ def test_class_folders_with_and_without_split(tmp_path: Path, prefix: str) -> No
     ]
 
 
+def test_a_patients_csv_of_another_encoding_is_one_sentence(tmp_path: Path) -> None:
+    """A patients.csv in Latin-1 is refused with the encoding that is needed."""
+    picture(tmp_path / "normal" / "1.png")
+    (tmp_path / "patients.csv").write_bytes("file,patient_id\nnormal/1.png,M\u00fcller\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"patients\.csv cannot be read as CSV in UTF-8; save it") as refused:
+        read_source(tmp_path, TASK)
+    assert "ller" not in str(refused.value)
+
+
+def test_a_file_of_two_patients_is_refused(tmp_path: Path) -> None:
+    """A file listed under two patients is counted, not named; listed twice under one it is that patient's."""
+    for name in ("1", "2", "3"):
+        picture(tmp_path / "normal" / f"{name}.png")
+    rows = ["file,patient_id", "normal/1.png,anna", "normal/2.png,anna", "normal/3.png,bert"]
+    table = tmp_path / "patients.csv"
+    table.write_text("\n".join([*rows, "normal/1.png, anna"]))
+    assert [len(p.images) for p in read_source(tmp_path, TASK)] == [2, 1]
+    table.write_text("\n".join([*rows, "normal/1.png,bert", "normal/2.png,carl"]))
+    with pytest.raises(
+        DataError, match=r"more than one patient_id for 2 files of .*, allowed is one"
+    ) as refused:
+        read_source(tmp_path, TASK)
+    assert not any(name in str(refused.value) for name in ("anna", "bert", "carl", "normal"))
+
+
 def test_an_image_outside_a_class_folder_is_refused(tmp_path: Path) -> None:
     """An image beside the class folders, or right below a split, is refused with the layouts."""
     picture(tmp_path / "train" / "1.png")
