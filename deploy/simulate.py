@@ -43,13 +43,16 @@ def demo(
         Path | None, typer.Option(help="keep site ledgers here: spend adds up over runs and the cap bites")
     ] = None,
     teacher_file: Annotated[Path | None, typer.Option(help="fitted teacher (safetensors)")] = None,
+    student_file: Annotated[
+        Path | None, typer.Option(help="ofa's published weights of a frozen student")
+    ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="field=value of the study")] = None,
 ) -> None:
     """Run the main job: prepare, federate under privacy by Flower, audit, report."""
     progress = Progress()
     started = time.monotonic()
     recipe = chosen(data, study, sites, set_ or [])
-    workspace = prepare(recipe, seed, progress, teacher_file=teacher_file)
+    workspace = prepare(recipe, seed, progress, teacher_file=teacher_file, student_file=student_file)
     prepared = time.monotonic()
     progress.say("Running the study by Flower")
     folder, status = run(workspace, progress, site_state=site_state)
@@ -71,10 +74,15 @@ def prepare_command(
     sites: Annotated[Path | None, typer.Option(help="YAML of the simulated hospitals")] = None,
     seed: Annotated[int, typer.Option(help="seed of phantoms, teacher and warm start")] = 0,
     teacher_file: Annotated[Path | None, typer.Option(help="fitted teacher (safetensors)")] = None,
+    student_file: Annotated[
+        Path | None, typer.Option(help="ofa's published weights of a frozen student")
+    ] = None,
 ) -> None:
     """Make the workspace that `flwr run .` starts from: data, teacher, warm start."""
     progress = Progress()
-    workspace = prepare(chosen(data, study, sites, []), seed, progress, teacher_file=teacher_file)
+    workspace = prepare(
+        chosen(data, study, sites, []), seed, progress, teacher_file=teacher_file, student_file=student_file
+    )
     progress.say(f"Prepared: {workspace.path}")
 
 
@@ -120,6 +128,9 @@ def compare(
         list[int] | None, typer.Option(help="seeds; all comparisons for the first of them")
     ] = None,
     teacher_file: Annotated[Path | None, typer.Option(help="fitted teacher (safetensors)")] = None,
+    student_file: Annotated[
+        Path | None, typer.Option(help="ofa's published weights of a frozen student")
+    ] = None,
 ) -> None:
     """Add central, site-alone, without-privacy and per-method figures to the report; goes on where it stopped.
 
@@ -129,7 +140,9 @@ def compare(
     progress = Progress()
     use_all_threads()
     recipe = chosen(data, study, sites, [])
-    folder = add_comparisons(recipe, seeds or [0], progress, teacher_file=teacher_file)
+    folder = add_comparisons(
+        recipe, seeds or [0], progress, teacher_file=teacher_file, student_file=student_file
+    )
     link_to(RESULTS / "latest", folder.path)
     progress.say(f"Report with comparisons: {folder.path / 'report.html'}")
 

@@ -62,6 +62,9 @@ class StudentChoice(Frozen):
 
     architecture: Literal["ofa595"] | Subnet = "ofa595"
     normalisation: Literal["group", "frozen"] = "group"
+    weights_sha256: Digest | None = Field(
+        None, description="published weights that a frozen student begins with; the hub has the file"
+    )
 
 
 class ExplainerChoice(Frozen):
@@ -78,6 +81,16 @@ class Models(Frozen):
     student: StudentChoice = StudentChoice()
     explainer: ExplainerChoice = ExplainerChoice()
     initial_sha256: Digest | None = None
+
+    @model_validator(mode="after")
+    def _frozen_has_weights(self) -> Self:
+        frozen = self.student.normalisation == "frozen"
+        if frozen != (self.student.weights_sha256 is not None):
+            raise ValueError(
+                "student.normalisation frozen needs student.weights_sha256, the published weights whose statistics "
+                "are folded in, and group takes none; name them, or use group"
+            )
+        return self
 
 
 class Weights(Frozen):

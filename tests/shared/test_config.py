@@ -71,6 +71,8 @@ def test_a_missing_field_is_named() -> None:
         ("task.positive", "fracture", "positive must be one of normal, opacity"),
         ("task.classes", ["normal", "normal"], "must differ"),
         ("distillation.views_per_step", 3, r"at most num_views \(2\)"),
+        ("models.student.normalisation", "frozen", r"frozen needs student\.weights_sha256"),
+        ("models.student.weights_sha256", "0" * 64, "group takes none"),
     ],
 )
 def test_fields_must_fit_each_other(dotted: str, value: object, words: str) -> None:
