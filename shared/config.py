@@ -26,7 +26,13 @@ class Task(Frozen):
     """What is classified, and at what size."""
 
     classes: tuple[str, ...] = Field(min_length=2, max_length=64)
-    image_size: int = Field(64, ge=32, le=512, multiple_of=32, description="side of the square input, pixels")
+    image_size: int = Field(
+        64,
+        ge=32,
+        le=512,
+        multiple_of=4,
+        description="side of the square input, pixels; a teacher that cannot take it says which it takes",
+    )
     positive: str | None = Field(None, description="the class whose AUC is reported when there are two")
     laterality_matters: bool = True
     crop: Literal["none", "field_of_view"] = Field(

@@ -37,7 +37,7 @@ SITE: dict[str, Any] = {
         ("privacy.max_grad_norm", float("nan"), "finite"),
         ("privacy.trainable", "everything", "'head', 'scales', 'last' or 'all'"),
         ("privacy.noise", 1.0, "Extra inputs"),
-        ("task.image_size", 50, "multiple of 32"),
+        ("task.image_size", 50, "multiple of 4"),
         ("task.classes", ["one"], "at least 2"),
         ("distillation.method", "magic", "'supervised', 'kd', 'hybrid', 'medtex' or 'rounds'"),
         ("distillation.weights.alpha", 2, "less than or equal to 1"),
