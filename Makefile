@@ -18,6 +18,7 @@ SEED ?= 0
 SEEDS ?= $(SEED)
 options = $(if $(DATA),--data $(DATA)) $(if $(STUDY),--study $(STUDY)) $(if $(SITES),--sites $(SITES)) \
 	$(if $(TEACHER),--teacher-file $(TEACHER))
+student = $(if $(STUDENT),--student-file $(STUDENT))
 simulate = $(BIN)/python -m deploy.simulate
 
 .PHONY: help setup demo prepare teacher compare test e2e check bench format clean
@@ -31,16 +32,16 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 demo: $(READY) ## run the main job; DATA=folder for real images, SITE_STATE=folder keeps ledgers
-	$(simulate) demo $(options) --seed $(SEED) $(if $(SITE_STATE),--site-state $(SITE_STATE))
+	$(simulate) demo $(options) $(student) --seed $(SEED) $(if $(SITE_STATE),--site-state $(SITE_STATE))
 
 prepare: $(READY) ## make the workspace that `flwr run .` starts from
-	$(simulate) prepare $(options) --seed $(SEED)
+	$(simulate) prepare $(options) $(student) --seed $(SEED)
 
 teacher: $(READY) ## fit the teacher and keep it by digest; TEACHER=file keeps that one
 	$(simulate) teacher $(options) --seed $(SEED)
 
 compare: $(READY) ## add the comparisons to the report; SEEDS="0 1 2"
-	$(simulate) compare $(options) $(foreach seed,$(SEEDS),--seeds $(seed)) $(COMPARE)
+	$(simulate) compare $(options) $(student) $(foreach seed,$(SEEDS),--seeds $(seed)) $(COMPARE)
 
 test: $(READY) ## run all tests
 	$(BIN)/python -m pytest

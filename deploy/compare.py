@@ -117,12 +117,17 @@ def site_files(workspace: Path) -> Iterator[Path]:
 
 
 def add_comparisons(
-    recipe: Recipe, seeds: Sequence[int], progress: Progress, *, teacher_file: Path | None = None
+    recipe: Recipe,
+    seeds: Sequence[int],
+    progress: Progress,
+    *,
+    teacher_file: Path | None = None,
+    student_file: Path | None = None,
 ) -> RunFolder:
     """Add every comparison for the first seed, and the main ones for the others, to the first seed's report."""
     first, *others = seeds
     started = time.monotonic()
-    prepared = partial(prepare, progress=progress, teacher_file=teacher_file)
+    prepared = partial(prepare, progress=progress, teacher_file=teacher_file, student_file=student_file)
     folder, summary = _compared(recipe, first, prepared, progress, everything=True)
     results = [_seed_result(recipe, seed, prepared, progress) for seed in others]
     if others:

@@ -38,6 +38,7 @@ Study = Annotated[Path | None, typer.Option(help="study YAML instead of the one 
 Sites = Annotated[Path | None, typer.Option(help="YAML of the simulated hospitals")]
 Seed = Annotated[int, typer.Option(help="seed of phantoms, teacher and warm start")]
 TeacherFile = Annotated[Path | None, typer.Option(help="fitted teacher (safetensors)")]
+StudentFile = Annotated[Path | None, typer.Option(help="ofa's published weights of a frozen student")]
 
 
 @cli.command()
@@ -50,13 +51,14 @@ def demo(
         Path | None, typer.Option(help="keep site ledgers here: spend adds up over runs and the cap bites")
     ] = None,
     teacher_file: TeacherFile = None,
+    student_file: StudentFile = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="field=value of the study")] = None,
 ) -> None:
     """Run the main job: prepare, federate under privacy by Flower, audit, report."""
     progress = Progress()
     started = time.monotonic()
     recipe = chosen(data, study, sites, set_ or [])
-    workspace = prepare(recipe, seed, progress, teacher_file=teacher_file)
+    workspace = prepare(recipe, seed, progress, teacher_file=teacher_file, student_file=student_file)
     prepared = time.monotonic()
     progress.say("Running the study by Flower")
     folder, status = run(workspace, progress, site_state=site_state)
@@ -78,10 +80,13 @@ def prepare_command(
     sites: Sites = None,
     seed: Seed = 0,
     teacher_file: TeacherFile = None,
+    student_file: StudentFile = None,
 ) -> None:
     """Make the workspace that `flwr run .` starts from: data, teacher, warm start."""
     progress = Progress()
-    workspace = prepare(chosen(data, study, sites, []), seed, progress, teacher_file=teacher_file)
+    workspace = prepare(
+        chosen(data, study, sites, []), seed, progress, teacher_file=teacher_file, student_file=student_file
+    )
     progress.say(f"Prepared: {workspace.path}")
 
 
@@ -124,7 +129,8 @@ def compare(
     seeds: Annotated[
         list[int] | None, typer.Option(help="seeds; all comparisons for the first of them")
     ] = None,
-    teacher_file: Annotated[Path | None, typer.Option(help="fitted teacher (safetensors)")] = None,
+    teacher_file: TeacherFile = None,
+    student_file: StudentFile = None,
 ) -> None:
     """Add central, site-alone, without-privacy and per-method figures to the report; goes on where it stopped.
 
@@ -134,7 +140,9 @@ def compare(
     progress = Progress()
     use_all_threads()
     recipe = chosen(data, study, sites, [])
-    folder = add_comparisons(recipe, seeds or [0], progress, teacher_file=teacher_file)
+    folder = add_comparisons(
+        recipe, seeds or [0], progress, teacher_file=teacher_file, student_file=student_file
+    )
     link_to(RESULTS / "latest", folder.path)
     progress.say(f"Report with comparisons: {folder.path / 'report.html'}")
 

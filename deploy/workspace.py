@@ -16,7 +16,7 @@ from deploy.federation import Recipe, accept_weights, build_workspace, check_rec
 from deploy.flower_run import run_app, superlink
 from deploy.progress import Progress
 from server.control import COMPLETED, RunConfig
-from server.prepare import given_teacher, with_public_digests, with_teacher, with_warm_start
+from server.prepare import check_student, given_teacher, with_public_digests, with_teacher, with_warm_start
 from server.recorded import About
 from server.run_folder import RunFolder
 from shared.config import StudyConfig
@@ -65,7 +65,14 @@ class Workspace:
         )
 
 
-def prepare(recipe: Recipe, seed: int, progress: Progress, *, teacher_file: Path | None = None) -> Workspace:
+def prepare(
+    recipe: Recipe,
+    seed: int,
+    progress: Progress,
+    *,
+    teacher_file: Path | None = None,
+    student_file: Path | None = None,
+) -> Workspace:
     """Divide the data, fit or load the teacher, warm-start; kept and done only once.
 
     A workspace is kept by seed and by what preparing depends on: other rounds, budgets or limits start from the
@@ -76,6 +83,8 @@ def prepare(recipe: Recipe, seed: int, progress: Progress, *, teacher_file: Path
     shown = RESULTS / "workspaces" / key
     path = shown.resolve()
     kept = path / "prepared.json"
+    if student_file is not None or not kept.is_file():
+        check_student(recipe.study, student_file)
     if not kept.is_file():
         given_teacher(recipe.study, teacher_file, TEACHERS)  # refuses before anything is made
         progress.say(f"Preparing {recipe.federation.title} in {shown}")
@@ -94,7 +103,7 @@ def prepare(recipe: Recipe, seed: int, progress: Progress, *, teacher_file: Path
         )
         fitted = time.monotonic()
         use_threads_that_pay(study)
-        study = with_warm_start(study, path, seed=seed, progress=progress)
+        study = with_warm_start(study, path, seed=seed, progress=progress, student_file=student_file)
         seconds = {"teacher": fitted - started, "warm_start": time.monotonic() - fitted}
         told = {
             "data_kind": "real" if recipe.source else "made",

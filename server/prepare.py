@@ -140,11 +140,30 @@ def given_teacher(study: StudyConfig, teacher_file: Path | None, teachers: Path 
     )
 
 
-def with_warm_start(study: StudyConfig, workspace: Path, *, seed: int, progress: Progress) -> StudyConfig:
+def check_student(study: StudyConfig, student_file: Path | None) -> None:
+    """Refuse, with a ConfigError, a student's file that the study does not name, and a study whose file is missing."""
+    named = study.models.student.weights_sha256
+    if named != (None if student_file is None else file_sha256(student_file)):
+        raise ConfigError(
+            f"models.student.weights_sha256 is {named!r}, allowed is the digest of the file given with --student-file "
+            f"(STUDENT=file of make), here {student_file and student_file.name}; give the file with that digest, or "
+            "use normalisation: group without one"
+        )
+
+
+def with_warm_start(
+    study: StudyConfig, workspace: Path, *, seed: int, progress: Progress, student_file: Path | None = None
+) -> StudyConfig:
     """Warm-start the student on the cohort, name its weights in the study, and write study.yaml."""
+    check_student(study, student_file)
     cohort = load_public(public_sets(workspace, study)["cohort"], study.task)
     started = warm_start(
-        study, load_teacher(workspace, study), training_part(cohort), seed=seed, progress=progress
+        study,
+        load_teacher(workspace, study),
+        training_part(cohort),
+        seed=seed,
+        progress=progress,
+        student_file=student_file,
     )
     digest = store_weights(started.state(), workspace / "weights")
     study = study.model_copy(update={"models": study.models.model_copy(update={"initial_sha256": digest})})

@@ -6,6 +6,7 @@ weights on the same machine.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from shared.models.adapters import Adapters
 from shared.models.compact import CompactModel, build_compact, fill_image
 from shared.models.fast_depthwise import fast_depthwise
 from shared.models.initial import pack_initial
+from shared.models.student import load_published
 from shared.models.teacher import Teacher
 
 _WEIGHT_DECAY = 1e-4
@@ -71,11 +73,22 @@ class WarmStarted:
 
 
 def warm_start(
-    study: StudyConfig, teacher: Teacher, cohort: PublicImages, *, seed: int, progress: Progress
+    study: StudyConfig,
+    teacher: Teacher,
+    cohort: PublicImages,
+    *,
+    seed: int,
+    progress: Progress,
+    student_file: Path | None = None,
 ) -> WarmStarted:
-    """Distil compact model, adapters and sigmas on the public cohort with the study's whole objective."""
+    """Distil compact model, adapters and sigmas on the public cohort with the study's whole objective.
+
+    `student_file` holds the published weights that a frozen student begins with.
+    """
     terms = method_terms(study.distillation)
     compact = build_compact(study, seed=seed)
+    if student_file is not None:
+        load_published(compact.student, study.models.student, student_file)
     adapters = _first_adapters(compact, teacher, cohort)
     flip = not study.task.laterality_matters
 

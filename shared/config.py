@@ -26,7 +26,13 @@ class Task(Frozen):
     """What is classified, and at what size."""
 
     classes: tuple[str, ...] = Field(min_length=2, max_length=64)
-    image_size: int = Field(64, ge=32, le=512, multiple_of=32, description="side of the square input, pixels")
+    image_size: int = Field(
+        64,
+        ge=32,
+        le=512,
+        multiple_of=4,
+        description="side of the square input, pixels; a teacher that cannot take it says which it takes",
+    )
     positive: str | None = Field(None, description="the class whose AUC is reported when there are two")
     laterality_matters: bool = True
     crop: Literal["none", "field_of_view"] = Field(
@@ -62,12 +68,20 @@ class StudentChoice(Frozen):
 
     architecture: Literal["ofa595"] | Subnet = "ofa595"
     normalisation: Literal["group", "frozen"] = "group"
+    weights_sha256: Digest | None = Field(
+        None, description="published weights that a frozen student begins with; the hub has the file"
+    )
 
 
 class ExplainerChoice(Frozen):
     """The light U-Net that draws the mask on a grid of image_size / stride."""
 
-    width: int = Field(16, ge=4, le=64, description="channels of its first stage")
+    width: int = Field(
+        16,
+        ge=4,
+        le=24,
+        description="channels of its first stage; at 24 it has 0.28 M parameters, at most 0.3 M",
+    )
     stride: Literal[4, 8, 16] = 8
 
 
@@ -78,6 +92,16 @@ class Models(Frozen):
     student: StudentChoice = StudentChoice()
     explainer: ExplainerChoice = ExplainerChoice()
     initial_sha256: Digest | None = None
+
+    @model_validator(mode="after")
+    def _frozen_has_weights(self) -> Self:
+        frozen = self.student.normalisation == "frozen"
+        if frozen != (self.student.weights_sha256 is not None):
+            raise ValueError(
+                "student.normalisation frozen needs student.weights_sha256, the published weights whose statistics "
+                "are folded in, and group takes none; name them, or use group"
+            )
+        return self
 
 
 class Weights(Frozen):

@@ -5,11 +5,12 @@ gives logits and the two feature maps that are matched to the teacher's. Its wei
 they leave a hospital only as a bounded, noised difference.
 """
 
+import io
 import json
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from ofa.imagenet_classification.elastic_nn.networks import OFAMobileNetV3
@@ -22,11 +23,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from shared.config import StudentChoice, Subnet
 from shared.errors import WeightsError
 from shared.models.normalisation import fold_batch_norm, replace_batch_norm
-from shared.models.weights import load_into
+from shared.models.weights import checked_bytes, load_into
 
 WIDTH_MULTIPLIER = 1.2
 FEATURE_STAGES = (4, 5)  # strides 16 and 32
 FEATURE_CHANNELS = (136, 192)
+OFA595 = Subnet(  # in the supernet's 20 slots; slot 4 is not used, its value is free
+    kernels=(3, 5, 3, 7, 5, 5, 3, 5, 7, 5, 3, 5, 3, 5, 7, 3, 3, 3, 5, 3),
+    expand_ratios=(3, 4, 3, 6, 4, 4, 6, 3, 6, 6, 3, 4, 6, 6, 6, 4, 6, 6, 6, 3),
+    depths=(3, 4, 4, 4, 4),
+)
+_SUPERNET_KEY = ".bn.bn."  # only the supernet's dynamic layers have it
 
 
 class SqueezeExcite(nn.Module):
@@ -140,10 +147,50 @@ def load_batch_norm_weights(student: Student, state: Mapping[str, Tensor]) -> No
     load_into(student, folded)
 
 
-def read_published_weights(path: Path) -> dict[str, Tensor]:
-    """Read one of ofa's published `init` files (a pickle, so read as tensors only)."""
+def load_published(student: Student, choice: StudentChoice, path: Path) -> None:
+    """Load ofa's published weights, of the student's own architecture or of its w1.2 supernet, with BatchNorm folded.
+
+    Raises WeightsError for a file with another digest than the study's, or that does not fit.
+    """
+    state = read_published_weights(path, choice.weights_sha256)
+    if any(_SUPERNET_KEY in key for key in state):
+        state = _from_supernet(state, choice.architecture, path)
+    load_batch_norm_weights(student, state)
+
+
+def _from_supernet(
+    state: Mapping[str, Tensor], architecture: Literal["ofa595"] | Subnet, path: Path
+) -> dict[str, Tensor]:
+    """Return the state dict of a sub-network with the supernet's own weights, cut out by ofa itself."""
+    head = state.get("classifier.linear.weight")
+    supernet = _supernet(1000 if head is None else len(head))
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        supernet.load_state_dict(dict(state))  # ofa leaves what a file lacks as it was, so it is counted
+        whole = _num_learned(state) == _num_learned(supernet.state_dict())
+    except (AssertionError, KeyError, RuntimeError, ValueError) as error:
+        raise _no_supernet(path) from error
+    if not whole:
+        raise _no_supernet(path)
+    _activate(supernet, OFA595 if architecture == "ofa595" else architecture)
+    cut: dict[str, Tensor] = supernet.get_active_subnet(preserve_weight=True).state_dict()
+    return cut
+
+
+def _no_supernet(path: Path) -> WeightsError:
+    return WeightsError(
+        f"{path.name}: is not whole or not of ofa's supernet w{WIDTH_MULTIPLIER}; use that one"
+    )
+
+
+def _num_learned(state: Mapping[str, Tensor]) -> int:
+    return sum(not key.endswith("num_batches_tracked") for key in state)
+
+
+def read_published_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
+    """Read one of ofa's published files (a pickle, so read as tensors only), whose digest may be asked for."""
+    data, _ = checked_bytes(path, sha256)
+    try:
+        loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         state = loaded.get("state_dict", loaded)
         return {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
     except Exception as error:
@@ -178,12 +225,24 @@ def _ofa595_config() -> dict[str, Any]:
 def _subnet_config(subnet: Subnet) -> dict[str, Any]:
     """Return the sub-network's configuration from a supernet that holds shapes only."""
     with torch.device("meta"):
-        supernet = OFAMobileNetV3(
-            width_mult=WIDTH_MULTIPLIER, ks_list=[3, 5, 7], expand_ratio_list=[3, 4, 6], depth_list=[2, 3, 4]
-        )
-    supernet.set_active_subnet(list(subnet.kernels), list(subnet.expand_ratios), list(subnet.depths))
+        supernet = _supernet(1000)
+    _activate(supernet, subnet)
     config: dict[str, Any] = supernet.get_active_net_config()
     return config
+
+
+def _supernet(num_classes: int) -> Any:
+    return OFAMobileNetV3(
+        num_classes,
+        width_mult=WIDTH_MULTIPLIER,
+        ks_list=[3, 5, 7],
+        expand_ratio_list=[3, 4, 6],
+        depth_list=[2, 3, 4],
+    )
+
+
+def _activate(supernet: Any, subnet: Subnet) -> None:
+    supernet.set_active_subnet(list(subnet.kernels), list(subnet.expand_ratios), list(subnet.depths))
 
 
 def _stage_blocks(blocks: nn.ModuleList) -> dict[int, list[int]]:

@@ -44,7 +44,7 @@ def store_file(path: Path, sha256: str | None, folder: Path) -> str:
 
     Unlike storing its tensors again this keeps its digest. Raises WeightsError as `load_weights` does.
     """
-    data, digest = _checked(path, sha256)
+    data, digest = checked_bytes(path, sha256)
     _tensors(data, path)
     _write_atomically(data, folder / f"{digest}.safetensors")
     return digest
@@ -55,7 +55,7 @@ def load_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
 
     The bytes that are parsed are the bytes that were checked.
     """
-    return _tensors(_checked(path, sha256)[0], path)
+    return _tensors(checked_bytes(path, sha256)[0], path)
 
 
 def load_metadata(path: Path) -> dict[str, str]:
@@ -135,8 +135,8 @@ def _write_atomically(data: bytes, path: Path) -> None:
         raise
 
 
-def _checked(path: Path, sha256: str | None) -> tuple[bytes, str]:
-    """Return a file's bytes and their digest, which must be the one asked for."""
+def checked_bytes(path: Path, sha256: str | None) -> tuple[bytes, str]:
+    """Return a file's bytes and their digest, which must be the one asked for; WeightsError when it is not."""
     data = _read(path)
     found = hashlib.sha256(data).hexdigest()
     if sha256 is not None and found != sha256:

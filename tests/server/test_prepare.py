@@ -22,7 +22,10 @@ from shared.config import StudyConfig
 from shared.config_files import read_study
 from shared.data.manifest import write_manifest
 from shared.errors import ConfigError, DataError
-from shared.models.weights import file_sha256, load_weights, save_weights
+from shared.models.initial import unpack_initial
+from shared.models.normalisation import fold_batch_norm
+from shared.models.student import batch_norm_network
+from shared.models.weights import file_sha256, find_weights, load_weights, save_weights
 
 
 def quiet(_what: str, _done: int, _total: int) -> None:
@@ -222,3 +225,28 @@ def test_another_teacher_than_the_named_one_is_refused(
             progress=quiet,
             teacher_file=teacher_file,
         )
+
+
+def test_a_frozen_student_begins_with_its_published_weights(tiny_federation, workspace: Path) -> None:
+    """The warm start of a frozen student begins with the named file, folded; without that file it is refused."""
+    task, models = tiny_federation.study.task, tiny_federation.study.models
+    published = batch_norm_network(models.student, len(task.classes))
+    torch.save({"state_dict": published.state_dict()}, workspace / "init")
+    changed = {"normalisation": "frozen", "weights_sha256": file_sha256(workspace / "init")}
+    study = tiny_federation.changed(
+        models={"student": models.student.model_dump() | changed}, warm_start={"epochs": 0}
+    )
+    (workspace / "weights").symlink_to(tiny_federation.workspace / "weights")
+    with pytest.raises(ConfigError, match=r"^models\.student\.weights_sha256 is .* --student-file"):
+        with_warm_start(study, workspace, seed=0, progress=quiet)
+    with pytest.raises(ConfigError, match=r"^models\.student\.weights_sha256 is None"):
+        with_warm_start(
+            tiny_federation.study, workspace, seed=0, progress=quiet, student_file=workspace / "init"
+        )
+    started = with_warm_start(study, workspace, seed=0, progress=quiet, student_file=workspace / "init")
+    digest = str(started.models.initial_sha256)
+    compact, _ = unpack_initial(started, load_weights(find_weights(workspace / "weights", digest), digest))
+    folded = fold_batch_norm(published.state_dict())
+    assert {
+        name: torch.equal(folded[name], value) for name, value in compact.student.state_dict().items()
+    } == (dict.fromkeys(folded, True))

@@ -45,7 +45,7 @@ SITE: dict[str, Any] = {
         ("privacy.max_grad_norm", float("nan"), "finite"),
         ("privacy.trainable", "everything", "'head', 'scales', 'last' or 'all'"),
         ("privacy.noise", 1.0, "Extra inputs"),
-        ("task.image_size", 50, "multiple of 32"),
+        ("task.image_size", 50, "multiple of 4"),
         ("task.classes", ["one"], "at least 2"),
         ("distillation.method", "magic", "'supervised', 'kd', 'hybrid', 'medtex' or 'rounds'"),
         ("distillation.weights.alpha", 2, "less than or equal to 1"),
@@ -79,6 +79,8 @@ def test_a_missing_field_is_named() -> None:
         ("task.positive", "fracture", "positive must be one of normal, opacity"),
         ("task.classes", ["normal", "normal"], "must differ"),
         ("distillation.views_per_step", 3, r"at most num_views \(2\)"),
+        ("models.student.normalisation", "frozen", r"frozen needs student\.weights_sha256"),
+        ("models.student.weights_sha256", "0" * 64, "group takes none"),
     ],
 )
 def test_fields_must_fit_each_other(dotted: str, value: object, words: str) -> None:

@@ -109,6 +109,17 @@ def test_build_is_seeded():
     assert all(torch.equal(one[k], two[k]) for k in one)
 
 
+@pytest.mark.parametrize("side", [36, 236])
+@pytest.mark.parametrize("stride", [4, 8, 16])
+def test_a_side_need_not_be_a_multiple_of_the_strides(student, stride, side):
+    """At 236 px, which OFA-595 is named after, and at 36 px the mask is whole and both features have a place."""
+    task = {"classes": ["a", "b", "c"], "image_size": side}
+    assert study().task.model_validate(task).image_size == side
+    output = CompactModel(student, Explainer(4, stride)).run(torch.randn(1, 3, side, side))
+    assert output.mask.shape == (1, 1, side, side)
+    assert [f.shape[-1] for f in output.features] == [-(-side // 16), -(-side // 32)]
+
+
 @pytest.mark.parametrize("explainer", [None, Explainer(4)])
 def test_trainable_sets_are_nested(student, explainer):
     """Each trainable set holds the one before, sorted, and every name is a parameter."""

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from ofa.imagenet_classification.elastic_nn.networks import OFAMobileNetV3
 from torch import nn
 
 from shared.config import StudentChoice, Subnet
@@ -9,6 +10,7 @@ from shared.errors import WeightsError
 from shared.models.normalisation import FrozenAffine, fold_batch_norm, replace_batch_norm
 from shared.models.student import (
     FEATURE_CHANNELS,
+    OFA595,
     Student,
     batch_norm_network,
     build_student,
@@ -16,19 +18,15 @@ from shared.models.student import (
     count_macs,
     count_parameters,
     load_batch_norm_weights,
+    load_published,
     read_published_weights,
     student_features,
 )
+from shared.models.weights import file_sha256
 
 GROUP = StudentChoice()
 FROZEN = StudentChoice(normalisation="frozen")
 SMALL = StudentChoice(architecture=Subnet(kernels=(3,) * 20, expand_ratios=(3,) * 20, depths=(2,) * 5))
-# facts from the published configuration: slot 4 of stage 1 is not used, its value is free
-OFA595 = Subnet(
-    kernels=(3, 5, 3, 7, 5, 5, 3, 5, 7, 5, 3, 5, 3, 5, 7, 3, 3, 3, 5, 3),
-    expand_ratios=(3, 4, 3, 6, 4, 4, 6, 3, 6, 6, 3, 4, 6, 6, 6, 4, 6, 6, 6, 3),
-    depths=(3, 4, 4, 4, 4),
-)
 
 
 def on_meta(choice: StudentChoice, num_classes: int) -> Student:
@@ -135,6 +133,51 @@ def test_published_file_loads_with_old_names_and_its_own_classifier(tmp_path):
         student.blocks[3].conv.depth_conv.conv.weight, original.blocks[3].conv.depth_conv.conv.weight
     )
     assert torch.equal(student.classifier.linear.weight, head)
+
+
+def supernet_with_statistics(subnet):
+    """Return ofa's w1.2 supernet of three classes, in eval mode, with the statistics of one sub-network's pass."""
+    supernet = OFAMobileNetV3(
+        3, width_mult=1.2, ks_list=[3, 5, 7], expand_ratio_list=[3, 4, 6], depth_list=[2, 3, 4]
+    )
+    supernet.set_active_subnet(list(subnet.kernels), list(subnet.expand_ratios), list(subnet.depths))
+    supernet.set_bn_param(momentum=1.0, eps=1e-5)
+    for module in supernet.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 2)
+            nn.init.normal_(module.bias, std=0.1)
+    with torch.no_grad():
+        supernet.train()(torch.randn(4, 3, 64, 64))
+    return supernet.eval()
+
+
+@pytest.mark.parametrize("architecture", ["ofa595", SMALL.architecture], ids=["ofa595", "small"])
+def test_a_student_cut_from_a_supernet_computes_what_the_supernet_does(tmp_path, architecture):
+    """From the supernet's file a frozen student gives the logits of the supernet with that sub-network active."""
+    supernet = supernet_with_statistics(OFA595 if architecture == "ofa595" else architecture)
+    torch.save({"state_dict": supernet.state_dict()}, tmp_path / "supernet")
+    digest = file_sha256(tmp_path / "supernet")
+    choice = StudentChoice(architecture=architecture, normalisation="frozen", weights_sha256=digest)
+    student = build_student(choice, 3)
+    load_published(student, choice, tmp_path / "supernet")
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = supernet(x)
+        assert (expected[0] - expected[1]).abs().max() > 1e-2
+        torch.testing.assert_close(student(x), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_supernet_that_is_not_whole_is_refused(tmp_path):
+    """A supernet's file that lacks a tensor, or has another digest, is a WeightsError that names the file."""
+    state = supernet_with_statistics(SMALL.architecture).state_dict()
+    del state["blocks.3.conv.depth_conv.conv.conv.weight"]
+    torch.save(state, tmp_path / "supernet")
+    choice = SMALL.model_copy(update={"normalisation": "frozen"})
+    with pytest.raises(WeightsError, match=r"^supernet: is not whole"):
+        load_published(build_student(choice, 3), choice, tmp_path / "supernet")
+    named = choice.model_copy(update={"weights_sha256": "0" * 64})
+    with pytest.raises(WeightsError, match="expected 0000"):
+        load_published(build_student(choice, 3), named, tmp_path / "supernet")
 
 
 def test_batch_norm_weights_do_not_fit_another_architecture():

@@ -108,6 +108,12 @@ def test_an_unknown_name_suggests_close_ones():
         build_teacher("vgg91", 2, 64)
 
 
+@pytest.mark.parametrize("name", ["vgg19", "visformer_small", "swin_s3_tiny_224"])
+def test_the_three_teachers_take_the_size_of_ofa595(name):
+    """At 236 px, which OFA-595 is named after, each of the three teachers gives both maps."""
+    assert on_meta(name, 2, 236).feature_sizes == ((7, 7), (7, 7))
+
+
 def test_a_size_it_cannot_take_names_sizes_that_work():
     """A size that is too small for the network is a ConfigError that names sizes it takes."""
     with pytest.raises(ConfigError, match=r"is 32, .*inception_v3 cannot take.* 96"):
