@@ -114,6 +114,9 @@ def _measured(
             "test_auc": auc_of(metrics),
             "paired": paired,
             "by_site_of_origin": _by_site(public.test, probabilities[own], study),
+            "trivial_by_site_of_origin": {
+                site: one.auc for site, one in _by_site(public.test, probabilities["trivial"], study).items()
+            },
         }
     )
 

@@ -139,6 +139,10 @@ def _figures(summary: Summary) -> Section:
             site: interval_text(one.auc) for site, one in sorted(summary.by_site_of_origin.items())
         }
         or NOT_MEASURED,
+        "by site of origin (AUC of twelve brightness numbers)": {
+            site: interval_text(one) for site, one in sorted(summary.trivial_by_site_of_origin.items())
+        }
+        or NOT_MEASURED,
         "paired differences of AUC": {
             f"{one.a} minus {one.b}": interval_text(one.difference) for one in summary.paired
         }

@@ -165,8 +165,8 @@ def recall_rows(summary: Summary) -> list[tuple[str, str, list[str]]]:
     ]
 
 
-def origin_rows(summary: Summary) -> list[tuple[str, str, str, Any, str, str]]:
-    """Measure the student on test images by site of origin: images, AUC, bar, accuracy, patients."""
+def origin_rows(summary: Summary) -> list[tuple[str, str, str, Any, str, str, str]]:
+    """Show the student by site of origin: images, AUC, bar, accuracy, AUC of the trivial model, patients."""
     return [
         (
             site,
@@ -174,6 +174,7 @@ def origin_rows(summary: Summary) -> list[tuple[str, str, str, Any, str, str]]:
             interval_text(one.auc, 2),
             interval_bar(f"AUC, images of {site}", one.auc, 0, 1, marks=(0.5,)),
             interval_text(one.accuracy, 2),
+            interval_text(summary.trivial_by_site_of_origin.get(site), 2),
             shown(one.num_patients),
         )
         for site, one in sorted(summary.by_site_of_origin.items())

@@ -156,6 +156,7 @@ class Summary(Frozen):
     metrics: ByModel[Metrics] = ByModel[Metrics]()
     paired: tuple[Paired, ...] = ()
     by_site_of_origin: dict[str, Metrics] = Field(default_factory=dict)
+    trivial_by_site_of_origin: dict[str, Interval] = Field(default_factory=dict)  # AUC
     site_counts: dict[str, SiteCounts] = Field(
         default_factory=dict
     )  # released by sites, charged to their ledgers

@@ -99,6 +99,7 @@ def full_summary(full_study: StudyConfig) -> Summary:
         paired=pairs,
         site_counts={"film": SiteCounts(counts=((30.5, 4.2), (3.9, 21.1)), noise_std=1.0)},
         by_site_of_origin={site: _metrics(1.0, 24, seed=k) for k, site in enumerate(SITES)},
+        trivial_by_site_of_origin={site: _metrics(0.3, 24, seed=k).auc for k, site in enumerate(SITES)},
         temperature=1.37,
         privacy=Privacy(noise_multiplier=1.12),
         epsilon={"guangzhou_wcmc": 7.31, "nih_cc_ap": 7.94, "nih_cc_pa": 5.9},

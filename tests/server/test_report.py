@@ -125,6 +125,14 @@ def test_without_privacy_the_claim_is_gone(
     assert "differential privacy for adding or removing" not in text
 
 
+def test_the_trivial_model_stands_beside_the_student_for_each_site(full_summary, run_dir: Path) -> None:
+    """What brightness alone reaches on each site's images is shown where the student's figures are."""
+    page = render_report(run_dir, full_summary)
+    assert "AUC of brightness alone" in page
+    for auc in full_summary.trivial_by_site_of_origin.values():
+        assert f"{auc.value:.2f} ({auc.low:.2f} to {auc.high:.2f})" in page
+
+
 def test_span_of_a_simulation_is_marked(run_dir: Path, full_summary: Summary) -> None:
     """A simulated site's spend is marked as that of this run alone."""
     assert "⚠ this run alone (simulation)" in render_report(run_dir, full_summary)
