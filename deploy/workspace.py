@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from deploy.federation import Recipe, accept_weights, build_workspace
+from deploy.federation import Recipe, accept_weights, build_workspace, drawing_digest
 from deploy.flower_run import run_app, superlink
 from deploy.progress import Progress
 from server.control import COMPLETED, RunConfig
@@ -69,8 +69,7 @@ def prepare(recipe: Recipe, seed: int, progress: Progress, *, teacher_file: Path
     A workspace is kept by seed and by what preparing depends on: other rounds, budgets or limits start from the
     same one.
     """
-    key = f"{recipe.name}-{_preparation(recipe)[:8]}-s{seed}"
-    path = (RESULTS / "workspaces" / key).resolve()
+    path = (RESULTS / "workspaces" / workspace_name(recipe, seed)).resolve()
     kept = path / "prepared.json"
     if not kept.is_file():
         progress.say(f"Preparing {recipe.federation.title} in {path.relative_to(Path.cwd())}")
@@ -109,11 +108,13 @@ def prepare(recipe: Recipe, seed: int, progress: Progress, *, teacher_file: Path
     return Workspace(path, study, recipe, tuple(told["notes"]), told["seconds"])
 
 
-def _preparation(recipe: Recipe) -> str:
+def workspace_name(recipe: Recipe, seed: int) -> str:
+    """Return the name of the folder that is kept for a recipe: it changes with whatever preparing depends on."""
     study = recipe.study.model_dump_json(include={"task", "models", "distillation", "warm_start"})
-    return hashlib.sha256(
-        f"{study}|{recipe.federation.model_dump_json()}|{recipe.source}".encode()
-    ).hexdigest()
+    parts = [study, recipe.federation.model_dump_json(), str(recipe.source)]
+    if recipe.source is None:
+        parts.append(drawing_digest(recipe.federation, recipe.study.task))
+    return f"{recipe.name}-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:8]}-s{seed}"
 
 
 def run(
