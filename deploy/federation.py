@@ -4,6 +4,7 @@ In come a study and a description of the hospitals (`deploy/sites/<name>.yaml`);
 `public/*.csv`, `data/<site>.csv` and `sites/<site>.yaml`, as real hospitals would write their own.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,12 @@ from shared.data.medmnist import made_sites
 from shared.data.records import Patient
 from shared.data.source import describe_source, patients_by_site, read_source
 from shared.errors import ConfigError
-from shared.phantoms import STYLES, Marker, SitePlan, write_phantoms
+from shared.phantoms import STYLES, Marker, SitePlan, draw_patient, write_phantoms
 from shared.site_config import Cap, DicomData, SiteConfig, SiteData, check_declared, check_delta
 
 _HERE = Path(__file__).parent
+_DRAWN_PATIENTS = 2  # the second has an opacity where half of the patients do
+_DRAWN_PX = 32
 
 
 class MadeSites(Frozen):
@@ -213,8 +216,24 @@ def accept_weights(workspace: Path, study: StudyConfig) -> None:
         write_yaml(path, SiteConfig.model_validate(site.model_dump() | {"accepted_digests": accepted}))
 
 
-def _phantoms(federation: Federation, folder: Path, task: Task, seed: int, progress: Progress) -> Path:
-    plans = [
+def drawing_digest(federation: Federation, task: Task) -> str:
+    """Return a digest of what the phantoms look like: the plans, and a few patients of each site drawn small.
+
+    The plans hold each site's style; the pictures tell when the drawing itself has changed.
+    """
+    plans = phantom_plans(federation, task)
+    digest = hashlib.sha256(repr(plans).encode())
+    for plan in plans:
+        for number in range(_DRAWN_PATIENTS):
+            for picture in draw_patient(plan, "train", number, seed=0, size=_DRAWN_PX)[1]:
+                for array in (picture.pixels, picture.lungs, picture.lesion):
+                    digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def phantom_plans(federation: Federation, task: Task) -> list[SitePlan]:
+    """Return what is drawn for each made hospital."""
+    return [
         SitePlan(
             name,
             {"train": hospital.train, "val": hospital.val, "test": hospital.test},
@@ -229,9 +248,16 @@ def _phantoms(federation: Federation, folder: Path, task: Task, seed: int, progr
         for name, hospital in federation.phantoms.items()
     ]
 
+
+def _phantoms(federation: Federation, folder: Path, task: Task, seed: int, progress: Progress) -> Path:
     def report(done: int, total: int) -> None:
         progress("phantoms", done, total)
 
     return write_phantoms(
-        folder, sites=plans, seed=seed, size=task.image_size, progress=report, num_processes=2
+        folder,
+        sites=phantom_plans(federation, task),
+        seed=seed,
+        size=task.image_size,
+        progress=report,
+        num_processes=2,
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from deploy.federation import Recipe, accept_weights, build_workspace, check_recipe
+from deploy.federation import Recipe, accept_weights, build_workspace, drawing_digest
 from deploy.flower_run import run_app, superlink
 from deploy.progress import Progress
 from server.control import COMPLETED, RunConfig
@@ -78,9 +78,7 @@ def prepare(
     A workspace is kept by seed and by what preparing depends on: other rounds, budgets or limits start from the
     same one.
     """
-    check_recipe(recipe)
-    key = f"{recipe.name}-{_preparation(recipe, teacher_file)[:8]}-s{seed}"
-    shown = RESULTS / "workspaces" / key
+    shown = RESULTS / "workspaces" / workspace_name(recipe, seed, teacher_file)
     path = shown.resolve()
     kept = path / "prepared.json"
     if student_file is not None or not kept.is_file():
@@ -123,12 +121,14 @@ def prepare(
     return Workspace(path, study, recipe, tuple(told["notes"]), told["seconds"])
 
 
-def _preparation(recipe: Recipe, teacher_file: Path | None) -> str:
+def workspace_name(recipe: Recipe, seed: int, teacher_file: Path | None = None) -> str:
+    """Return the name of the folder that is kept for a recipe: it changes with whatever preparing depends on."""
     study = recipe.study.model_dump_json(include={"task", "models", "distillation", "warm_start"})
     teacher = recipe.study.models.teacher.sha256 if teacher_file is None else file_sha256(teacher_file)
-    return hashlib.sha256(
-        f"{study}|{recipe.federation.model_dump_json()}|{recipe.source}|{teacher}".encode()
-    ).hexdigest()
+    parts = [study, recipe.federation.model_dump_json(), str(recipe.source), str(teacher)]
+    if recipe.source is None:
+        parts.append(drawing_digest(recipe.federation, recipe.study.task))
+    return f"{recipe.name}-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:8]}-s{seed}"
 
 
 def run(

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 import uvicorn
 
+from server.cli_hub import DEFAULT_HUB, HubOption
 from server.registry import Registry
 from server.registry_app import registry_app
 from shared.command_line import examples
@@ -19,8 +20,6 @@ code_app = typer.Typer(
     help="Offer app bundles to the hospitals' nodes, with the hospitals' signatures.", no_args_is_help=True
 )
 serve_app = typer.Typer(help="The service that the SuperLink takes bundles from.", no_args_is_help=True)
-HubOption = Annotated[Path, typer.Option("--hub", metavar="FOLDER", help="the hub's folder")]
-_HERE = Path()
 
 
 @code_app.command(
@@ -28,7 +27,7 @@ _HERE = Path()
 )
 def add(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE.fab", help="made by `flwr build`")],
-    hub: HubOption = _HERE,
+    hub: HubOption = DEFAULT_HUB,
 ) -> None:
     """Add an app bundle; send the file to the hospitals, which decide on it."""
     found = _registry(hub).add(bundle)
@@ -47,7 +46,7 @@ def sign_in(
     pub: Annotated[
         Path, typer.Option("--pub", metavar="NAME.pub", help="the file that the hospital was admitted with")
     ],
-    hub: HubOption = _HERE,
+    hub: HubOption = DEFAULT_HUB,
 ) -> None:
     """Take in a hospital's signatures, in place of those it sent before; a wrong or older file is refused."""
     found = _registry(hub).sign_in(file, *_admitted(pub))
@@ -55,7 +54,7 @@ def sign_in(
 
 
 @code_app.command("list", epilog=examples("rounds-hub code list --hub hub"))
-def list_bundles(hub: HubOption = _HERE) -> None:
+def list_bundles(hub: HubOption = DEFAULT_HUB) -> None:
     """List bundles and the hospitals whose nodes run them."""
     registry = _registry(hub)
     for file in sorted((registry.folder / "bundles").glob("*.fab")):
@@ -72,7 +71,7 @@ def list_bundles(hub: HubOption = _HERE) -> None:
     )
 )
 def serve(
-    hub: HubOption = _HERE,
+    hub: HubOption = DEFAULT_HUB,
     host: Annotated[str, typer.Option(help="address to listen on; the SuperLink alone asks")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 9080,
 ) -> None:

@@ -1,99 +1,80 @@
-"""A prepared workspace is kept, and is never the one of another teacher."""
+"""A prepared workspace is used again only while preparing it anew would give the same."""
 
-import shutil
-import subprocess
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-import torch
 
-from deploy.federation import Federation, Recipe
-from deploy.progress import Progress
-from deploy.simulate import keep_teacher
-from deploy.workspace import prepare
-from shared.config_files import parse_study
-from shared.errors import ConfigError, WeightsError
-from shared.models.teacher import build_teacher
-from shared.models.weights import file_sha256, save_weights
-from tests.conftest import STUDY
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from deploy.federation import Recipe, find_recipe
+from deploy.workspace import workspace_name
+from shared import phantoms
+from shared.config_files import overridden, parse_study
+from shared.phantoms import STYLES
 
 
 @pytest.fixture
-def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
-    """Return a recipe that is prepared in seconds, below a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("deploy.workspace.use_all_threads", lambda: torch.set_num_threads(1))
-    hospitals = {
-        "title": "tiny",
-        "phantoms": {
-            "public": {"style": "public", "train": 12},
-            "film": {"style": "film", "train": 4, "test": 4},
-        },
-        "public_site": "public",
-        "declared_patients": {"film": 4},
-        "teacher_epochs": 1,
-    }
-    study = parse_study(STUDY | {"warm_start": {"epochs": 0}})
-    return Recipe("tiny", study, Federation.model_validate(hospitals), None)
+def recipe() -> Recipe:
+    """Return the demo's recipe."""
+    return find_recipe(None, None, None)
 
 
-@pytest.fixture
-def teacher_file(tmp_path: Path) -> Path:
-    """Return a teacher that nobody here has fitted."""
-    save_weights(build_teacher("resnet10t", 2, 32, seed=8).network.state_dict(), tmp_path / "own.safetensors")
-    return tmp_path / "own.safetensors"
-
-
-def naming(recipe: Recipe, digest: str) -> Recipe:
-    """Return the recipe with its teacher named by digest."""
+def with_study(recipe: Recipe, **fields: Any) -> Recipe:
     raw = recipe.study.model_dump(mode="json")
-    raw["models"]["teacher"]["sha256"] = digest
-    return Recipe(recipe.name, parse_study(raw), recipe.federation, None)
+    return replace(
+        recipe, study=parse_study(overridden(raw, {k.replace("__", "."): v for k, v in fields.items()}))
+    )
 
 
-def test_a_kept_workspace_is_that_of_its_teacher(recipe: Recipe, teacher_file: Path) -> None:
-    """Another teacher file gives another workspace, a missing one an error; the same one is prepared once."""
-    fitted = prepare(recipe, 0, Progress())
-    given = prepare(recipe, 0, Progress(), teacher_file=teacher_file)
-    assert given.study.models.teacher.sha256 == file_sha256(teacher_file)
-    assert given.study.models.teacher.sha256 != fitted.study.models.teacher.sha256
-    assert prepare(recipe, 0, Progress(), teacher_file=teacher_file) == given
-    assert prepare(recipe, 0, Progress()) == fitted
-    with pytest.raises(WeightsError, match=r"^gone: cannot be read; check that the file exists$"):
-        prepare(recipe, 0, Progress(), teacher_file=Path("gone"))
+def brighter(style: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Change a style by as little as a person would."""
+    monkeypatch.setitem(STYLES, style, replace(STYLES[style], brightness=STYLES[style].brightness + 0.001))
 
 
-def test_a_named_teacher_is_refused_before_anything_is_made(recipe: Recipe, teacher_file: Path) -> None:
-    """A study that names a teacher that is not here, or is not the given file, makes no workspace."""
-    for file in (None, teacher_file):
-        with pytest.raises(ConfigError, match=r"^models\.teacher\.sha256 is '0000"):
-            prepare(naming(recipe, "0" * 64), 0, Progress(), teacher_file=file)
-    assert not Path("results").exists()
+def test_the_same_recipe_has_the_same_name(recipe: Recipe) -> None:
+    """Asked again it is the same, with its seed; rounds, budgets and limits do not matter."""
+    name = workspace_name(recipe, 3)
+    assert name.endswith("-s3")
+    assert workspace_name(find_recipe(None, None, None), 3) == name
+    assert workspace_name(with_study(recipe, federation__rounds=9, privacy__epsilon=2.0), 3) == name
 
 
-def test_a_teacher_that_was_kept_needs_no_file(recipe: Recipe, teacher_file: Path) -> None:
-    """After `make teacher TEACHER=file` a study finds it by its digest; the same study with the file is the same."""
-    digest = keep_teacher(recipe.study, teacher_file)
-    named = naming(recipe, digest)
-    workspace = prepare(named, 0, Progress())
-    assert workspace.study.models.teacher.sha256 == digest == file_sha256(teacher_file)
-    assert prepare(named, 0, Progress(), teacher_file=teacher_file) == workspace
+@pytest.mark.parametrize("style", ["public", "film"])
+def test_another_style_has_another_name(recipe: Recipe, style: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A changed style of one hospital, or of the public pictures, prepares anew."""
+    before = workspace_name(recipe, 0)
+    brighter(style, monkeypatch)
+    assert workspace_name(recipe, 0) != before
 
 
-def test_a_teacher_of_other_classes_is_not_kept(recipe: Recipe, tmp_path: Path) -> None:
-    """`make teacher TEACHER=file` refuses a file that does not fit the study."""
-    save_weights(build_teacher("resnet10t", 3, 32).network.state_dict(), tmp_path / "own.safetensors")
-    with pytest.raises(ConfigError, match="for 3 classes"):
-        keep_teacher(recipe.study, tmp_path / "own.safetensors")
-    assert not Path("results").exists()
+def test_a_style_that_nobody_has_does_not_matter(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only styles of the recipe's own hospitals are drawn."""
+    made = {name: one for name, one in recipe.federation.phantoms.items() if one.style != "film"}
+    without = replace(recipe, federation=recipe.federation.model_copy(update={"phantoms": made}))
+    before = workspace_name(without, 0)
+    brighter("film", monkeypatch)
+    assert workspace_name(without, 0) == before
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
-@pytest.mark.parametrize("target", ["demo", "prepare", "teacher", "compare"])
-def test_make_hands_the_teacher_on(target: str) -> None:
-    """`TEACHER=` of make reaches each command that prepares a study."""
-    command = ["make", "-n", target, "TEACHER=own.safetensors"]
-    shown = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
-    assert f"deploy.simulate {target} --teacher-file own.safetensors" in " ".join(shown.split())
+@pytest.mark.parametrize("what", ["draw_attenuation", "draw_opacities", "_expose"])
+def test_another_drawing_has_another_name(recipe: Recipe, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change to the anatomy, to opacities or to the exposure is seen in the pictures themselves."""
+    before = workspace_name(recipe, 0)
+    drawn: Callable[..., Any] = getattr(phantoms, what)
+    change: dict[str, Callable[..., Any]] = {
+        "draw_attenuation": lambda *given: (drawn(*given)[0] * 0.98, *drawn(*given)[1:]),
+        "draw_opacities": lambda *given: drawn(*given)[:-1],
+        "_expose": lambda *given: drawn(*given) * 0.98,
+    }
+    monkeypatch.setattr(phantoms, what, change[what])
+    assert workspace_name(recipe, 0) != before
+
+
+def test_own_data_has_no_styles(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For images that are there nothing is drawn, so styles do not matter; the path does."""
+    own = replace(recipe, source=tmp_path)
+    before = workspace_name(own, 0)
+    assert before != workspace_name(replace(recipe, source=tmp_path / "other"), 0)
+    brighter("film", monkeypatch)
+    assert workspace_name(own, 0) == before

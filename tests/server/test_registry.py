@@ -146,3 +146,14 @@ def test_the_commands_of_the_hub(north: Hospital, tmp_path: Path) -> None:
     done = rounds_hub("code", "sign-in", north.signatures_file, "--pub", pub, *hub)
     assert done.stdout == "signed in: north, 1 bundles, decision 1\n"
     assert rounds_hub("code", "list", *hub).stdout.endswith("  north\n")
+
+
+@pytest.mark.usefixtures("north")
+def test_the_commands_find_the_hub_as_all_others_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --hub the folder is ROUNDS_HUB, as in the container, else `hub` here."""
+    (tmp_path / "hub").mkdir(exist_ok=True)
+    monkeypatch.setenv("ROUNDS_HUB", str(tmp_path / "hub"))
+    assert rounds_hub("code", "add", tmp_path / "one.fab").exit_code == 0
+    monkeypatch.delenv("ROUNDS_HUB")
+    monkeypatch.chdir(tmp_path)
+    assert "signed by nobody" in rounds_hub("code", "list").stdout
