@@ -47,12 +47,16 @@ SETTINGS: dict[str, Any] = {  # a quorum of all, so that every round waits for a
 
 @dataclass
 class Deployment:
-    """A hub and its sites; every process that was started is ended with the block."""
+    """A hub and its sites; every process that was started is ended with the block.
+
+    `rules` holds fields by site that its site.yaml has in place of the workspace's.
+    """
 
     folder: Path
     workspace: Path
     names: tuple[str, ...]
     settings: dict[str, Any]
+    rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     address: str = ""
     started: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     superlink_port: int = 0
@@ -84,6 +88,7 @@ class Deployment:
             }
             raw |= {key: str(path) for key, path in own.items()} | {"approved_studies": [digest]}
             raw["cap"] = {"epsilon": 1000.0, "delta": 1e-5}  # several studies follow each other
+            raw |= self.rules.get(name, {})
             write_yaml(site / SITE_FILE, parse_site(raw))
             join_federation(site / SITE_FILE, hub.invitation())
             with hub.sites() as sites:
@@ -212,10 +217,10 @@ class Deployment:
 
 @contextmanager
 def deployed(
-    folder: Path, workspace: Path, names: tuple[str, ...], settings: Settings
+    folder: Path, workspace: Path, names: tuple[str, ...], settings: Settings, **more: Any
 ) -> Iterator[Deployment]:
-    """Make and start a federation; on leaving, end it."""
-    deployment = Deployment(folder, workspace, names, SETTINGS | dict(settings))
+    """Make and start a federation; on leaving, end it. `more` are further fields of `Deployment`."""
+    deployment = Deployment(folder, workspace, names, SETTINGS | dict(settings), **more)
     folder.mkdir(parents=True, exist_ok=True)
     deployment.make()
     try:
