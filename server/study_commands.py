@@ -16,6 +16,7 @@ from rich.table import Table
 
 from server.control import Control
 from server.registry import Registry
+from server.report_words import in_bytes
 from server.services import Hub
 from server.submissions import EXIT_STATUS, GOING_ON, SubmittedStudy, all_studies, find_study, new_study
 from shared.command_line import examples
@@ -67,7 +68,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
     wait: Wait = False,
 ) -> None:
-    """Show how a study stands; without a name all are listed, and the exit status is the newest one's."""
+    """Show how a study stands and what each site sent; without a name, all studies and the newest one's status."""
     studies = Hub(hub).studies
     study = find_study(studies, name)
     shown = [study] if name is not None else all_studies(studies)
@@ -79,7 +80,10 @@ def status(
             cells = _as_json(one)
             table.add_row(*(escape(str(cells[key])) for key in ("study", "state", "rounds", "runs", "why")))
         console = Console(highlight=False)
-        (console if console.is_terminal else Console(highlight=False, width=160)).print(table)
+        console = console if console.is_terminal else Console(highlight=False, width=160)
+        console.print(table)
+        if name is not None and (sent := study.bytes_sent()):
+            console.print("", _sent_by_round(sent), sep="\n")
     if wait:
         _wait(study)
     raise typer.Exit(EXIT_STATUS[study.read().state])
@@ -161,6 +165,16 @@ def _wait(study: SubmittedStudy) -> None:
     raise typer.Exit(EXIT_STATUS[submission.state])
 
 
+def _sent_by_round(sent: dict[str, dict[int, int]]) -> Table:
+    """Return a line a round with the size of each site's answer; empty where none came."""
+    sites = sorted(sent)
+    table = Table("sent in round", *map(escape, sites), box=None, pad_edge=False)
+    for number in sorted({number for counts in sent.values() for number in counts}):
+        sizes = (in_bytes(sent[site][number]) if number in sent[site] else "" for site in sites)
+        table.add_row(str(number), *sizes)
+    return table
+
+
 def _as_json(study: SubmittedStudy) -> dict[str, object]:
     submission = study.read()
     return {
@@ -169,5 +183,6 @@ def _as_json(study: SubmittedStudy) -> dict[str, object]:
         "rounds": study.rounds(),
         "runs": len(submission.runs),
         "why": submission.why,
+        "bytes_sent": study.bytes_sent(),
         "folder": str(study.path.resolve()),
     }
