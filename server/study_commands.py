@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from server.cli_hub import DEFAULT_HUB, HubOption
 from server.control import Control
 from server.registry import Registry
+from server.report_words import in_bytes
 from server.services import Hub
 from server.submissions import EXIT_STATUS, GOING_ON, SubmittedStudy, all_studies, find_study, new_study
 from shared.command_line import AsJson, examples
@@ -63,7 +65,7 @@ def status(
     as_json: AsJson = False,
     wait: Wait = False,
 ) -> None:
-    """Show how a study stands; without a name all are listed, and the exit status is the newest one's."""
+    """Show how a study stands and what each site sent; without a name, all studies and the newest one's status."""
     studies = Hub(hub).studies
     study = find_study(studies, name)
     shown = [study] if name is not None else all_studies(studies)
@@ -72,6 +74,8 @@ def status(
     else:
         rows = ([str(_as_json(one)[key]) for key in _COLUMNS] for one in shown)
         wide_console().print(plain_table(_COLUMNS, rows))
+        if name is not None and (sent := study.bytes_sent()):
+            wide_console().print("", _sent_by_round(sent), sep="\n")
     if wait:
         _wait(study)
     raise typer.Exit(EXIT_STATUS[study.read().state])
@@ -153,6 +157,17 @@ def _wait(study: SubmittedStudy) -> None:
     raise typer.Exit(EXIT_STATUS[submission.state])
 
 
+def _sent_by_round(sent: dict[str, dict[int, int]]) -> Table:
+    """Return a line a round with the size of each site's answer; empty where none came."""
+    sites = sorted(sent)
+    numbers = sorted({number for counts in sent.values() for number in counts})
+    rows = (
+        (str(number), *(in_bytes(sent[site][number]) if number in sent[site] else "" for site in sites))
+        for number in numbers
+    )
+    return plain_table(("sent in round", *sites), rows)
+
+
 def _as_json(study: SubmittedStudy) -> dict[str, object]:
     submission = study.read()
     return {
@@ -161,5 +176,6 @@ def _as_json(study: SubmittedStudy) -> dict[str, object]:
         "rounds": study.rounds(),
         "runs": len(submission.runs),
         "why": submission.why,
+        "bytes_sent": study.bytes_sent(),
         "folder": str(study.path.resolve()),
     }

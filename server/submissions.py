@@ -67,6 +67,14 @@ class SubmittedStudy:
         """Return how many rounds were closed and scored; the checkpoint has the same number, or one more."""
         return max((int(line["round"]) for line in read_lines(self.folder.rounds)), default=0)
 
+    def bytes_sent(self) -> dict[str, dict[int, int]]:
+        """Return how many bytes each site's answer had, by site and round; closed and scored rounds only."""
+        sent: dict[str, dict[int, int]] = {}
+        for line in read_lines(self.folder.rounds):
+            for site, count in line.get("bytes", {}).items():
+                sent.setdefault(site, {})[int(line["round"])] = int(count)
+        return sent
+
     def read(self) -> Submission:
         """Read the submission; `StudyError` where it is damaged."""
         try:

@@ -1,8 +1,10 @@
 """Small DICOM files for tests: pixels and tags come in, a file with planted identifiers goes out.
 
-What is planted stands for people in no hospital: `PLANTED` lists it, and tests search for it.
+What is planted stands for people in no hospital: `PLANTED` lists it, and tests search for it. `dicom_hospital` writes
+the films of a whole phantom hospital.
 """
 
+import csv
 import io
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,11 @@ from pydicom.uid import (
     JPEGBaseline8Bit,
     JPEGLossless,
     JPEGLosslessSV1,
+    RLELossless,
     generate_uid,
 )
+
+from shared.phantoms import SitePlan, draw_patient
 
 PEOPLE = {
     "PatientName": "Plantedname^Paula",
@@ -90,6 +95,29 @@ def dicom_file(path: Path, stored: np.ndarray, *, syntax: str = ExplicitVRLittle
         dataset.file_meta.TransferSyntaxUID = syntax
     dataset.save_as(path, enforce_file_format=True)
     return path
+
+
+def dicom_hospital(folder: Path, plan: SitePlan, size: int = 48) -> dict[str, Any]:
+    """Write a phantom hospital's films (`size` px) as 12-bit DICOM, some compressed; returns `data` of its site.yaml.
+
+    Labels stand in a table by SOPInstanceUID beside the files.
+    """
+    syntaxes = (ExplicitVRLittleEndian, RLELossless, JPEGLosslessSV1)
+    rows = [("sop_instance_uid", "label")]
+    for split, count in plan.num_patients.items():
+        for number in range(count):
+            label, pictures = draw_patient(plan, split, number, seed=0, size=size)
+            for i, one in enumerate(pictures):
+                path = folder / split / f"{number}-{i}.dcm"
+                uid, patient = generate_uid(entropy_srcs=[str(path)]), f"PLANTED-{split}-{number}"
+                dicom_file(
+                    path, one.pixels.astype(np.uint16) * 16, syntax=syntaxes[number % len(syntaxes)],
+                    BitsStored=12, SOPInstanceUID=uid, PatientID=patient,
+                )  # fmt: skip
+                rows.append((uid, label))
+    with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    return {"source": str(folder), "dicom": {"labels": "labels.csv"}}
 
 
 def with_text(

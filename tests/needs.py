@@ -4,6 +4,7 @@ import pytest
 
 from server.services import nginx
 from shared.errors import ConfigError
+from tests.system.links import thin_cable
 
 
 def _missing_nginx() -> str:
@@ -15,3 +16,14 @@ def _missing_nginx() -> str:
 
 
 NGINX = pytest.mark.skipif(bool(_missing_nginx()), reason=_missing_nginx() or "nginx is here")
+
+
+def _missing_links() -> str:
+    try:
+        with thin_cable(1_000_000):
+            return ""
+    except OSError as error:
+        return f"a slow link needs root, ip, tc and tbf (Debian: iproute2): {error}"
+
+
+SLOW_LINKS = pytest.mark.skipif(bool(why := _missing_links()), reason=why or "links can be slowed here")

@@ -1,5 +1,6 @@
 """Submitted studies: what the hub keeps of them, when it resumes one, and what it tells by its exit status."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -146,6 +147,21 @@ def test_exit_statuses_are_true(study: SubmittedStudy) -> None:
         found[state] = CliRunner().invoke(app, words).exit_code
     assert found == EXIT_STATUS
     assert [state for state, number in found.items() if number == 0] == ["completed"]
+
+
+def test_the_status_of_a_study_lists_what_sites_sent(study: SubmittedStudy) -> None:
+    """By site and round, from the study's records; a site that was missing in a round has no number there."""
+    for number, sent in ((0, {}), (1, {"north": 221_000, "south": 442}), (2, {"north": 221_001})):
+        study.folder.record_round({"round": number, "test": {}} | ({"bytes": sent} if sent else {}))
+    words = ["study", "status", study.path.name, "--hub", str(study.path.parent.parent)]
+    (status,) = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
+    assert status["bytes_sent"] == {"north": {"1": 221_000, "2": 221_001}, "south": {"1": 442}}
+    table = CliRunner().invoke(app, words).stdout.split("\n\n")[1]
+    assert [line.split() for line in table.splitlines()] == [
+        ["sent", "in", "round", "north", "south"],
+        ["1", "221.0", "kB", "442", "B"],
+        ["2", "221.0", "kB"],
+    ]
 
 
 def test_commands_say_that_no_hub_runs(study: SubmittedStudy) -> None:

@@ -37,6 +37,7 @@ from server.submissions import SubmittedStudy, find_study
 from shared.config_files import parse_site, read_site, read_yaml, write_yaml
 from shared.errors import ServiceError
 from shared.service_health import read_status
+from tests.system.links import Link
 
 Settings = Mapping[str, Any]
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -47,12 +48,18 @@ SETTINGS: dict[str, Any] = {  # a quorum of all, so that every round waits for a
 
 @dataclass
 class Deployment:
-    """A hub and its sites; every process that was started is ended with the block."""
+    """A hub and its sites; every process that was started is ended with the block.
+
+    `rules` holds fields by site that its site.yaml has in place of the workspace's, `links` the sites that run behind
+    a link to `address`, where the hub listens.
+    """
 
     folder: Path
     workspace: Path
     names: tuple[str, ...]
     settings: dict[str, Any]
+    rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    links: Mapping[str, Link] = field(default_factory=dict)
     address: str = ""
     started: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     superlink_port: int = 0
@@ -63,9 +70,10 @@ class Deployment:
 
     def make(self) -> None:
         """Make hub and sites, as their people would by `init`, `join` and `admit`."""
-        self.address = f"127.0.0.1:{free_port()}"
+        self.address = self.address or f"127.0.0.1:{free_port()}"
         self.superlink_port = free_port()
-        hub = make_hub(self.hub.path, "tiny", self.address, Names.of([], ["127.0.0.1"]))
+        names = Names.of([], ["127.0.0.1", *(link.host for link in self.links.values())])
+        hub = make_hub(self.hub.path, "tiny", self.address, names)
         digest = submitted_study(self.workspace, self.settings).digest()
         bundle = self.folder / "app.fab"
         with warnings.catch_warnings():  # Flower's build uses an old name of a pattern of pathspec
@@ -84,8 +92,10 @@ class Deployment:
             }
             raw |= {key: str(path) for key, path in own.items()} | {"approved_studies": [digest]}
             raw["cap"] = {"epsilon": 1000.0, "delta": 1e-5}  # several studies follow each other
+            raw |= self.rules.get(name, {})
             write_yaml(site / SITE_FILE, parse_site(raw))
-            join_federation(site / SITE_FILE, hub.invitation())
+            dialled = self.links[name].address if name in self.links else self.address
+            join_federation(site / SITE_FILE, hub.invitation().model_copy(update={"address": dialled}))
             with hub.sites() as sites:
                 sites.admit(introduction)
             approve = ["code", "approve", str(bundle), "--site", str(site / SITE_FILE)]
@@ -107,7 +117,7 @@ class Deployment:
         self.wait_for_hub()
 
     def wait_for_hub(self) -> None:
-        wait_until(lambda: said(is_healthy, self.hub) is not None, 60, "the hub")
+        wait_until(lambda: said(is_healthy, self.hub) is not None, 180, "the hub")
 
     def submit(self) -> SubmittedStudy:
         """Submit the study by the command line; returns it."""
@@ -203,19 +213,24 @@ class Deployment:
         return [one for one in psutil.process_iter() if belongs(one, self.folder)]
 
     def _start(self, what: str, program: str, *words: str) -> None:
+        before = self.links[what].words if what in self.links else ()
         with (self.folder / f"{what}.log").open("ab") as log:
             self.started[what] = subprocess.Popen(
-                [sys.executable, "-m", program, *words], env=environment() | {"TMPDIR": str(scratch(self.folder))},
-                cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            )  # fmt: skip
+                [*before, sys.executable, "-m", program, *words],
+                env=environment() | {"TMPDIR": str(scratch(self.folder))},
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
 
 
 @contextmanager
 def deployed(
-    folder: Path, workspace: Path, names: tuple[str, ...], settings: Settings
+    folder: Path, workspace: Path, names: tuple[str, ...], settings: Settings, **more: Any
 ) -> Iterator[Deployment]:
-    """Make and start a federation; on leaving, end it."""
-    deployment = Deployment(folder, workspace, names, SETTINGS | dict(settings))
+    """Make and start a federation; on leaving, end it. `more` are further fields of `Deployment`."""
+    deployment = Deployment(folder, workspace, names, SETTINGS | dict(settings), **more)
     folder.mkdir(parents=True, exist_ok=True)
     deployment.make()
     try:

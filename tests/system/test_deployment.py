@@ -1,12 +1,13 @@
 """A deployed federation in real processes: hub behind nginx, sites that dial it, TLS, node keys, signed code.
 
-One deployment runs two studies: one undisturbed, and one in which a site's node and then the hub's SuperLink are
-killed hard. `python -m tests.system.kill_matrix` kills every process at every stage.
+One of the three sites reads DICOM. One deployment runs two studies: one undisturbed, and one in which that site's node
+and then the hub's SuperLink are killed hard. `python -m tests.system.kill_matrix` kills every process at every stage.
 """
 
 import http.client
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,15 +16,22 @@ from flwr.proto.runtime_pb2 import AcquireTaskRequest
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor, SuperExecAuthHttpInterceptor
 from flwr.supercore.runtime.runtime_http_client import RuntimeHttpClient
 
+from client.site_folder import SITE_FILE
+from server.run_folder import read_lines
 from server.services import SUPERLINK
 from server.submissions import SubmittedStudy
+from shared.config_files import parse_site, read_yaml
+from shared.phantoms import STYLES, SitePlan
 from tests.conftest import SITES
+from tests.dicom_files import PLANTED, dicom_hospital
 from tests.needs import NGINX
+from tests.phi import contents, where_found
 from tests.system.deployed import Deployment, deployed, wait_until
 
 pytestmark = NGINX
 
 SECONDS = 240
+ON_DICOM = "film"
 CONTROL = (
     "/v1/control/start-run",
     "/v1/control/list-runs",
@@ -34,9 +42,20 @@ Charges = dict[str, list[tuple[Any, ...]]]
 
 
 @pytest.fixture(scope="module")
-def deployment(tiny_federation: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def films(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Write DICOM files with planted identifiers; returns `data` of their site's site.yaml."""
+    return dicom_hospital(
+        tmp_path_factory.mktemp("films"), SitePlan(ON_DICOM, {"train": 12}, STYLES[ON_DICOM])
+    )
+
+
+@pytest.fixture(scope="module")
+def deployment(
+    tiny_federation: Any, films: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("deployment")
-    with deployed(folder, tiny_federation.workspace, SITES, {}) as running:
+    rules = {ON_DICOM: {"data": films, "declared_patients": 12}}
+    with deployed(folder, tiny_federation.workspace, SITES, {}, rules=rules) as running:
         yield running
 
 
@@ -64,6 +83,19 @@ def test_a_study_runs_to_completion(deployment: Deployment, undisturbed: Submitt
     )
     assert status.returncode == 0
     assert "completed" in status.stdout
+
+
+def test_the_site_on_dicom_takes_part_in_every_round(
+    deployment: Deployment, undisturbed: SubmittedStudy
+) -> None:
+    """Its updates are in both rounds, its ledger charges both, and DICOM files are all that its site.yaml names."""
+    rounds = [line for line in read_lines(undisturbed.folder.rounds) if line["round"]]
+    assert [ON_DICOM in line["answered"] for line in rounds] == [True, True]
+    charged = charges(deployment, undisturbed)[ON_DICOM]
+    assert sorted({row[:2] for row in charged}) == [(1, "train"), (2, "train")]
+    data = parse_site(read_yaml(deployment.folder / ON_DICOM / SITE_FILE)).data
+    assert data.dicom is not None
+    assert {path.suffix for path in data.source.rglob("*") if path.is_file()} == {".dcm", ".csv"}
 
 
 @pytest.mark.parametrize("path", CONTROL)
@@ -130,7 +162,28 @@ def test_kills_lose_nothing_and_charge_nothing_twice(
 
 
 def test_nothing_is_left_after_the_end(deployment: Deployment) -> None:
-    """No zombie while they run, no process after SIGTERM; the last of these tests, for it ends the deployment."""
+    """No zombie while they run, no process after SIGTERM; the last but one of these tests: it ends the deployment."""
     wait_until(lambda: deployment.zombies() == [], 30, "the burial of what ended")
     deployment.end()
     assert deployment.left() == []
+
+
+def test_no_planted_value_of_the_films_is_found_anywhere(
+    deployment: Deployment, films: dict[str, Any], undisturbed: SubmittedStudy
+) -> None:
+    """Ledgers, caches, logs, the SuperLink's messages and the study's records hold nothing of a DICOM header."""
+    assert undisturbed.read().state == "completed"
+    deployment.end()  # so that no file changes while it is searched
+    places = dict(contents([deployment.folder]))
+    for needed in (
+        "superlink/state.sqlite",
+        "film/state/ledger.sqlite",
+        "film/state/targets.sqlite",
+        "film.log",
+    ):
+        assert any(name.endswith(needed) for name in places), needed
+    values = {*PLANTED, "PLANTED-"}
+    assert where_found(values, places) == []
+    assert (
+        len(where_found(values, dict(contents([Path(films["source"])])))) > 50
+    )  # the search finds what is there
