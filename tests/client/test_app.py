@@ -10,6 +10,7 @@ from client.app import site_of
 from client.round import answer
 from shared.config_files import read_yaml, write_yaml
 from shared.errors import ConfigError, ErrorCode
+from shared.release_kinds import KEPT_SIMULATION, THIS_RUN_ALONE
 from shared.releases import LedgerStatement, decode_release
 
 
@@ -32,7 +33,7 @@ def test_a_simulated_site_keeps_its_ledger_in_the_result_folder(tiny_federation:
     site = site_of(simulated(tiny_federation, tmp_path / "run"))
     assert site.config.name == "film"
     assert site.config.state_dir == tmp_path / "run" / "sites" / "film"
-    assert site.simulation
+    assert site.span == THIS_RUN_ALONE
 
 
 def test_kept_site_state_adds_up_over_runs_until_the_cap_bites(tiny_federation: Any, tmp_path: Path) -> None:
@@ -49,7 +50,7 @@ def test_kept_site_state_adds_up_over_runs_until_the_cap_bites(tiny_federation: 
         if "ledger_statement" in parts:
             statement = decode_release(parts["ledger_statement"]).fields
             assert isinstance(statement, LedgerStatement)
-            assert statement.span == "all runs"
+            assert statement.span == KEPT_SIMULATION
         else:
             assert decode_release(parts["error"]).fields.code == ErrorCode.BUDGET_SPENT
     assert outcomes[0] == {"update", "ledger_statement"}
@@ -64,7 +65,7 @@ def test_the_hub_cannot_choose_a_real_site_s_files(tiny_federation: Any, tmp_pat
     run = {"workspace": "/elsewhere", "output": "/elsewhere", "site-state": "/elsewhere", "threads": 1}
     opened = site_of(context({"site-config": str(own), "partition-id": 0}, run))
     assert opened.config.state_dir == site.state_dir
-    assert not opened.simulation
+    assert opened.span == "all runs"
 
 
 def test_a_real_site_may_not_approve_any_study(tiny_federation: Any, tmp_path: Path) -> None:

@@ -17,11 +17,13 @@ from client.site import Site
 from client.training_round import SitePatients
 from deploy.federation import Federation, Recipe, accept_weights, build_workspace
 from server.prepare import with_public_digests, with_teacher, with_warm_start
-from shared.config import Method, StudyConfig, TrainableSet
+from shared.config import Method, StudentChoice, StudyConfig, TrainableSet
 from shared.config_files import parse_site, parse_study, read_yaml
 from shared.data.source import read_source
 from shared.errors import DataError
+from shared.models.student import batch_norm_network
 from shared.models.trainable import trainable_names
+from shared.models.weights import file_sha256
 from shared.privacy.noise import Coins
 from shared.privacy.step_plan import step_plan
 from shared.release_kinds import THIS_RUN_ALONE
@@ -32,7 +34,9 @@ SITE = "film"
 REMOVED = f"{SITE}-train-00001"
 
 
-def study_of(method: Method, normalisation: str = "group") -> StudyConfig:
+def study_of(method: Method, published: Path | None = None) -> StudyConfig:
+    """Return a study; with published weights its student is frozen."""
+    student = {"normalisation": "frozen", "weights_sha256": file_sha256(published)} if published else {}
     return parse_study(
         {
             "name": "neighbours",
@@ -43,7 +47,7 @@ def study_of(method: Method, normalisation: str = "group") -> StudyConfig:
             "models": {
                 "teacher": {"name": "resnet10t"},
                 "explainer": {"width": 16},
-                "student": {"normalisation": normalisation},
+                "student": student,
             },
             "distillation": {"method": method, "num_views": 3, "views_per_step": 2},
             "warm_start": {"epochs": 0},
@@ -73,9 +77,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Recipe]:
 
 
 def prepared(
-    workspace: Path, recipe: Recipe, method: Method = "rounds", normalisation: str = "group"
+    workspace: Path, recipe: Recipe, method: Method = "rounds", published: Path | None = None
 ) -> StudyConfig:
-    study = with_public_digests(study_of(method, normalisation), workspace)
+    study = with_public_digests(study_of(method, published), workspace)
     study = with_teacher(
         study,
         workspace,
@@ -84,7 +88,7 @@ def prepared(
         progress=lambda *_: None,
         teachers=workspace / "kept",
     )
-    study = with_warm_start(study, workspace, seed=0, progress=lambda *_: None)
+    study = with_warm_start(study, workspace, seed=0, progress=lambda *_: None, student_file=published)
     accept_weights(workspace, study)
     return study
 
@@ -231,7 +235,9 @@ def test_one_patient_of_any_form_of_data(form: str, workspace: tuple[Path, Recip
 def test_one_patient_under_frozen_normalisation(workspace: tuple[Path, Recipe], tmp_path: Path) -> None:
     """The same holds for a student whose statistics are folded to constants."""
     path, recipe = workspace
-    study = prepared(path, recipe, normalisation="frozen")
+    published = tmp_path / "init"
+    torch.save({"state_dict": batch_norm_network(StudentChoice(), 2).state_dict()}, published)
+    study = prepared(path, recipe, published=published)
     site = opened(path, tmp_path / "with")
     less = opened(path, tmp_path / "less", manifest_less(site.config.data.source, tmp_path, REMOVED))
     assert 0 < moved(site, less, study, "scales") <= CLIP * (1 + 1e-4)

@@ -150,7 +150,7 @@ def test_the_text_rule_of_a_site_reaches_its_pictures(tmp_path: Path, rule: Any,
     ("name", "rules", "sentence"),
     [
         ("list.csv", BY_TAG, "no column file"),
-        ("none.txt", BY_TAG, "with data.dicom, a folder or list"),
+        ("none.txt", BY_TAG, "with data.dicom a folder or list"),
         ("list.txt", BY_TAG.model_copy(update={"reviewed": Path("none.txt")}), "reviewed .* cannot be read"),
         ("", None, r"DICOM files need data\.dicom"),
     ],
