@@ -56,17 +56,14 @@ def _budget(
 
 
 def _not_yet_charged(site: Site, study: StudyConfig, train: list[Mechanism]) -> list[Mechanism]:
-    """Return the spends of this study's private-dp weights that the ledger does not hold yet."""
+    """Return the spends of this study's weights, private-dp or unlisted, that the ledger does not hold yet."""
     held = [one for one in train if isinstance(one, Declared)]
     missing: list[Mechanism] = []
-    for digest in (study.models.initial_sha256, study.models.teacher.sha256):
-        if digest is not None and site.config.accepted_digests.get(digest) == "private-dp":
-            epsilon, delta = site.config.private_dp_spend[digest]
-            one = Declared(epsilon=epsilon, delta=delta)
-            if one in held:
-                held.remove(one)
-            else:
-                missing.append(one)
+    for one in site.weights_spends(study).values():
+        if one in held:
+            held.remove(one)
+        else:
+            missing.append(one)
     return missing
 
 
@@ -91,7 +88,8 @@ def _affordable(site: Site, what: str, before: list[Mechanism], asked: list[Mech
         return Finding(
             "warn",
             what,
-            "after this study no epsilon can be claimed for these patients; ask for a study with privacy",
+            "after this study no epsilon can be claimed for these patients; ask for a study with privacy, or for "
+            "weights that you can list under accepted_digests",
         )
     fit = 0
     while fit < len(asked) and spend([*before, *asked[: fit + 1]], cap.delta).epsilon <= cap.epsilon:

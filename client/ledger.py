@@ -15,7 +15,7 @@ from client.ledger_file import LedgerFile, sha256
 from client.ledger_schema import GENESIS, RequestKey, Row, mechanism_text, read_mechanism
 from shared.errors import ErrorCode, LedgerError, PrivacyError, Refusal
 from shared.privacy.accountant import spend, spend_pld
-from shared.privacy.mechanisms import Declared, Mechanism, merged
+from shared.privacy.mechanisms import Declared, Mechanism, Unprotected, merged
 from shared.release_kinds import LedgerStatement, Partition, PartitionSpend, Span
 from shared.site_config import Cap
 
@@ -121,17 +121,31 @@ class Ledger:
     def record_declared(self, digest: str, epsilon: float, delta: float) -> None:
         """Add the spend of a private-dp weights file, once; it counts in every partition.
 
-        `LedgerError` when the file is in the ledger with another spend.
+        Nothing is added where the file came unlisted before: that bound is gone. `LedgerError` when the file is
+        in the ledger with another spend.
         """
-        text = mechanism_text(Declared(epsilon=epsilon, delta=delta))
+        self._record_weights(
+            digest,
+            Declared(epsilon=epsilon, delta=delta),
+            f"private_dp_spend of {digest[:12]}: is ({epsilon:g}, {delta:g})",
+        )
+
+    def record_unlisted(self, digest: str) -> None:
+        """Add, once, that a weights file came which the hospital does not list: no guarantee holds in any partition.
+
+        `LedgerError` when the file is in the ledger with the spend that the hospital once declared.
+        """
+        self._record_weights(digest, Unprotected(), f"accepted_digests: does not list {digest[:12]}")
+
+    def _record_weights(self, digest: str, spend: Declared | Unprotected, found: str) -> None:
         with self._file.writing() as rows:
             for row in rows:
                 if row.kind == "declared" and row.base_digest == digest:
-                    if row.mechanism == text:
+                    if row.mechanism in {mechanism_text(spend), mechanism_text(Unprotected())}:
                         return
                     raise LedgerError(
-                        f"private_dp_spend of {digest[:12]}: is ({epsilon:g}, {delta:g}), but row {row.seq} "
-                        f"has {row.mechanism}; put back that value, a spend cannot be changed"
+                        f"{found}, but row {row.seq} has {row.mechanism}; put back that value, a spend cannot be "
+                        "changed"
                     )
             self._file.append(
                 rows,
@@ -139,7 +153,7 @@ class Ledger:
                 ("", 0, "declared"),
                 base_digest=digest,
                 partition=EVERY_PARTITION,
-                mechanism=text,
+                mechanism=mechanism_text(spend),
             )
 
     def mechanisms(self, partition: str) -> list[Mechanism]:

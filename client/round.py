@@ -25,7 +25,7 @@ from shared.config_files import parse_study
 from shared.errors import ApprovalsError, ErrorCode, LedgerError, Refusal, RoundsError
 from shared.models.compact import CompactModel
 from shared.models.trainable import load_trainable, trainable_names
-from shared.privacy.mechanisms import Gaussian, Mechanism, PoissonGaussian, Unprotected
+from shared.privacy.mechanisms import Declared, Gaussian, Mechanism, PoissonGaussian, Unprotected
 from shared.privacy.noise import NoiseSource
 from shared.records import Request, decode_request
 from shared.releases import (
@@ -184,10 +184,15 @@ def checked_weights(compact: CompactModel, study: StudyConfig, weights: Arrays) 
 
 
 def charge_weights(site: Site, ledger: Ledger, study: StudyConfig) -> None:
-    """Charge, once a file, what private-dp weights had spent on this hospital's patients when they came."""
-    for digest in (study.models.initial_sha256, study.models.teacher.sha256):
-        if digest is not None and site.config.accepted_digests.get(digest) == "private-dp":
-            ledger.record_declared(digest, *site.config.private_dp_spend[digest])
+    """Charge, once a file, what the weights had spent on this hospital's patients when they came.
+
+    Weights that the hospital does not list may hold anything of its patients: they end the guarantee for good.
+    """
+    for digest, spend in site.weights_spends(study).items():
+        if isinstance(spend, Declared):
+            ledger.record_declared(digest, spend.epsilon, spend.delta)
+        else:
+            ledger.record_unlisted(digest)
 
 
 def reserve(

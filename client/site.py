@@ -27,6 +27,7 @@ from shared.models.compact import CompactModel
 from shared.models.initial import unpack_initial
 from shared.models.teacher import Teacher, build_teacher
 from shared.models.weights import find_weights, load_weights
+from shared.privacy.mechanisms import Declared, Unprotected
 from shared.release_kinds import Span
 from shared.site_config import SiteConfig, check_delta, check_sampling
 
@@ -120,6 +121,23 @@ class Site:
             weights=self._accepted(choice.sha256, "models.teacher.sha256"),
             sha256=choice.sha256,
         )
+
+    def weights_spends(self, study: StudyConfig) -> dict[str, Declared | Unprotected]:
+        """Return by digest what a study's weights had spent on this hospital's patients when they came.
+
+        Nothing where the hospital lists them as public; without any bound where it does not list them.
+        """
+        accepted, spent = self.config.accepted_digests, self.config.private_dp_spend
+        spends: dict[str, Declared | Unprotected] = {}
+        for digest in (study.models.initial_sha256, study.models.teacher.sha256):
+            if digest is None or accepted.get(digest) == "public":
+                continue
+            if digest in accepted:
+                epsilon, delta = spent[digest]
+                spends[digest] = Declared(epsilon=epsilon, delta=delta)
+            else:
+                spends[digest] = Unprotected()
+        return spends
 
     def target_cache(self, study: StudyConfig) -> TargetCache:
         """Open the encrypted cache of teacher targets."""

@@ -18,6 +18,10 @@ NOT_FOR_DIAGNOSIS = (
 WITHOUT_PRIVACY = (
     "No privacy guarantee holds for this run: privacy was switched off, so updates may reveal patients."
 )
+LEDGER_WITHOUT_PRIVACY = (
+    "No privacy guarantee holds at {sites}: by the site's own ledger it answered without noise, in this run or "
+    "before, or used weights that its hospital does not list as accepted, so what left may reveal patients."
+)
 CLAIM = (
     "For each site: (epsilon, delta) differential privacy for adding or removing all records of one patient "
     "identifier at that site, against the server and the other sites, even if they are malicious in every "
@@ -113,23 +117,31 @@ def findings(summary: Summary) -> list[str]:
             + (f" at delta {shown(max(summary.delta.values()))}." if summary.delta else ".")
         )
     if not summary.privacy_enabled:
-        lines.append(WITHOUT_PRIVACY)
+        lines.append(without_privacy(summary))
     return lines
 
 
 def not_covered(summary: Summary) -> list[str]:
     """List what the privacy claim leaves out, or that there is none."""
     if not summary.privacy_enabled:
-        return [WITHOUT_PRIVACY]
+        return [without_privacy(summary)]
     spans = {str(one.get("span")) for one in summary.statements.values()}
     simulated = {THIS_RUN_ALONE: IN_SIMULATION, KEPT_SIMULATION: IN_KEPT_SIMULATION}
     return [*(words for span, words in simulated.items() if span in spans), *NOT_COVERED, LATE_REPLIES]
 
 
+def without_privacy(summary: Summary) -> str:
+    """Say that no guarantee holds, and by which of the two ways it came to that."""
+    sites = [site for site, epsilon in sorted(summary.epsilon.items()) if epsilon is None]
+    if sites and (summary.privacy is None or summary.privacy.enabled):
+        return LEDGER_WITHOUT_PRIVACY.format(sites=" and ".join(sites))
+    return WITHOUT_PRIVACY
+
+
 def claim(summary: Summary) -> str:
     """Give the claim with the strength that this run supports."""
     if not summary.privacy_enabled:
-        return WITHOUT_PRIVACY
+        return without_privacy(summary)
     return CLAIM if summary.statements else f"{UNCONFIRMED} {CLAIM}"
 
 

@@ -257,6 +257,14 @@ def test_private_weights_count_in_the_budget_before_they_are_charged(hospital: H
     assert any(line.startswith("budget: epsilon 1.00 spent") for line in hospital.check()[1]["ok"])
 
 
+def test_unlisted_weights_are_a_warning_about_the_budget(hospital: Hospital) -> None:
+    """Where only allow_without_privacy lets the weights in, the check says that no epsilon can be claimed."""
+    hospital.write(accepted_digests={}, allow_without_privacy=True)
+    status, lines = hospital.check()
+    assert status == 0
+    assert any(line.startswith("budget: after this study no epsilon") for line in lines["warn"])
+
+
 @pytest.fixture
 def trained(hospital: Hospital, tiny_federation) -> Hospital:
     """Return a hospital that has answered one round."""

@@ -168,6 +168,26 @@ def test_declared_weights_count_once_in_every_partition(tmp_path: Path) -> None:
         assert code_of(refused) == ErrorCode.BUDGET_SPENT
 
 
+def test_unlisted_weights_count_once_and_end_the_guarantee(tmp_path: Path) -> None:
+    """An unlisted weights file is one row over all patients, which listing the file later does not take back."""
+    with opened(tmp_path) as ledger:
+        for _ in range(2):
+            ledger.record_unlisted(BASE)
+        ledger.record_declared(BASE, 2.0, 1e-6)
+        assert ledger.verify() == 1
+        assert ledger.mechanisms("train") == ledger.mechanisms("audit") == [Unprotected()]
+        statement = ledger.statement(1e-5, site="north", span="all runs")
+        assert [part.epsilon for part in statement.partitions] == [None] * 3
+
+
+def test_a_declared_spend_is_not_forgotten_by_unlisting_its_file(tmp_path: Path) -> None:
+    """A file whose spend is in the ledger cannot be taken off the list: one sentence says what to put back."""
+    with opened(tmp_path) as ledger:
+        ledger.record_declared(BASE, 2.0, 1e-6)
+        with pytest.raises(LedgerError, match=r"accepted_digests: does not list .* put back that value"):
+            ledger.record_unlisted(BASE)
+
+
 def test_request_without_mechanism_is_free(tmp_path: Path) -> None:
     """A status answer is kept and repeated, but not charged."""
     with opened(tmp_path) as ledger:

@@ -10,7 +10,8 @@ import pytest
 from client.round import answer
 from shared.arrays import Arrays
 from shared.errors import ErrorCode
-from shared.privacy.mechanisms import Declared
+from shared.privacy.mechanisms import Declared, Unprotected
+from shared.records import RequestKind
 from shared.releases import EnrolmentRelease, ErrorRelease, LedgerStatement, decode_release
 
 
@@ -160,6 +161,48 @@ def test_private_weights_are_charged_once(tiny_federation, tmp_path: Path) -> No
     with site.ledger() as ledger:
         assert ledger.mechanisms("train").count(Declared(epsilon=0.75, delta=1e-7)) == 1
         assert Declared(epsilon=0.75, delta=1e-7) in ledger.mechanisms("evaluation")
+
+
+@pytest.mark.parametrize("kind", ["train", "evaluate"])
+@pytest.mark.parametrize("left_out", ["teacher", "initial", "both"])
+def test_unlisted_weights_end_the_guarantee(
+    tiny_federation, tmp_path: Path, kind: RequestKind, left_out: str
+) -> None:
+    """Weights that only allow_without_privacy lets in are charged once, before the answer; no epsilon is stated."""
+    models = tiny_federation.study.models
+    accepted = {
+        digest: "public"
+        for name, digest in (("initial", models.initial_sha256), ("teacher", models.teacher.sha256))
+        if left_out not in {name, "both"}
+    }
+    site = tiny_federation.site("film", tmp_path, accepted_digests=accepted, allow_without_privacy=True)
+    first = answer(site, tiny_federation.request(kind, 1))
+    assert answer(site, tiny_federation.request(kind, 1)) == first
+    stated = decode_release(first["ledger_statement"]).fields
+    assert isinstance(stated, LedgerStatement)
+    assert stated.epsilon is None
+    assert [part.epsilon for part in stated.partitions] == [None] * 3
+    with site.ledger() as ledger:
+        assert ledger.mechanisms("audit") == [Unprotected()] * (2 if left_out == "both" else 1)
+
+
+def test_listed_weights_leave_the_guarantee_alone(tiny_federation, tmp_path: Path) -> None:
+    """Where the hospital lists every digest, allow_without_privacy alone takes nothing from a private study."""
+    site = tiny_federation.site("film", tmp_path, allow_without_privacy=True)
+    stated = decode_release(answer(site, tiny_federation.request("train", 1))["ledger_statement"]).fields
+    assert isinstance(stated, LedgerStatement)
+    assert stated.epsilon is not None
+
+
+def test_unlisted_weights_are_charged_before_anything_is_computed(
+    tiny_federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash while computing leaves the row that ends the guarantee in the ledger."""
+    site = tiny_federation.site("film", tmp_path, accepted_digests={}, allow_without_privacy=True)
+    monkeypatch.setattr("client.round.private_update", lambda *_: 1 / 0)
+    assert code_of(answer(site, tiny_federation.request("train", 1))) == ErrorCode.FAILED
+    with site.ledger() as ledger:
+        assert ledger.mechanisms("train").count(Unprotected()) == 2
 
 
 def test_evaluation_only_where_allowed(tiny_federation, tmp_path: Path) -> None:
