@@ -150,7 +150,7 @@ def _compared(
     started = time.monotonic()
     workspace = prepared(recipe, seed)
     folder = _finished_run(workspace, progress, {})
-    if not (folder.path / "summary.json").is_file():
+    if not (folder.path / "summary.json").is_file() or read_summary(folder.path).verdict == "none":
         finish_run(folder, workspace.path, workspace.about(started, {}), progress)
     resolved = read_study(folder.study)
     public = Public.load(workspace.path, workspace.study)

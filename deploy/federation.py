@@ -17,11 +17,13 @@ from server.public_data import Progress
 from shared.config import Frozen, StudyConfig, Task
 from shared.config_files import read_study, read_yaml, write_yaml
 from shared.data.division import Division, divide_public
+from shared.data.image_problems import advice
+from shared.data.images import check_images, refused_images
 from shared.data.manifest import write_manifest
 from shared.data.medmnist import made_sites
 from shared.data.records import Patient
 from shared.data.source import describe_source, patients_by_site, read_source
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DataError
 from shared.phantoms import STYLES, Marker, SitePlan, draw_patient, write_phantoms
 from shared.site_config import Cap, DicomData, SiteConfig, SiteData, check_declared, check_delta
 
@@ -121,7 +123,10 @@ def find_recipe(data: Path | None, study: Path | None, sites: Path | None) -> Re
 
 
 def build_workspace(recipe: Recipe, workspace: Path, *, seed: int, progress: Progress) -> tuple[str, ...]:
-    """Write public sets and site files; returns the notes that every report of this data must show."""
+    """Write public sets and site files; returns the notes that every report of this data must show.
+
+    Refuses public images and masks that cannot be used before a teacher is fitted on them; `DataError`.
+    """
     check_recipe(recipe)
     task, federation = recipe.study.task, recipe.federation
     source = recipe.source or _phantoms(federation, workspace / "data", task, seed, progress)
@@ -137,6 +142,7 @@ def build_workspace(recipe: Recipe, workspace: Path, *, seed: int, progress: Pro
         public_site=federation.public_site,
         reference_fraction=federation.reference_fraction,
     )
+    check_public_images(division, task, progress)
     _write(division, recipe, workspace)
     return notes
 
@@ -149,6 +155,24 @@ def check_recipe(recipe: Recipe) -> None:
             check_delta(recipe.federation.cap_delta, declared, "cap_delta")
         except ValueError as error:
             raise ConfigError(f"site {site}: {error}") from error
+
+
+def check_public_images(division: Division, task: Task, progress: Progress) -> None:
+    """Refuse a public set with an image or mask that cannot be used: the audit would fail on it after all rounds.
+
+    `DataError` with one sentence for each such set.
+    """
+    sentences = []
+    for done, name in enumerate(PUBLIC_SETS, start=1):
+        patients = getattr(division, name)
+        problems = check_images(patients, task)
+        if problems.kinds:
+            told = "; ".join(advice(kind, count) for kind, count in problems.kinds.items())
+            _, first = next(refused_images(patients, task))
+            sentences.append(f"public {name} set, {problems.num_images} images: {told} (first: {first})")
+        progress("public images", done, len(PUBLIC_SETS))
+    if sentences:
+        raise DataError(". ".join(sentences))
 
 
 def _made_notes(recipe: Recipe, seed: int) -> Iterator[str]:

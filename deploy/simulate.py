@@ -1,7 +1,7 @@
 """The whole way on one machine: prepare, run by Flower, measure, report.
 
 `python -m deploy.simulate demo` is what `make demo` calls; `prepare`, `teacher` and `compare` are its parts. The
-exit status is 0 only when the run completed and its report was written.
+exit status is 0 only when the run completed, its student was judged and its report was written.
 """
 
 import os
@@ -185,6 +185,11 @@ def _conclude(progress: Progress, folder: RunFolder, summary: Summary, status: s
             f"The run did not complete: Flower says {status}; what hub and sites said stands in app.log and "
             f"superlink.log of {folder.path}",
             "red",
+        )
+        raise typer.Exit(1)
+    if summary.verdict == "none":
+        progress.say(
+            "The student was not judged; mend what is named above, then run rounds-hub report", "red"
         )
         raise typer.Exit(1)
 

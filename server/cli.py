@@ -103,7 +103,7 @@ def report(
     summary = finish_run(folder, source, about(folder, source), _Steps(console))
     console.print(f"{summary.status}, verdict: {summary.verdict} {' '.join(summary.reasons)}", markup=False)
     console.print(f"Report: {folder.path / 'report.html'}", markup=False)
-    if summary.status != "completed":
+    if summary.status != "completed" or summary.verdict == "none":
         raise typer.Exit(1)
 
 

@@ -31,38 +31,57 @@ from server.results import (
 from server.run_folder import RunFolder, read_lines
 from shared.config import StudyConfig
 from shared.config_files import read_study
+from shared.errors import RoundsError
 from shared.models.compact import CompactModel
 from shared.models.student import count_macs, count_parameters
 from shared.models.weights import save_weights
 
 
 def finish_run(folder: RunFolder, workspace: Path, about: About, progress: Progress) -> Summary:
-    """Measure, audit, judge and report a run; a run that did not complete gets a report that says so."""
+    """Measure, audit, judge and report a run; a run that did not complete gets a report that says so.
+
+    Where the audit fails with a `RoundsError` the report holds what was measured, no verdict, and the reason.
+    """
     study = read_study(folder.study)
     state = load_state(folder.checkpoint, study.digest())
     completed = any(line["event"] == "study_completed" for line in read_lines(folder.events))
     summary = recorded_summary(folder, study, state, about, completed=completed)
-    if state is None or not completed:
-        return written(folder, study, _timed(summary, about))
-    public = Public.load(workspace, study)
-    student = merged_student(study, public.initial(), state)
-    summary = _measured(folder, public, student, study, summary)
+    if state is not None and completed:
+        try:
+            public = Public.load(workspace, study)
+            student = merged_student(study, public.initial(), state)
+            summary = _measured(folder, public, student, study, summary)
+            summary = _judged(folder, public, student, state, summary, progress)
+        except RoundsError as error:
+            summary = summary.model_copy(update={"reasons": (str(error),)})
+    return written(folder, study, _timed(summary, about))
+
+
+def _judged(
+    folder: RunFolder,
+    public: Public,
+    student: CompactModel,
+    state: StudyState,
+    summary: Summary,
+    progress: Progress,
+) -> Summary:
+    """Audit and judge the student, and store it under the name that its verdict allows."""
+    study = public.study
     temperature = _temperature(student, public)
-    own = summary.metrics.federated_private or summary.metrics.federated
-    reference = public_sets(workspace, study)["reference"]
     audit = run_audit(
         student,
-        load_teacher(workspace, study),
-        reference,
+        load_teacher(public.workspace, study),
+        public_sets(public.workspace, study)["reference"],
         study,
         folder.path,
         progress=_audit_progress(progress),
     )
     (folder.path / "audit.json").write_text(audit.model_dump_json(indent=1), encoding="utf-8")
+    own = summary.metrics.federated_private or summary.metrics.federated
     auc = own.auc if own is not None else Interval(value=None, reason="not measured")
     gate = judge(audit, auc, study)
     digest = _store_student(folder, student, study, temperature, gate)
-    summary = summary.model_copy(
+    return summary.model_copy(
         update={
             "verdict": gate.verdict,
             "reasons": tuple(check.name for check in gate.checks if check.passed is False),
@@ -73,7 +92,6 @@ def finish_run(folder: RunFolder, workspace: Path, about: About, progress: Progr
             "digests": summary.digests | {"student": digest},
         }
     )
-    return written(folder, study, _timed(summary, about))
 
 
 def _timed(summary: Summary, about: About) -> Summary:

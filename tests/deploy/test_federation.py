@@ -1,5 +1,7 @@
 """Recipes: every study that ships is whole, and a mistake in one is a sentence."""
 
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,9 @@ from server.prepare import PUBLIC_SETS, public_sets
 from shared.config_files import parse_study, read_site, read_study, read_yaml
 from shared.data.images import check_images
 from shared.data.source import read_source
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DataError
 from shared.site_config import check_delta, check_sampling
+from tests.conftest import SITES
 from tests.dicom_files import PLANTED, dicom_file, picture
 from tests.phi import contents, where_found
 
@@ -122,6 +125,44 @@ def test_nobody_is_counted_for_a_hospital(tiny_federation, tmp_path: Path) -> No
     )
     with pytest.raises(ConfigError, match="no number for site children; type one"):
         build_workspace(recipe, tmp_path, seed=0, progress=lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "spoil", "words"),
+    [
+        (
+            "reference",
+            "mask",
+            lambda path: path.unlink(),
+            "mask_missing 1: the mask does not exist; restore it",
+        ),
+        (
+            "reference",
+            "mask",
+            lambda path: Image.new("L", (8, 8)).save(path),
+            "mask_size 1: the mask has another size than its image; redraw it",
+        ),
+        ("reference", "file", lambda path: path.write_bytes(b"\x89PNG"), "image_unreadable 1: "),
+        ("test", "file", lambda path: path.write_bytes(b"\x89PNG"), "image_unreadable 1: "),
+        ("cohort", "file", lambda path: path.unlink(), "image_missing 1: "),
+    ],
+)
+def test_a_spoilt_public_image_stops_before_a_teacher_is_fitted(
+    tiny_federation: Any, tmp_path: Path, name: str, column: str, spoil: Callable[[Path], Any], words: str
+) -> None:
+    """An image or mask that would end the audit after all rounds is one sentence, and no public set is written."""
+    study, data = tiny_federation.study, tmp_path / "data"
+    shutil.copytree(tiny_federation.workspace / "data", data)
+    record = public_sets(tiny_federation.workspace, study)[name][0].images[0]
+    spoil(data / getattr(record, column).relative_to(tiny_federation.workspace / "data"))
+    federation = Federation(title="t", public_site="public", declared_patients=dict.fromkeys(SITES, 4))
+    recipe = Recipe("t", study, federation, data / "manifest.csv")
+    with pytest.raises(
+        DataError, match=rf"^public {name} set, \d+ images: {words}.*first: .*png\)$"
+    ) as refused:
+        build_workspace(recipe, tmp_path / "w", seed=0, progress=lambda *_: None)
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "w").exists()
 
 
 def test_reports_are_told_how_sites_were_made(tmp_path: Path) -> None:

@@ -80,6 +80,19 @@ def test_report_twice_keeps_what_was_said_of_the_data(reported: Path) -> None:
     assert after["test_auc"] == before["test_auc"]
 
 
+def test_report_without_a_verdict_is_no_success(results: Path, reported: Path, tmp_path: Path) -> None:
+    """Where the audit cannot be made the report is written, the reason is said, and the exit status is 1."""
+    workspace = tmp_path / "workspace"
+    shutil.copytree(results / "workspaces" / "tiny", workspace)
+    shutil.copytree(reported, tmp_path / "run")
+    manifest = workspace / "public" / "reference.csv"
+    manifest.write_text(manifest.read_text().replace("/masks/", "/lost/"))
+    done = rounds_hub("report", tmp_path / "run", "--workspace", workspace)
+    assert done.exit_code == 1
+    assert "completed, verdict: none mask" in done.stdout
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["verdict"] == "none"
+
+
 def test_report_refuses_a_foreign_workspace(results: Path, reported: Path, tmp_path: Path) -> None:
     """A workspace with other public sets or weights is not measured against, given or found."""
     other = tmp_path / "results" / "workspaces" / "other"

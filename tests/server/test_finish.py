@@ -1,0 +1,71 @@
+"""What is written after the rounds: a summary and a report in every case, and a reason where nothing was judged."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.checkpoints import StudyState, save_state
+from server.finish import finish_run
+from server.prepare import public_sets
+from server.recorded import About
+from server.report_words import headline
+from server.results import Summary, read_summary
+from server.run_folder import RunFolder
+from shared.arrays import Arrays
+from shared.config import StudyConfig
+from shared.config_files import write_yaml
+
+
+def ended(federation: Any, weights: Arrays, path: Path) -> RunFolder:
+    """Return the folder of a run whose rounds ended with these weights."""
+    folder = RunFolder(path)
+    folder.path.mkdir()
+    write_yaml(folder.study, federation.study)
+    save_state(StudyState(federation.study.digest(), weights, rounds_done=2), folder.checkpoint)
+    folder.record_event("study_completed", rounds=2)
+    return folder
+
+
+def finished(folder: RunFolder, workspace: Path) -> Summary:
+    """Finish the run; what was written is what is returned, with a report beside it."""
+    summary = finish_run(folder, workspace, About("made", "tiny"), lambda *_: None)
+    assert read_summary(folder.path) == summary
+    assert (folder.path / "report.html").stat().st_size > 10_000
+    assert (folder.path / "model_card.md").stat().st_size > 1000
+    return summary
+
+
+@pytest.fixture
+def workspace(tiny_federation, tmp_path: Path) -> Path:
+    """Return a copy of the workspace: predictions are kept in it, and some of it is spoilt."""
+    shutil.copytree(tiny_federation.workspace, tmp_path / "workspace")
+    return tmp_path / "workspace"
+
+
+def lose(workspace: Path, study: StudyConfig, name: str, column: str) -> None:
+    """Let a public set's manifest name a file that does not exist."""
+    manifest = workspace / "public" / f"{name}.csv"
+    file = str(getattr(public_sets(workspace, study)[name][0].images[0], column))
+    manifest.write_text(manifest.read_text().replace(file, f"{file}.gone", 1))
+
+
+def test_an_audit_that_fails_leaves_a_report(tiny_federation, tmp_path: Path, workspace: Path) -> None:
+    """A lost reference mask costs the verdict and says so; what was measured before it is there."""
+    lose(workspace, tiny_federation.study, "reference", "mask")
+    folder = ended(tiny_federation, tiny_federation.initial, tmp_path / "run")
+    summary = finished(folder, workspace)
+    assert (summary.status, summary.verdict) == ("completed", "none")
+    assert "mask" in summary.reasons[0]
+    assert "does not exist; restore it" in headline(summary)
+    assert summary.metrics.federated_private is not None
+    assert not list(folder.path.glob("*student*")) + list(folder.path.glob("candidate*"))
+
+
+def test_figures_that_fail_leave_a_report(tiny_federation, tmp_path: Path, workspace: Path) -> None:
+    """A lost test image costs figures and verdict, and the report says why."""
+    lose(workspace, tiny_federation.study, "test", "file")
+    summary = finished(ended(tiny_federation, tiny_federation.initial, tmp_path / "run"), workspace)
+    assert (summary.status, summary.verdict) == ("completed", "none")
+    assert "cannot be read; restore it" in headline(summary)
