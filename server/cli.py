@@ -111,7 +111,7 @@ def report(
 def runs(
     results: Annotated[Path, typer.Argument(help="folder of result folders")] = Path("results"),
 ) -> None:
-    """List runs, newest last: status, verdict, test AUC, and the most any site spent on one patient."""
+    """List runs, newest last: status, verdict, test AUC, and the most any site stated to have spent on one patient."""
     if not results.is_dir():
         raise DataError(f"RESULTS is {str(results)!r}: no such folder; run `make demo` or give another")
     latest = (results / "latest").resolve()

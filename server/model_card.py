@@ -14,6 +14,7 @@ from typing import Any
 from server.card_fields import applied_card
 from server.figures import interval_text
 from server.report_audit import checks
+from server.report_spend import sites
 from server.report_view import facts
 from server.report_words import (
     NOT_FOR_DIAGNOSIS,
@@ -24,6 +25,7 @@ from server.report_words import (
     look_up,
     not_covered,
     shown,
+    spent_words,
 )
 from server.results import Summary
 from shared.config import StudyConfig
@@ -155,8 +157,10 @@ def _figures(summary: Summary) -> Section:
 
 def _ethics(summary: Summary, study: StudyConfig) -> Section:
     spent = {
-        site: f"epsilon {'no guarantee' if one is None else shown(one)} at delta {shown(summary.delta.get(site))}"
-        for site, one in sorted(summary.epsilon.items())
+        site: f"epsilon {spent_words(summary, site)}, delta {shown(summary.delta.get(site))}"
+        if site in summary.epsilon
+        else NOT_STATED
+        for site in sites(summary)
     }
     return {
         "ethics reference": study.ethics_reference,

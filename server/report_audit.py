@@ -15,7 +15,9 @@ from markupsafe import Markup
 
 from server.figures import interval_bar, interval_text
 from server.intervals import Interval
-from server.report_words import NOT_STATED, look_up, shown
+from server.report_spend import sites
+from server.report_words import NOT_STATED, look_up, shown, spent_words
+from server.results import Summary
 
 PANELS = ("image, region outlined", "explainer's mask", "teacher's map", "student's map")
 LIFTS = (
@@ -150,21 +152,26 @@ def data_uri(run_dir: Path, name: str) -> str | None:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
-def statement_rows(statements: Mapping[str, Mapping[str, Any]], clip: str) -> list[tuple[str, list[str]]]:
-    """For each field of the privacy label its name and one value a site; `clip` is the study's."""
-    columns = [_statement(one, clip) for _, one in sorted(statements.items())]
-    names = list(columns[0]) if columns else []
-    return [(name, [column[name] for column in columns]) for name in names]
+def statement_rows(summary: Summary, clip: str) -> list[tuple[str, list[str]]]:
+    """For each field of the privacy label its name and one value a site that took part; `clip` is the study's.
+
+    A site that let no statement out has a column of 'not stated'; without any statement there are no rows.
+    """
+    columns = {
+        site: _statement(one, clip, spent_words(summary, site)) for site, one in summary.statements.items()
+    }
+    names = list(next(iter(columns.values()), {}))
+    return [
+        (name, [columns.get(site, {}).get(name, NOT_STATED) for site in sites(summary)]) for name in names
+    ]
 
 
-def _statement(one: Mapping[str, Any], clip: str) -> dict[str, str]:
+def _statement(one: Mapping[str, Any], clip: str, spent: str) -> dict[str, str]:
     mechanisms = [row for part in one.get("partitions", ()) for row in part.get("mechanisms", ())]
     pld = [part.get("pld_epsilon") for part in one.get("partitions", ())]
     cap = one.get("cap_epsilon")
     return {
-        "epsilon spent": "no guarantee"
-        if "epsilon" in one and one["epsilon"] is None
-        else shown(one.get("epsilon")),
+        "epsilon spent": spent,
         "delta": shown(one.get("delta")),
         "accountant": _joined(part.get("accountant") for part in one.get("partitions", ())),
         "independent check (PLD)": shown(max((value for value in pld if value is not None), default=None)),

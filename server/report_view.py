@@ -9,7 +9,8 @@ from typing import Any
 from server import report_audit, report_words
 from server.figures import interval_bar, interval_text, reliability_figure
 from server.intervals import Interval
-from server.report_curves import learning_curve, mask_figure, sites, spend_figure
+from server.report_curves import learning_curve, mask_figure, spend_figure
+from server.report_spend import sites
 from server.report_words import NOT_STATED, in_bytes, in_seconds, shown
 from server.results import MODEL_NAMES, Round, Summary
 
@@ -49,8 +50,8 @@ def page(summary: Summary, run_dir: Path) -> dict[str, Any]:
         "curve": learning_curve(summary),
         "rounds": round_rows(summary),
         "sites": sites(summary),
-        "statements": report_audit.statement_rows(summary.statements, clip),
-        "statement_sites": sorted(summary.statements),
+        "statements": report_audit.statement_rows(summary, clip),
+        "statement_sites": sites(summary),
         "spend": spend_figure(summary),
         "lifts": report_audit.lift_rows(summary.audit),
         "groups": report_audit.group_rows(summary.audit),
@@ -79,7 +80,7 @@ def tiles(summary: Summary) -> list[tuple[str, str, str]]:
     spent = [value for value in summary.epsilon.values() if value is not None]
     if summary.privacy_enabled and spent:
         delta = f"at delta {shown(max(summary.delta.values()))}" if summary.delta else ""
-        found.append((f"ε {max(spent):.2f}", "most privacy spent by a site", delta))
+        found.append((f"ε {max(spent):.2f}", "most privacy that a site stated to have spent", delta))
     lift = (summary.audit or {}).get("lift_ratio")
     if lift and lift.get("value") is not None:
         ratio = Interval.model_validate(lift)

@@ -61,3 +61,16 @@ def test_card_bytes_repeat_and_names_are_harmless(
     assert b"<script" not in first
     assert b"[x](" not in first.replace(b"\\[", b"").replace(b"\\]", b"")
     assert b"\n# y" not in first
+
+
+def test_card_names_sites_that_stated_nothing(full_summary: Summary, full_study: StudyConfig) -> None:
+    """A site without a ledger statement is 'not stated', and one with an old statement says of which round."""
+    rest = {
+        name: {site: value for site, value in getattr(full_summary, name).items() if site != "nih_cc_ap"}
+        for name in ("statements", "epsilon", "delta")
+    }
+    spent = model_card(full_summary.model_copy(update=rest), full_study)["Ethical considerations"][
+        "privacy spent"
+    ]
+    assert spent["nih_cc_ap"] == "not stated"
+    assert "as of round 5, may be more" in spent["nih_cc_pa"]

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from server import report_audit, report_spend
 from server.intervals import Interval
 from server.metrics import evaluate
 from server.report import render_report, write_report
@@ -183,3 +184,33 @@ def test_claim_without_a_ledger_is_called_an_aim(tmp_path: Path, minimal_summary
     text = render_report(tmp_path, minimal_summary)
     assert "aim, not as a result" in text
     assert "privacy not stated" in text
+
+
+def test_a_site_without_a_statement_stands_in_the_label(run_dir: Path, full_summary: Summary) -> None:
+    """A site that let no ledger statement out has its column, and claim and sums say that it stated nothing."""
+    rest = {
+        name: {site: value for site, value in getattr(full_summary, name).items() if site != "nih_cc_ap"}
+        for name in ("statements", "epsilon", "delta")
+    }
+    silent = full_summary.model_copy(update=rest)
+    rows = dict(report_audit.statement_rows(silent, "1"))
+    assert rows["epsilon spent"][1] == "not stated"
+    assert rows["ledger head"][1] == "not stated"
+    text = render_report(run_dir, silent)
+    assert '<th scope="col">nih_cc_ap</th>' in text[text.index("Privacy label") :]
+    assert "The most any site stated to have spent on one patient is epsilon 7.31" in text
+    assert "not stated by nih_cc_ap." in text
+    assert "For nih_cc_ap read the following as the design" in text
+
+
+def test_a_statement_older_than_the_last_request_may_be_more(full_summary: Summary) -> None:
+    """Asked in round 6 after its statement of round 5, a site's figure is that of round 5; the others' is the last."""
+    spent = dict(report_audit.statement_rows(full_summary, "1"))["epsilon spent"]
+    assert spent == ["7.31", "7.94", "5.9 as of round 5, may be more"]
+
+
+def test_an_unanswered_evaluation_makes_a_statement_old(full_summary: Summary) -> None:
+    """A site that answered the last round but not the evaluation after it may have spent more."""
+    late = Event(round=8, site="nih_cc_ap", code="deadline", what="no answer by the deadline")
+    assert report_spend.stale_since(full_summary, "nih_cc_ap") is None
+    assert report_spend.stale_since(full_summary.model_copy(update={"events": (late,)}), "nih_cc_ap") == 8
