@@ -208,7 +208,7 @@ def _run_cells(path: Path) -> tuple[str, ...]:
         summary = read_summary(path)
     except RoundsError:
         return (_status_without_report(RunFolder(path)), "", "", "", "")
-    auc = summary.test_auc.federated_private or summary.test_auc.federated
+    auc = summary.main_auc
     spent = [value for value in summary.epsilon.values() if value is not None]
     epsilon = f"{max(spent):.2f}" if spent and summary.privacy_enabled else "no guarantee"
     return (

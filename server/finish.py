@@ -48,7 +48,7 @@ def finish_run(folder: RunFolder, workspace: Path, about: About, progress: Progr
     student = merged_student(study, public.initial(), state)
     summary = _measured(folder, public, student, study, summary)
     temperature = _temperature(student, public)
-    own = summary.metrics.federated_private or summary.metrics.federated
+    own = summary.main
     reference = public_sets(workspace, study)["reference"]
     audit = run_audit(
         student,

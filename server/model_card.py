@@ -109,7 +109,7 @@ def _metrics() -> Section:
 
 
 def _evaluation_data(summary: Summary, study: StudyConfig) -> Section:
-    main = summary.metrics.federated_private
+    main = summary.main
     return {
         "data": _data(summary),
         "size": f"{main.num_images} images of {main.num_patients} patients" if main else NOT_MEASURED,
@@ -186,7 +186,7 @@ def _caveats(summary: Summary) -> Section:
 
 
 def _one(summary: Summary) -> Any:
-    one = summary.metrics.federated_private
+    one = summary.main
     if one is None:
         return NOT_MEASURED
     named = {"accuracy": one.accuracy, "macro F1": one.macro_f1, "ECE": one.ece, "Brier": one.brier}

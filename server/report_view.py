@@ -26,7 +26,7 @@ VERDICTS = {
 def page(summary: Summary, run_dir: Path) -> dict[str, Any]:
     """Arrange everything that the template prints."""
     kind = "failed" if summary.status == "failed" else summary.verdict
-    main = summary.metrics.federated_private
+    main = summary.main
     clip = NOT_STATED if summary.privacy is None else shown(summary.privacy.max_grad_norm)
     return {
         "s": summary,
@@ -42,6 +42,7 @@ def page(summary: Summary, run_dir: Path) -> dict[str, Any]:
         "auc_floor": auc_floor(summary),
         "recall": recall_rows(summary),
         "main": main,
+        "main_key": summary.metrics.main_key,
         "reliability": reliability_figure("Calibration of the student", main.reliability)
         if main and main.reliability
         else None,
@@ -74,7 +75,7 @@ def page(summary: Summary, run_dir: Path) -> dict[str, Any]:
 def tiles(summary: Summary) -> list[tuple[str, str, str]]:
     """(figure, what it is, what goes with it) for the head of the page; only what was measured."""
     found = []
-    auc = summary.test_auc.federated_private
+    auc = summary.main_auc
     if auc is not None and auc.value is not None:
         found.append((f"{auc.value:.2f}", "AUC on the public test set", f"95 % interval {_span(auc)}"))
     spent = [value for value in summary.epsilon.values() if value is not None]

@@ -97,7 +97,8 @@ def headline(summary: Summary) -> str:
 def findings(summary: Summary) -> list[str]:
     """Give the few sentences a reader in a hurry needs, each with its interval."""
     auc, lines = summary.test_auc, []
-    if auc.federated_private is not None and auc.federated_private.value is not None:
+    main = summary.main_auc
+    if main is not None and main.value is not None:
         others = [
             f"{name} {interval_text(one, 2)}"
             for name, one in (
@@ -108,8 +109,8 @@ def findings(summary: Summary) -> list[str]:
             if one is not None
         ]
         lines.append(
-            f"On {auc.federated_private.n} public test patients the student reaches an AUC of "
-            f"{interval_text(auc.federated_private, 2)}" + (f"; {', '.join(others)}." if others else ".")
+            f"On {main.n} public test patients the student reaches an AUC of "
+            f"{interval_text(main, 2)}" + (f"; {', '.join(others)}." if others else ".")
         )
     spent = [value for value in summary.epsilon.values() if value is not None]
     silent = sites_without_statement(summary)

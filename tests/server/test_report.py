@@ -7,7 +7,7 @@ from server import report_audit, report_spend
 from server.intervals import Interval
 from server.metrics import evaluate
 from server.report import render_report, write_report
-from server.results import Event, Paired, StudyFacts, Summary
+from server.results import Event, Paired, StudyFacts, Summary, auc_of
 from shared.config import Privacy
 
 LOADS = re.compile(r"""(?:src|href|action|data)\s*=\s*["']?([^"'\s>]+)|url\(\s*["']?([^"')\s]+)|@import""")
@@ -214,3 +214,21 @@ def test_an_unanswered_evaluation_makes_a_statement_old(full_summary: Summary) -
     late = Event(round=8, site="nih_cc_ap", code="deadline", what="no answer by the deadline")
     assert report_spend.stale_since(full_summary, "nih_cc_ap") is None
     assert report_spend.stale_since(full_summary.model_copy(update={"events": (late,)}), "nih_cc_ap") == 8
+
+
+def test_without_privacy_the_main_model_has_its_figures(run_dir: Path, full_summary: Summary) -> None:
+    """With privacy off the student without privacy is the main one: AUC, calibration and its diagram are shown."""
+    metrics = full_summary.metrics.model_copy(update={"federated_private": None})
+    open_run = full_summary.model_copy(
+        update={
+            "privacy": Privacy(enabled=False),
+            "metrics": metrics,
+            "test_auc": auc_of(metrics),
+        }
+    )
+    text = render_report(run_dir, open_run)
+    assert open_run.main == full_summary.metrics.federated
+    assert full_summary.main == full_summary.metrics.federated_private
+    assert "test patients the student reaches an AUC of" in text
+    assert "Calibration of the student" in text
+    assert '<tr class="main"><th scope="row">Federated, without privacy' in text
