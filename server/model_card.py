@@ -13,11 +13,12 @@ from typing import Any
 
 from server.card_fields import applied_card
 from server.figures import interval_text
-from server.report_audit import checks
+from server.report_audit import checks, map_words
 from server.report_spend import sites
 from server.report_view import facts
 from server.report_words import (
     NOT_FOR_DIAGNOSIS,
+    NOT_MEASURED,
     NOT_STATED,
     claim,
     findings,
@@ -30,7 +31,6 @@ from server.report_words import (
 from server.results import Summary
 from shared.config import StudyConfig
 
-NOT_MEASURED = "not measured"
 Section = dict[str, Any]
 
 
@@ -48,7 +48,7 @@ def model_card(summary: Summary, study: StudyConfig) -> dict[str, Section]:
         "Model details": _details(summary, study),
         "Intended use": _use(summary, study),
         "Factors": _factors(summary),
-        "Metrics": _metrics(),
+        "Metrics": _metrics(summary),
         "Evaluation data": _evaluation_data(summary, study),
         "Training data": _training_data(summary, study),
         "Quantitative analyses": _figures(summary),
@@ -98,12 +98,13 @@ def _factors(summary: Summary) -> Section:
     }
 
 
-def _metrics() -> Section:
+def _metrics(summary: Summary) -> Section:
     return {
         "discrimination": "AUC, accuracy, macro F1, recall of each class",
         "calibration": "expected calibration error (15 bins), Brier score",
         "uncertainty": "95 % intervals by resampling patients; differences of models by paired resampling",
         "explanation": "energy of maps over area in a region, insertion, deletion, agreement, mask area",
+        "maps": map_words(summary.audit),
         "privacy": "epsilon and delta of each site's own ledger",
     }
 

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from server.figures import interval_bar, interval_text
 from server.intervals import Interval
 from server.report_spend import sites
-from server.report_words import NOT_STATED, look_up, shown, spent_words
+from server.report_words import NOT_MEASURED, NOT_STATED, look_up, shown, spent_words
 from server.results import Summary
 
 PANELS = ("image, region outlined", "explainer's mask", "teacher's map", "student's map")
@@ -63,9 +63,10 @@ class Example:
 
 @dataclass(frozen=True)
 class LiftRow:
-    """One figure with its interval and its bar."""
+    """One figure with its interval, its bar and the number of images that it was measured on."""
 
     name: str
+    num_images: str
     text: str
     bar: Markup
 
@@ -101,6 +102,23 @@ def checks(gate: Mapping[str, Any] | None) -> list[Check]:
     return rows
 
 
+def map_words(audit: Mapping[str, Any] | None) -> str:
+    """Say how the maps were made: the method, the layers, and how many of the teacher's channels were used."""
+    if not audit:
+        return NOT_MEASURED
+    layer, channels, taught, used, of = (
+        shown(audit.get(key))
+        for key in (
+            "student_layer", "student_channels", "teacher_layer", "teacher_channels", "teacher_channels_available"
+        )
+    )  # fmt: skip
+    share = f"all {of} channels" if used == of else f"{used} of its {of} channels"
+    return (
+        f"{shown(audit.get('method'))} The student's map comes from its layer {layer} ({channels} channels), the "
+        f"teacher's from its layer {taught} ({share})."
+    )
+
+
 def lift_rows(audit: Mapping[str, Any] | None) -> list[LiftRow]:
     """Lift of every map over all images, on one scale with 1 (uniform) marked."""
     figures = look_up(audit or {}, "overall.figures") or {}
@@ -108,7 +126,9 @@ def lift_rows(audit: Mapping[str, Any] | None) -> list[LiftRow]:
     edges = [edge for _, one in measured for edge in (one.value, one.high) if edge is not None]
     top = max([2.0, *edges])
     return [
-        LiftRow(name, interval_text(one, 2), interval_bar(f"Lift, {name}", one, 0, top, marks=(1,)))
+        LiftRow(
+            name, str(one.n), interval_text(one, 2), interval_bar(f"Lift, {name}", one, 0, top, marks=(1,))
+        )
         for name, one in measured
         if one.value is not None
     ]
@@ -215,6 +235,8 @@ def _example(one: Mapping[str, Any], picture: str) -> Example:
     ]
     if one.get("evidence_student") is False:
         facts.append("the student shows no positive evidence")
+    if one.get("evidence_teacher") is False:
+        facts.append("teacher: no positive evidence")
     verdict = "✓ right" if true == said else f"✕ wrong: student says {shown(said)}"
     return Example(f"{shown(true)} — {verdict}", "; ".join(facts), picture)
 

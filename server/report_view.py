@@ -55,6 +55,7 @@ def page(summary: Summary, run_dir: Path) -> dict[str, Any]:
         "statement_sites": sites(summary),
         "spend": spend_figure(summary),
         "lifts": report_audit.lift_rows(summary.audit),
+        "maps": report_audit.map_words(summary.audit),
         "groups": report_audit.group_rows(summary.audit),
         "lift_names": [name for _, name in report_audit.LIFTS],
         "behaviour_names": [name for _, name in report_audit.BEHAVIOUR],

@@ -12,6 +12,7 @@ from server.results import Summary
 from shared.release_kinds import KEPT_SIMULATION, THIS_RUN_ALONE
 
 NOT_STATED = "not stated"
+NOT_MEASURED = "not measured"
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 NOT_FOR_DIAGNOSIS = (
     "Research software. Not a medical device, not for diagnosis, and not for decisions about any patient."

@@ -86,3 +86,9 @@ def test_card_without_privacy_holds_the_main_model(full_summary: Summary, full_s
     assert "not measured" not in applied["Usefulness: result"] + applied["Usefulness: test data"]
     assert card["Quantitative analyses"]["student"] != "not measured"
     assert card["Evaluation data"]["size"] != "not measured"
+
+
+def test_card_says_how_the_maps_were_made(full_summary: Summary, full_study: StudyConfig) -> None:
+    """The card tells that the teacher's map uses a part of its channels, and of which layer."""
+    said = model_card(full_summary, full_study)["Metrics"]["maps"]
+    assert "layer features.28 (64 of its 512 channels)" in said

@@ -232,3 +232,19 @@ def test_without_privacy_the_main_model_has_its_figures(run_dir: Path, full_summ
     assert "test patients the student reaches an AUC of" in text
     assert "Calibration of the student" in text
     assert '<tr class="main"><th scope="row">Federated, without privacy' in text
+
+
+def test_the_report_says_how_the_maps_were_made(run_dir: Path, full_summary: Summary) -> None:
+    """Method, layers and the teacher's share of channels stand above the lifts, and each lift has its n."""
+    text = render_report(run_dir, full_summary)
+    assert (
+        "Score-CAM for the true class. The student&#39;s map comes from its layer stage4 (136 channels), the "
+        "teacher&#39;s from its layer features.28 (64 of its 512 channels)."
+    ) in text
+    assert [row.num_images for row in report_audit.lift_rows(full_summary.audit)] == ["24"] * 5
+
+
+def test_an_empty_map_of_the_teacher_is_said(run_dir: Path, full_summary: Summary) -> None:
+    """Only the example in which the teacher's map is empty says that the teacher shows no evidence."""
+    captions = [one.caption for one in report_audit.examples(full_summary.audit, run_dir)]
+    assert ["teacher: no positive evidence" in caption for caption in captions] == [False, True, False]
