@@ -174,7 +174,7 @@ def _conclude(progress: Progress, folder: RunFolder, summary: Summary, status: s
     """Name what was made, and end with the true exit status."""
     report = folder.path / "report.html"
     for name, figure in (("teacher", summary.test_auc.teacher), ("warm start", summary.test_auc.warm_start),
-                         ("federated, private", summary.test_auc.federated_private)):  # fmt: skip
+                         ("federated student", summary.main_auc)):  # fmt: skip
         if figure is not None and figure.value is not None:
             progress.say(f"  {name}: public test AUC {figure.value:.3f}")
     progress.say(f"  verdict: {summary.verdict} {' '.join(summary.reasons)}".rstrip())

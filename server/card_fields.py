@@ -78,8 +78,8 @@ def _ingredients(summary: Summary) -> dict[str, Any]:
 
 
 def _key_metrics(summary: Summary) -> dict[str, Any]:
-    auc = interval_text(summary.test_auc.federated_private)
-    main = summary.metrics.federated_private
+    auc = interval_text(summary.main_auc)
+    main = summary.main
     by_site = {site: interval_text(one.auc) for site, one in sorted(summary.by_site_of_origin.items())}
     return {
         "Usefulness: goal": "tell the classes apart on images of patients not trained on",

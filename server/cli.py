@@ -111,7 +111,7 @@ def report(
 def runs(
     results: Annotated[Path, typer.Argument(help="folder of result folders")] = Path("results"),
 ) -> None:
-    """List runs, newest last: status, verdict, test AUC, and the most any site spent on one patient."""
+    """List runs, newest last: status, verdict, test AUC, and the most any site stated to have spent on one patient."""
     if not results.is_dir():
         raise DataError(f"RESULTS is {str(results)!r}: no such folder; run `make demo` or give another")
     latest = (results / "latest").resolve()
@@ -208,7 +208,7 @@ def _run_cells(path: Path) -> tuple[str, ...]:
         summary = read_summary(path)
     except RoundsError:
         return (_status_without_report(RunFolder(path)), "", "", "", "")
-    auc = summary.test_auc.federated_private or summary.test_auc.federated
+    auc = summary.main_auc
     spent = [value for value in summary.epsilon.values() if value is not None]
     epsilon = f"{max(spent):.2f}" if spent and summary.privacy_enabled else "no guarantee"
     return (

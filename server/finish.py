@@ -77,7 +77,7 @@ def _judged(
         progress=_audit_progress(progress),
     )
     (folder.path / "audit.json").write_text(audit.model_dump_json(indent=1), encoding="utf-8")
-    own = summary.metrics.federated_private or summary.metrics.federated
+    own = summary.main
     auc = own.auc if own is not None else Interval(value=None, reason="not measured")
     gate = judge(audit, auc, study)
     digest = _store_student(folder, student, study, temperature, gate)

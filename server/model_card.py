@@ -13,10 +13,12 @@ from typing import Any
 
 from server.card_fields import applied_card
 from server.figures import interval_text
-from server.report_audit import checks
+from server.report_audit import checks, map_words
+from server.report_spend import sites
 from server.report_view import facts
 from server.report_words import (
     NOT_FOR_DIAGNOSIS,
+    NOT_MEASURED,
     NOT_STATED,
     claim,
     findings,
@@ -24,11 +26,11 @@ from server.report_words import (
     look_up,
     not_covered,
     shown,
+    spent_words,
 )
 from server.results import Summary
 from shared.config import StudyConfig
 
-NOT_MEASURED = "not measured"
 Section = dict[str, Any]
 
 
@@ -46,7 +48,7 @@ def model_card(summary: Summary, study: StudyConfig) -> dict[str, Section]:
         "Model details": _details(summary, study),
         "Intended use": _use(summary, study),
         "Factors": _factors(summary),
-        "Metrics": _metrics(),
+        "Metrics": _metrics(summary),
         "Evaluation data": _evaluation_data(summary, study),
         "Training data": _training_data(summary, study),
         "Quantitative analyses": _figures(summary),
@@ -96,18 +98,19 @@ def _factors(summary: Summary) -> Section:
     }
 
 
-def _metrics() -> Section:
+def _metrics(summary: Summary) -> Section:
     return {
         "discrimination": "AUC, accuracy, macro F1, recall of each class",
         "calibration": "expected calibration error (15 bins), Brier score",
         "uncertainty": "95 % intervals by resampling patients; differences of models by paired resampling",
         "explanation": "energy of maps over area in a region, insertion, deletion, agreement, mask area",
+        "maps": map_words(summary.audit),
         "privacy": "epsilon and delta of each site's own ledger",
     }
 
 
 def _evaluation_data(summary: Summary, study: StudyConfig) -> Section:
-    main = summary.metrics.federated_private
+    main = summary.main
     return {
         "data": _data(summary),
         "size": f"{main.num_images} images of {main.num_patients} patients" if main else NOT_MEASURED,
@@ -155,8 +158,10 @@ def _figures(summary: Summary) -> Section:
 
 def _ethics(summary: Summary, study: StudyConfig) -> Section:
     spent = {
-        site: f"epsilon {'no guarantee' if one is None else shown(one)} at delta {shown(summary.delta.get(site))}"
-        for site, one in sorted(summary.epsilon.items())
+        site: f"epsilon {spent_words(summary, site)}, delta {shown(summary.delta.get(site))}"
+        if site in summary.epsilon
+        else NOT_STATED
+        for site in sites(summary)
     }
     return {
         "ethics reference": study.ethics_reference,
@@ -182,7 +187,7 @@ def _caveats(summary: Summary) -> Section:
 
 
 def _one(summary: Summary) -> Any:
-    one = summary.metrics.federated_private
+    one = summary.main
     if one is None:
         return NOT_MEASURED
     named = {"accuracy": one.accuracy, "macro F1": one.macro_f1, "ECE": one.ece, "Brier": one.brier}

@@ -15,7 +15,9 @@ from markupsafe import Markup
 
 from server.figures import interval_bar, interval_text
 from server.intervals import Interval
-from server.report_words import NOT_STATED, look_up, shown
+from server.report_spend import sites
+from server.report_words import NOT_MEASURED, NOT_STATED, look_up, shown, spent_words
+from server.results import Summary
 
 PANELS = ("image, region outlined", "explainer's mask", "teacher's map", "student's map")
 LIFTS = (
@@ -61,9 +63,10 @@ class Example:
 
 @dataclass(frozen=True)
 class LiftRow:
-    """One figure with its interval and its bar."""
+    """One figure with its interval, its bar and the number of images that it was measured on."""
 
     name: str
+    num_images: str
     text: str
     bar: Markup
 
@@ -99,6 +102,23 @@ def checks(gate: Mapping[str, Any] | None) -> list[Check]:
     return rows
 
 
+def map_words(audit: Mapping[str, Any] | None) -> str:
+    """Say how the maps were made: the method, the layers, and how many of the teacher's channels were used."""
+    if not audit:
+        return NOT_MEASURED
+    layer, channels, taught, used, of = (
+        shown(audit.get(key))
+        for key in (
+            "student_layer", "student_channels", "teacher_layer", "teacher_channels", "teacher_channels_available"
+        )
+    )  # fmt: skip
+    share = f"all {of} channels" if used == of else f"{used} of its {of} channels"
+    return (
+        f"{shown(audit.get('method'))} The student's map comes from its layer {layer} ({channels} channels), the "
+        f"teacher's from its layer {taught} ({share})."
+    )
+
+
 def lift_rows(audit: Mapping[str, Any] | None) -> list[LiftRow]:
     """Lift of every map over all images, on one scale with 1 (uniform) marked."""
     figures = look_up(audit or {}, "overall.figures") or {}
@@ -106,7 +126,9 @@ def lift_rows(audit: Mapping[str, Any] | None) -> list[LiftRow]:
     edges = [edge for _, one in measured for edge in (one.value, one.high) if edge is not None]
     top = max([2.0, *edges])
     return [
-        LiftRow(name, interval_text(one, 2), interval_bar(f"Lift, {name}", one, 0, top, marks=(1,)))
+        LiftRow(
+            name, str(one.n), interval_text(one, 2), interval_bar(f"Lift, {name}", one, 0, top, marks=(1,))
+        )
         for name, one in measured
         if one.value is not None
     ]
@@ -150,21 +172,26 @@ def data_uri(run_dir: Path, name: str) -> str | None:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
-def statement_rows(statements: Mapping[str, Mapping[str, Any]], clip: str) -> list[tuple[str, list[str]]]:
-    """For each field of the privacy label its name and one value a site; `clip` is the study's."""
-    columns = [_statement(one, clip) for _, one in sorted(statements.items())]
-    names = list(columns[0]) if columns else []
-    return [(name, [column[name] for column in columns]) for name in names]
+def statement_rows(summary: Summary, clip: str) -> list[tuple[str, list[str]]]:
+    """For each field of the privacy label its name and one value a site that took part; `clip` is the study's.
+
+    A site that let no statement out has a column of 'not stated'; without any statement there are no rows.
+    """
+    columns = {
+        site: _statement(one, clip, spent_words(summary, site)) for site, one in summary.statements.items()
+    }
+    names = list(next(iter(columns.values()), {}))
+    return [
+        (name, [columns.get(site, {}).get(name, NOT_STATED) for site in sites(summary)]) for name in names
+    ]
 
 
-def _statement(one: Mapping[str, Any], clip: str) -> dict[str, str]:
+def _statement(one: Mapping[str, Any], clip: str, spent: str) -> dict[str, str]:
     mechanisms = [row for part in one.get("partitions", ()) for row in part.get("mechanisms", ())]
     pld = [part.get("pld_epsilon") for part in one.get("partitions", ())]
     cap = one.get("cap_epsilon")
     return {
-        "epsilon spent": "no guarantee"
-        if "epsilon" in one and one["epsilon"] is None
-        else shown(one.get("epsilon")),
+        "epsilon spent": spent,
         "delta": shown(one.get("delta")),
         "accountant": _joined(part.get("accountant") for part in one.get("partitions", ())),
         "independent check (PLD)": shown(max((value for value in pld if value is not None), default=None)),
@@ -208,6 +235,8 @@ def _example(one: Mapping[str, Any], picture: str) -> Example:
     ]
     if one.get("evidence_student") is False:
         facts.append("the student shows no positive evidence")
+    if one.get("evidence_teacher") is False:
+        facts.append("teacher: no positive evidence")
     verdict = "✓ right" if true == said else f"✕ wrong: student says {shown(said)}"
     return Example(f"{shown(true)} — {verdict}", "; ".join(facts), picture)
 

@@ -5,6 +5,7 @@ In: a `Summary`. Out: figures with their tables, or None where too little was me
 
 from server.figures import Figure, Line, line_figure
 from server.intervals import Interval
+from server.report_spend import sites
 from server.results import Summary
 
 
@@ -74,9 +75,3 @@ def mask_figure(summary: Summary) -> Figure | None:
         y_name="mean of the mask",
         y_range=(0, 1),
     )
-
-
-def sites(summary: Summary) -> list[str]:
-    """Every site that is named anywhere, sorted."""
-    named = {site for one in summary.rounds for site in (*one.answered, *one.missing, *one.epsilon)}
-    return sorted(named | set(summary.statements) | set(summary.epsilon))

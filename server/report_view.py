@@ -9,7 +9,8 @@ from typing import Any
 from server import report_audit, report_words
 from server.figures import interval_bar, interval_text, reliability_figure
 from server.intervals import Interval
-from server.report_curves import learning_curve, mask_figure, sites, spend_figure
+from server.report_curves import learning_curve, mask_figure, spend_figure
+from server.report_spend import sites
 from server.report_words import NOT_STATED, in_bytes, in_seconds, shown
 from server.results import MODEL_NAMES, Round, Summary
 
@@ -25,7 +26,7 @@ VERDICTS = {
 def page(summary: Summary, run_dir: Path) -> dict[str, Any]:
     """Arrange everything that the template prints."""
     kind = "failed" if summary.status == "failed" else summary.verdict
-    main = summary.metrics.federated_private
+    main = summary.main
     clip = NOT_STATED if summary.privacy is None else shown(summary.privacy.max_grad_norm)
     return {
         "s": summary,
@@ -41,6 +42,7 @@ def page(summary: Summary, run_dir: Path) -> dict[str, Any]:
         "auc_floor": auc_floor(summary),
         "recall": recall_rows(summary),
         "main": main,
+        "main_key": summary.metrics.main_key,
         "reliability": reliability_figure("Calibration of the student", main.reliability)
         if main and main.reliability
         else None,
@@ -49,10 +51,11 @@ def page(summary: Summary, run_dir: Path) -> dict[str, Any]:
         "curve": learning_curve(summary),
         "rounds": round_rows(summary),
         "sites": sites(summary),
-        "statements": report_audit.statement_rows(summary.statements, clip),
-        "statement_sites": sorted(summary.statements),
+        "statements": report_audit.statement_rows(summary, clip),
+        "statement_sites": sites(summary),
         "spend": spend_figure(summary),
         "lifts": report_audit.lift_rows(summary.audit),
+        "maps": report_audit.map_words(summary.audit),
         "groups": report_audit.group_rows(summary.audit),
         "lift_names": [name for _, name in report_audit.LIFTS],
         "behaviour_names": [name for _, name in report_audit.BEHAVIOUR],
@@ -73,13 +76,13 @@ def page(summary: Summary, run_dir: Path) -> dict[str, Any]:
 def tiles(summary: Summary) -> list[tuple[str, str, str]]:
     """(figure, what it is, what goes with it) for the head of the page; only what was measured."""
     found = []
-    auc = summary.test_auc.federated_private
+    auc = summary.main_auc
     if auc is not None and auc.value is not None:
         found.append((f"{auc.value:.2f}", "AUC on the public test set", f"95 % interval {_span(auc)}"))
     spent = [value for value in summary.epsilon.values() if value is not None]
     if summary.privacy_enabled and spent:
         delta = f"at delta {shown(max(summary.delta.values()))}" if summary.delta else ""
-        found.append((f"ε {max(spent):.2f}", "most privacy spent by a site", delta))
+        found.append((f"ε {max(spent):.2f}", "most privacy that a site stated to have spent", delta))
     lift = (summary.audit or {}).get("lift_ratio")
     if lift and lift.get("value") is not None:
         ratio = Interval.model_validate(lift)

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from server.figures import interval_text
+from server.report_spend import sites_without_statement, stale_since
 from server.results import Summary
 from shared.release_kinds import KEPT_SIMULATION, THIS_RUN_ALONE
 
 NOT_STATED = "not stated"
+NOT_MEASURED = "not measured"
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 NOT_FOR_DIAGNOSIS = (
     "Research software. Not a medical device, not for diagnosis, and not for decisions about any patient."
@@ -76,6 +78,10 @@ IN_KEPT_SIMULATION = (
     "This was a simulation: no hospital took part. The made sites' ledgers were kept from earlier runs, and the "
     "figures are the spend of all of them."
 )
+STATED_BY_SOME = (
+    "The ledgers of {stated} confirmed a spend in this run; {silent} let no ledger statement out. For {silent} read "
+    "the following as the design's aim, not as a result."
+)
 UNCONFIRMED = (
     "No site's ledger confirmed a spend in this run: read the following as the design's aim, not as a result."
 )
@@ -96,7 +102,8 @@ def headline(summary: Summary) -> str:
 def findings(summary: Summary) -> list[str]:
     """Give the few sentences a reader in a hurry needs, each with its interval."""
     auc, lines = summary.test_auc, []
-    if auc.federated_private is not None and auc.federated_private.value is not None:
+    main = summary.main_auc
+    if main is not None and main.value is not None:
         others = [
             f"{name} {interval_text(one, 2)}"
             for name, one in (
@@ -107,14 +114,16 @@ def findings(summary: Summary) -> list[str]:
             if one is not None
         ]
         lines.append(
-            f"On {auc.federated_private.n} public test patients the student reaches an AUC of "
-            f"{interval_text(auc.federated_private, 2)}" + (f"; {', '.join(others)}." if others else ".")
+            f"On {main.n} public test patients the student reaches an AUC of "
+            f"{interval_text(main, 2)}" + (f"; {', '.join(others)}." if others else ".")
         )
     spent = [value for value in summary.epsilon.values() if value is not None]
+    silent = sites_without_statement(summary)
     if summary.privacy_enabled and spent:
         lines.append(
-            f"The most any site spent on one patient is epsilon {max(spent):.2f}"
-            + (f" at delta {shown(max(summary.delta.values()))}." if summary.delta else ".")
+            f"The most any site stated to have spent on one patient is epsilon {max(spent):.2f}"
+            + (f" at delta {shown(max(summary.delta.values()))}" if summary.delta else "")
+            + (f"; not stated by {', '.join(silent)}." if silent else ".")
         )
     if not summary.privacy_enabled:
         lines.append(without_privacy(summary))
@@ -142,7 +151,19 @@ def claim(summary: Summary) -> str:
     """Give the claim with the strength that this run supports."""
     if not summary.privacy_enabled:
         return without_privacy(summary)
+    silent = sites_without_statement(summary)
+    if summary.statements and silent:
+        said = STATED_BY_SOME.format(stated=", ".join(sorted(summary.statements)), silent=", ".join(silent))
+        return f"{said} {CLAIM}"
     return CLAIM if summary.statements else f"{UNCONFIRMED} {CLAIM}"
+
+
+def spent_words(summary: Summary, site: str) -> str:
+    """Say what a site stated to have spent, and of which round its statement is where that is not the last."""
+    if summary.epsilon.get(site, 0) is None:
+        return "no guarantee"
+    since = stale_since(summary, site)
+    return shown(summary.epsilon.get(site)) + ("" if since is None else f" as of round {since}, may be more")
 
 
 def look_up(values: Mapping[str, Any], *keys: str) -> Any:

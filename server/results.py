@@ -40,6 +40,16 @@ class ByModel(Frozen, Generic[Value]):
     site_alone_without_privacy: dict[str, Value] = Field(default_factory=dict)
     methods: dict[str, Value] = Field(default_factory=dict)
 
+    @property
+    def main_key(self) -> Literal["federated_private", "federated"]:
+        """Which model is the study's own student: the private one, or with privacy off the one without."""
+        return "federated" if self.federated_private is None else "federated_private"
+
+    @property
+    def main(self) -> Value | None:
+        """The figure of the study's own student."""
+        return self.federated if self.federated_private is None else self.federated_private
+
     def named(self) -> Iterator[tuple[str, str, Value]]:
         """Yield (key, name for a reader, value) of everything measured, in the order of a report."""
         for key, name in MODEL_NAMES.items():
@@ -173,6 +183,16 @@ class Summary(Frozen):
     seeds: tuple[SeedResult, ...] = ()
     digests: dict[str, str] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def main(self) -> Metrics | None:
+        """Everything measured of the study's own student, private or not."""
+        return self.metrics.main
+
+    @property
+    def main_auc(self) -> Interval | None:
+        """Test AUC of the study's own student."""
+        return self.test_auc.main
 
     @property
     def privacy_enabled(self) -> bool:

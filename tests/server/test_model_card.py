@@ -3,7 +3,7 @@ from pathlib import Path
 
 from server.model_card import model_card, write_model_card
 from server.report_words import CLAIM, NOT_FOR_DIAGNOSIS
-from server.results import Summary
+from server.results import Summary, auc_of
 from shared.config import StudyConfig
 
 SECTIONS = (
@@ -61,3 +61,34 @@ def test_card_bytes_repeat_and_names_are_harmless(
     assert b"<script" not in first
     assert b"[x](" not in first.replace(b"\\[", b"").replace(b"\\]", b"")
     assert b"\n# y" not in first
+
+
+def test_card_names_sites_that_stated_nothing(full_summary: Summary, full_study: StudyConfig) -> None:
+    """A site without a ledger statement is 'not stated', and one with an old statement says of which round."""
+    rest = {
+        name: {site: value for site, value in getattr(full_summary, name).items() if site != "nih_cc_ap"}
+        for name in ("statements", "epsilon", "delta")
+    }
+    spent = model_card(full_summary.model_copy(update=rest), full_study)["Ethical considerations"][
+        "privacy spent"
+    ]
+    assert spent["nih_cc_ap"] == "not stated"
+    assert "as of round 5, may be more" in spent["nih_cc_pa"]
+
+
+def test_card_without_privacy_holds_the_main_model(full_summary: Summary, full_study: StudyConfig) -> None:
+    """With privacy off the card's figures are those of the student without privacy, not 'not measured'."""
+    metrics = full_summary.metrics.model_copy(update={"federated_private": None})
+    card = model_card(
+        full_summary.model_copy(update={"metrics": metrics, "test_auc": auc_of(metrics)}), full_study
+    )
+    applied = card["Applied model card (CHAI v0.2, fields that apply)"]
+    assert "not measured" not in applied["Usefulness: result"] + applied["Usefulness: test data"]
+    assert card["Quantitative analyses"]["student"] != "not measured"
+    assert card["Evaluation data"]["size"] != "not measured"
+
+
+def test_card_says_how_the_maps_were_made(full_summary: Summary, full_study: StudyConfig) -> None:
+    """The card tells that the teacher's map uses a part of its channels, and of which layer."""
+    said = model_card(full_summary, full_study)["Metrics"]["maps"]
+    assert "layer features.28 (64 of its 512 channels)" in said

@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from server import report_audit, report_spend
 from server.intervals import Interval
 from server.metrics import evaluate
 from server.report import render_report, write_report
-from server.results import Event, Paired, StudyFacts, Summary
+from server.results import Event, Paired, StudyFacts, Summary, auc_of
 from shared.config import Privacy
 
 LOADS = re.compile(r"""(?:src|href|action|data)\s*=\s*["']?([^"'\s>]+)|url\(\s*["']?([^"')\s]+)|@import""")
@@ -183,3 +184,67 @@ def test_claim_without_a_ledger_is_called_an_aim(tmp_path: Path, minimal_summary
     text = render_report(tmp_path, minimal_summary)
     assert "aim, not as a result" in text
     assert "privacy not stated" in text
+
+
+def test_a_site_without_a_statement_stands_in_the_label(run_dir: Path, full_summary: Summary) -> None:
+    """A site that let no ledger statement out has its column, and claim and sums say that it stated nothing."""
+    rest = {
+        name: {site: value for site, value in getattr(full_summary, name).items() if site != "nih_cc_ap"}
+        for name in ("statements", "epsilon", "delta")
+    }
+    silent = full_summary.model_copy(update=rest)
+    rows = dict(report_audit.statement_rows(silent, "1"))
+    assert rows["epsilon spent"][1] == "not stated"
+    assert rows["ledger head"][1] == "not stated"
+    text = render_report(run_dir, silent)
+    assert '<th scope="col">nih_cc_ap</th>' in text[text.index("Privacy label") :]
+    assert "The most any site stated to have spent on one patient is epsilon 7.31" in text
+    assert "not stated by nih_cc_ap." in text
+    assert "For nih_cc_ap read the following as the design" in text
+
+
+def test_a_statement_older_than_the_last_request_may_be_more(full_summary: Summary) -> None:
+    """Asked in round 6 after its statement of round 5, a site's figure is that of round 5; the others' is the last."""
+    spent = dict(report_audit.statement_rows(full_summary, "1"))["epsilon spent"]
+    assert spent == ["7.31", "7.94", "5.9 as of round 5, may be more"]
+
+
+def test_an_unanswered_evaluation_makes_a_statement_old(full_summary: Summary) -> None:
+    """A site that answered the last round but not the evaluation after it may have spent more."""
+    late = Event(round=8, site="nih_cc_ap", code="deadline", what="no answer by the deadline")
+    assert report_spend.stale_since(full_summary, "nih_cc_ap") is None
+    assert report_spend.stale_since(full_summary.model_copy(update={"events": (late,)}), "nih_cc_ap") == 8
+
+
+def test_without_privacy_the_main_model_has_its_figures(run_dir: Path, full_summary: Summary) -> None:
+    """With privacy off the student without privacy is the main one: AUC, calibration and its diagram are shown."""
+    metrics = full_summary.metrics.model_copy(update={"federated_private": None})
+    open_run = full_summary.model_copy(
+        update={
+            "privacy": Privacy(enabled=False),
+            "metrics": metrics,
+            "test_auc": auc_of(metrics),
+        }
+    )
+    text = render_report(run_dir, open_run)
+    assert open_run.main == full_summary.metrics.federated
+    assert full_summary.main == full_summary.metrics.federated_private
+    assert "test patients the student reaches an AUC of" in text
+    assert "Calibration of the student" in text
+    assert '<tr class="main"><th scope="row">Federated, without privacy' in text
+
+
+def test_the_report_says_how_the_maps_were_made(run_dir: Path, full_summary: Summary) -> None:
+    """Method, layers and the teacher's share of channels stand above the lifts, and each lift has its n."""
+    text = render_report(run_dir, full_summary)
+    assert (
+        "Score-CAM for the true class. The student&#39;s map comes from its layer stage4 (136 channels), the "
+        "teacher&#39;s from its layer features.28 (64 of its 512 channels)."
+    ) in text
+    assert [row.num_images for row in report_audit.lift_rows(full_summary.audit)] == ["24"] * 5
+
+
+def test_an_empty_map_of_the_teacher_is_said(run_dir: Path, full_summary: Summary) -> None:
+    """Only the example in which the teacher's map is empty says that the teacher shows no evidence."""
+    captions = [one.caption for one in report_audit.examples(full_summary.audit, run_dir)]
+    assert ["teacher: no positive evidence" in caption for caption in captions] == [False, True, False]
