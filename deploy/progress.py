@@ -65,7 +65,7 @@ class Progress:
             case "enrolled":
                 self.say(f"  {line['site']} enrolled ({line['declared_patients']} patients declared)")
             case "not_enrolled":
-                self.say(f"  a node did not enrol: {line['why']}", style="yellow")
+                self.say(f"  {line.get('site', 'a node')} did not enrol: {line['why']}", style="yellow")
             case "answered" if line["outcome"] == "accepted":
                 spent = "" if line.get("epsilon") is None else f", epsilon {line['epsilon']:.2f} spent"
                 self.say(f"    {line['site']} answered{spent}")

@@ -4,6 +4,7 @@ A site that does not enrol is only known not to; why stays at the site. Where no
 site may enrol under that name alone, so that no hospital answers in another's place.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from server.exchange import Answer, Exchange
@@ -42,6 +43,7 @@ def enrol_sites(
     payload = encode_request(Request(header, {}))
     enrolled: dict[str, EnrolledSite] = {}
     admitted = exchange.admitted_names()
+    silent = set(nodes)
     answers = exchange.ask(
         "enrol",
         dict.fromkeys(nodes, payload),
@@ -50,8 +52,9 @@ def enrol_sites(
     )
     for answer in answers:
         if answer.asked_again:
-            folder.record_event("asked_again", round=0, kind="enrol", node=str(answer.node_id))
+            folder.record_event("asked_again", round=0, kind="enrol", **_who(answer.node_id, admitted))
             continue
+        silent.discard(answer.node_id)
         try:
             site = _read(answer, study)
             if site.name != admitted.get(site.node_id, site.name):
@@ -62,16 +65,23 @@ def enrol_sites(
             if site.name in enrolled:
                 raise StudyError(f"site {site.name}: two nodes enrol under this name; give each its own")
         except RoundsError as error:
-            folder.record_event("not_enrolled", node=str(answer.node_id), why=str(error))
+            folder.record_event("not_enrolled", **_who(answer.node_id, admitted), why=str(error))
             continue
         enrolled[site.name] = site
         folder.record_event("enrolled", site=site.name, declared_patients=site.declared_patients)
+    for node in sorted(silent):
+        folder.record_event("not_enrolled", **_who(node, admitted), why="no answer by the deadline")
     if len(enrolled) < rules.min_sites:
         raise StudyError(
             f"federation.min_sites is {rules.min_sites}: {len(enrolled)} of {len(nodes)} connected sites enrolled; "
             "see events.jsonl here and `rounds-site check` at the sites"
         )
     return tuple(enrolled[name] for name in sorted(enrolled))
+
+
+def _who(node: int, admitted: Mapping[int, str]) -> dict[str, str]:
+    """Name a node as the coordinator knows it: by the name its key was admitted under, else by its number."""
+    return {"site": admitted[node]} if node in admitted else {"node": str(node)}
 
 
 def _read(answer: Answer, study: StudyConfig) -> EnrolledSite:

@@ -36,6 +36,7 @@ UNREADABLE = (
     OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError,
     MemoryError, struct.error, zlib.error, Image.DecompressionBombError,
 )  # fmt: skip
+DEEP = ("I", "F")  # Pillow's modes of more than 8 bits begin so: I;16, I;16B, I (32 bits), F (floating point)
 DISC_LEVEL = 0.12  # brightness at which the fundus begins, as a share of the picture's own bright level
 
 
@@ -176,7 +177,7 @@ def _decoded(path: Path, what: str, field: str) -> Image.Image:
     try:
         with Image.open(path) as image:
             image.load()
-            return _eight_bit(np.asarray(image)) if image.mode.startswith("I;16") else image.copy()
+            return _eight_bit(np.asarray(image)) if image.mode[:1] in DEEP else image.copy()
     except FileNotFoundError as error:
         raise ImageError(
             f"{what}_missing", f"{field} {path} does not exist; restore it or remove it from the data"
@@ -188,13 +189,17 @@ def _decoded(path: Path, what: str, field: str) -> Image.Image:
         ) from error
 
 
-def _eight_bit(grey: npt.NDArray[np.integer[Any]]) -> Image.Image:
-    """Scale 16-bit grey between its own darkest and brightest value.
+def _eight_bit(grey: npt.NDArray[np.integer[Any] | np.floating[Any]]) -> Image.Image:
+    """Scale grey of 16 or 32 bits between its own darkest and brightest value; `ValueError` where one is not finite.
 
     Twelve bits in sixteen are common, and Pillow's own conversion cuts off at 255.
     """
-    low, high = int(grey.min(initial=65535)), int(grey.max(initial=0))
-    return Image.fromarray(((grey.astype(np.float32) - low) * (255 / max(high - low, 1))).astype(np.uint8))
+    if not np.isfinite(grey).all():
+        raise ValueError("a pixel is not finite")
+    wide = grey.astype(np.float64)
+    low = wide.min(initial=np.inf)
+    height = wide.max(initial=-np.inf) - low
+    return Image.fromarray(((wide - low) * (255 / height if height > 0 else 0)).astype(np.uint8))
 
 
 def _box(image: Image.Image, task: Task) -> Box:

@@ -25,7 +25,7 @@ def test_too_few_sites_enrol(tiny_federation, tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"federation\.min_sites is 3: 2 of 3 connected sites enrolled"):
         enrol_sites(tiny_federation.study, UID, tiny_federation.hospitals(sites), folder)
     (refused,) = events(folder, "not_enrolled")
-    assert refused["why"] == "answered not_ready"
+    assert (refused["why"], refused["node"]) == ("answered not_ready", str(SITES.index("film")))
     assert "secret" not in folder.events.read_text()
     assert sorted(line["site"] for line in events(folder, "enrolled")) == ["bedside", "children"]
 
@@ -49,3 +49,20 @@ def test_a_site_enrols_under_the_name_its_key_was_admitted_under(tiny_federation
     assert sorted(line["site"] for line in events(folder, "enrolled")) == list(SITES)
     (refused,) = events(folder, "not_enrolled")
     assert refused["why"] == ("site film: its node key was admitted as 'liar'; correct name in its site.yaml")
+    assert refused["site"] == "liar"
+
+
+@pytest.mark.parametrize("admitted", [True, False])
+def test_a_silent_node_is_named(tiny_federation, tmp_path: Path, admitted: bool) -> None:
+    """A node without an answer by the deadline is an event, under its admitted name where it has one."""
+    folder = RunFolder(tmp_path)
+    exchange = tiny_federation.hospitals(
+        tiny_federation.sites(tmp_path / "state"),
+        lambda name, _kind, parts: None if name == "film" else parts,
+    )
+    exchange.names = dict(enumerate(SITES)) if admitted else {}
+    with pytest.raises(StudyError, match="2 of 3 connected sites enrolled"):
+        enrol_sites(tiny_federation.study, UID, exchange, folder)
+    (silent,) = events(folder, "not_enrolled")
+    assert silent["why"] == "no answer by the deadline"
+    assert (silent.get("site"), silent.get("node")) == (("film", None) if admitted else (None, "2"))

@@ -1,6 +1,7 @@
 """Rules of loading pixels and masks."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,13 +50,35 @@ def test_reducing_averages_areas(tmp_path: Path) -> None:
     assert np.abs(found - means).max() <= 1
 
 
-def test_sixteen_bit_grey_keeps_its_range(tmp_path: Path) -> None:
-    """A 12-bit picture stored in 16 bits is scaled to 0..255, not cut off."""
-    deep = np.tile(np.linspace(0, 4095, 32).astype(np.uint16), (32, 1))
-    pixels = load_pixels(record(save(tmp_path / "a.png", deep)), TASK)[0, :, 0]
+@pytest.mark.parametrize(
+    ("low", "high", "kind", "name"),
+    [
+        (0, 4095, np.uint16, "a.png"),
+        (0, 4095, np.int32, "a.tif"),
+        (-70_000, 2**31 - 1, np.int32, "a.tif"),
+        (-1000, 3000, np.float32, "a.tif"),
+        (0, 1, np.float32, "a.tif"),
+    ],
+)
+def test_deep_grey_keeps_its_range(
+    tmp_path: Path, low: float, high: float, kind: type[np.number[Any]], name: str
+) -> None:
+    """A picture stored in 16 or 32 bits is scaled to 0..255, not cut off."""
+    deep = np.tile(np.linspace(low, high, 32).astype(kind), (32, 1))
+    pixels = load_pixels(record(save(tmp_path / name, deep)), TASK)[0, :, 0]
     assert pixels[0] == 0
     assert pixels[-1] == 255
     assert (np.diff(pixels.astype(int)) > 0).all()
+
+
+@pytest.mark.parametrize(("value", "kind"), [(np.nan, "image_unreadable"), (7.0, "image_empty")])
+def test_floating_point_that_is_no_picture_is_refused(tmp_path: Path, value: float, kind: str) -> None:
+    """A pixel that is not finite, or one value everywhere, is an ImageError of its kind."""
+    deep = np.full((32, 32), 7, np.float32)
+    deep[0, 0] = value
+    with pytest.raises(ImageError) as caught:
+        load_pixels(record(save(tmp_path / "a.tif", deep)), TASK)
+    assert caught.value.kind == kind
 
 
 @pytest.mark.parametrize(
