@@ -10,6 +10,7 @@ import pytest
 
 from server.aggregation import update_norm
 from server.checkpoints import StudyState, load_state, save_state
+from server.recorded import About, recorded_summary
 from server.run_folder import RunFolder, read_lines
 from server.study import run_study
 from shared.arrays import Arrays, arrays_digest
@@ -131,6 +132,15 @@ def test_rounds_say_what_was_spent(interrupted: Interrupted) -> None:
         with site.ledger() as ledger:
             stated = ledger.statement(1e-5, site=name, span="this run alone (simulation)")
         assert interrupted.state.statements[name]["epsilon"] == pytest.approx(stated.epsilon)
+
+
+def test_the_summary_says_bytes_by_site_and_round(interrupted: Interrupted) -> None:
+    """Each round of the summary has what each site sent in it; rounds of older records have none."""
+    folder, study = interrupted.folder, interrupted.federation.study
+    written = list(read_lines(folder.rounds))
+    told = recorded_summary(folder, study, interrupted.state, About("made", "tiny"), completed=True)
+    assert [one.bytes_sent for one in told.rounds] == [{}, written[1]["bytes"], written[2]["bytes"]]
+    assert all(told.bytes_sent[site][0] == told.rounds[1].bytes_sent[site] > 0 for site in SITES)
 
 
 def test_sites_evaluate_the_last_student(interrupted: Interrupted) -> None:
