@@ -13,7 +13,7 @@ import numpy as np
 from server.audit import run_audit
 from server.checkpoints import StudyState, load_state
 from server.gate import GateResult, judge
-from server.metrics import Interval, Metrics, evaluate, fit_temperature
+from server.metrics import NOT_FINITE, Interval, Metrics, evaluate, fit_temperature
 from server.model_card import write_model_card
 from server.prepare import calibration_part, load_teacher, public_sets
 from server.public_data import Progress, PublicImages, predict_logits, softmax
@@ -78,8 +78,8 @@ def _judged(
     )
     (folder.path / "audit.json").write_text(audit.model_dump_json(indent=1), encoding="utf-8")
     own = summary.main
-    auc = own.auc if own is not None else Interval(value=None, reason="not measured")
-    gate = judge(audit, auc, study)
+    auc = Interval(value=None, reason=NOT_FINITE) if own is None else own.auc
+    gate = judge(audit, auc, study, finite_metrics=own is not None)
     digest = _store_student(folder, student, study, temperature, gate)
     return summary.model_copy(
         update={
@@ -113,30 +113,36 @@ def written(folder: RunFolder, study: StudyConfig, summary: Summary) -> Summary:
 def _measured(
     folder: RunFolder, public: Public, student: CompactModel, study: StudyConfig, summary: Summary
 ) -> Summary:
+    """Add the figures of student and baselines; a student whose logits are not all finite has none."""
     own = "federated_private" if study.privacy.enabled else "federated"
     probabilities = public.baselines(study=study)
-    probabilities[own] = softmax(predict_logits(student, public.test))
+    logits = predict_logits(student, public.test)
+    finite = bool(np.isfinite(logits).all())
+    if finite:
+        probabilities[own] = softmax(logits)
     arrays: dict[str, Any] = {name: value.astype(np.float32) for name, value in probabilities.items()}
     arrays |= {"labels": public.test.labels, "patients": public.test.patients}
     np.savez_compressed(folder.path / "predictions.npz", **arrays)
     metrics = ByModel[Metrics].model_validate(
         {name: public.metrics(value) for name, value in probabilities.items()}
     )
+    auc = auc_of(metrics)
+    measured = {
+        "metrics": metrics,
+        "test_auc": auc,
+        "trivial_by_site_of_origin": {
+            site: one.auc for site, one in _by_site(public.test, probabilities["trivial"], study).items()
+        },
+    }
+    if not finite:
+        unknown = Interval(value=None, reason=NOT_FINITE)
+        return summary.model_copy(update=measured | {"test_auc": auc.model_copy(update={own: unknown})})
     paired = tuple(
         Paired(a=own, b=other, difference=public.difference(probabilities[own], probabilities[other]))
         for other in ("warm_start", "teacher", "trivial")
     )
-    return summary.model_copy(
-        update={
-            "metrics": metrics,
-            "test_auc": auc_of(metrics),
-            "paired": paired,
-            "by_site_of_origin": _by_site(public.test, probabilities[own], study),
-            "trivial_by_site_of_origin": {
-                site: one.auc for site, one in _by_site(public.test, probabilities["trivial"], study).items()
-            },
-        }
-    )
+    by_site = _by_site(public.test, probabilities[own], study)
+    return summary.model_copy(update=measured | {"paired": paired, "by_site_of_origin": by_site})
 
 
 def _by_site(test: PublicImages, probabilities: Predictions, study: StudyConfig) -> dict[str, Metrics]:
@@ -151,9 +157,12 @@ def _by_site(test: PublicImages, probabilities: Predictions, study: StudyConfig)
 
 
 def _temperature(student: CompactModel, public: Public) -> float:
-    """Fit the temperature on cohort patients that no weight was trained on."""
+    """Fit the temperature on cohort patients that no weight was trained on; 1 where it cannot be fitted."""
     held_out = calibration_part(public.cohort)
-    return fit_temperature(predict_logits(student, held_out), held_out.labels) if len(held_out) else 1.0
+    if not len(held_out):
+        return 1.0
+    logits = predict_logits(student, held_out)
+    return fit_temperature(logits, held_out.labels) if np.isfinite(logits).all() else 1.0
 
 
 def _weights_name(gate: GateResult) -> str:

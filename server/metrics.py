@@ -15,8 +15,9 @@ from scipy.special import log_softmax
 from server.intervals import Array, Interval, patient_resamples, percentile_interval, ratio, weighted_auc
 from shared.config import Frozen
 
-__all__ = ["Bin", "Interval", "Metrics", "evaluate", "fit_temperature", "paired_difference"]
+__all__ = ["NOT_FINITE", "Bin", "Interval", "Metrics", "evaluate", "fit_temperature", "paired_difference"]
 
+NOT_FINITE = "the student's predictions on public test images are not all finite"
 NUM_BINS = 15
 TEMPERATURE_RANGE = (0.05, 20.0)
 

@@ -103,6 +103,7 @@ def _round(line: dict[str, Any]) -> Round:
         mask_area=test.get("mask_area"),
         seconds=line.get("seconds"),
         epsilon={site: value for site, value in line.get("epsilon", {}).items() if value is not None},
+        bytes_sent=line.get("bytes", {}),
     )
 
 

@@ -122,6 +122,7 @@ class Round(Frozen):
     mask_area: float | None = None
     seconds: float | None = None
     epsilon: dict[str, float | None] = Field(default_factory=dict)
+    bytes_sent: dict[str, int] = Field(default_factory=dict)  # by site; also of answers that were refused
 
 
 class SeedResult(Frozen):

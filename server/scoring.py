@@ -4,15 +4,17 @@ For progress and the curve only; nothing is chosen by it.
 """
 
 import hashlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from server.metrics import evaluate
-from server.public_data import load_public, predict_logits, softmax, tensors
+from server.metrics import NOT_FINITE, Interval, evaluate
+from server.public_data import PublicImages, load_public, predict_logits, softmax, tensors
 from shared.arrays import Arrays
 from shared.config import StudyConfig
 from shared.data.source import read_source
@@ -35,15 +37,21 @@ def round_score(
 
     def score(weights: Arrays) -> dict[str, Any]:
         load_trainable(compact, weights)
-        probabilities = softmax(predict_logits(compact, images))
-        metrics = evaluate(
-            probabilities, images.labels, images.patients, study.task.classes, study.task.positive
-        )
+        auc = _auc(predict_logits(compact, images), images, study)
         with torch.inference_mode():
             area = float(compact.mask(some).mean())
-        return {"auc": metrics.auc.model_dump(), "mask_area": area, "num_images": len(images)}
+        shown = area if math.isfinite(area) else None
+        return {"auc": auc.model_dump(), "mask_area": shown, "num_images": len(images)}
 
     return score
+
+
+def _auc(logits: NDArray[np.float64], images: PublicImages, study: StudyConfig) -> Interval:
+    """Return the test AUC of logits (N, C); without a value where they are not all finite."""
+    if not np.isfinite(logits).all():
+        return Interval(value=None, reason=NOT_FINITE)
+    task = study.task
+    return evaluate(softmax(logits), images.labels, images.patients, task.classes, task.positive).auc
 
 
 def _place(patient_id: str, row: int) -> str:

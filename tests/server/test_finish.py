@@ -4,18 +4,22 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from server.app import initial_state
 from server.checkpoints import StudyState, save_state
 from server.finish import finish_run
 from server.prepare import public_sets
-from server.recorded import About
+from server.recorded import About, recorded_summary
 from server.report_words import headline
 from server.results import Summary, read_summary
 from server.run_folder import RunFolder
+from server.scoring import round_score
 from shared.arrays import Arrays
 from shared.config import StudyConfig
 from shared.config_files import write_yaml
+from shared.models.initial import unpack_initial
 
 
 def ended(federation: Any, weights: Arrays, path: Path) -> RunFolder:
@@ -69,3 +73,38 @@ def test_figures_that_fail_leave_a_report(tiny_federation, tmp_path: Path, works
     summary = finished(ended(tiny_federation, tiny_federation.initial, tmp_path / "run"), workspace)
     assert (summary.status, summary.verdict) == ("completed", "none")
     assert "cannot be read; restore it" in headline(summary)
+
+
+def spoilt(weights: Arrays) -> Arrays:
+    """Return the weights as numbers that are none."""
+    return {name: np.full_like(array, np.nan) for name, array in weights.items()}
+
+
+def test_a_student_that_is_not_finite_is_held(tiny_federation, tmp_path: Path, workspace: Path) -> None:
+    """Weights that are no numbers end in the verdict held for finite numbers; the baselines keep their figures."""
+    folder = ended(tiny_federation, spoilt(tiny_federation.initial), tmp_path / "run")
+    for number, value in enumerate((0.6, 0.7, None)):
+        folder.record_round({"round": number, "test": {"auc": {"value": value}, "mask_area": value}})
+    summary = finished(folder, workspace)
+    assert (summary.status, summary.verdict) == ("completed", "held")
+    assert summary.reasons[0] == "finite numbers"
+    assert "test predictions that are not finite" in summary.gate["checks"][0]["sentence"]
+    assert "not all finite" in summary.gate["checks"][1]["sentence"]
+    assert summary.metrics.federated_private is None
+    assert summary.metrics.warm_start is not None
+    assert (folder.path / "candidate.safetensors").is_file()
+
+
+def test_a_round_of_a_student_that_is_not_finite_is_scored(
+    tiny_federation, workspace: Path, tmp_path: Path
+) -> None:
+    """Such a student has no AUC, with the reason, in rounds.jsonl and in the round that is read from it."""
+    study = tiny_federation.study
+    compact, _ = unpack_initial(study, initial_state(workspace, study))
+    scored = round_score(workspace, study, compact)(spoilt(tiny_federation.initial))
+    assert scored["auc"]["value"] is None
+    assert "not all finite" in scored["auc"]["reason"]
+    folder = ended(tiny_federation, tiny_federation.initial, tmp_path / "run")
+    folder.record_round({"round": 2, "test": scored})
+    (told,) = recorded_summary(folder, study, None, About("made", "tiny"), completed=True).rounds
+    assert (told.test_auc.value, told.mask_area) == (None, None)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,15 @@ import pytest
 
 from server.aggregation import update_norm
 from server.checkpoints import StudyState, load_state, save_state
+from server.recorded import About, recorded_summary
+from server.report import write_report
+from server.report_words import headline
 from server.run_folder import RunFolder, read_lines
 from server.study import run_study
 from shared.arrays import Arrays, arrays_digest
 from shared.errors import StudyError
 from shared.records import RequestKind, decode_request
-from shared.releases import decode_release
+from shared.releases import decode_release, encode_release
 from tests.conftest import SITES
 
 
@@ -131,6 +135,46 @@ def test_rounds_say_what_was_spent(interrupted: Interrupted) -> None:
         with site.ledger() as ledger:
             stated = ledger.statement(1e-5, site=name, span="this run alone (simulation)")
         assert interrupted.state.statements[name]["epsilon"] == pytest.approx(stated.epsilon)
+
+
+def test_the_summary_says_bytes_by_site_and_round(interrupted: Interrupted) -> None:
+    """Each round of the summary has what each site sent in it; rounds of older records have none."""
+    folder, study = interrupted.folder, interrupted.federation.study
+    written = list(read_lines(folder.rounds))
+    told = recorded_summary(folder, study, interrupted.state, About("made", "tiny"), completed=True)
+    assert [one.bytes_sent for one in told.rounds] == [{}, written[1]["bytes"], written[2]["bytes"]]
+    assert all(told.bytes_sent[site][0] == told.rounds[1].bytes_sent[site] > 0 for site in SITES)
+
+
+def test_a_site_that_sends_no_number_costs_only_its_own_part(tiny_federation, tmp_path: Path) -> None:
+    """A NaN in one update of round 1: the study completes, and record, summary and events name the site."""
+
+    def one_nan(name: str, kind: RequestKind, parts: dict[str, bytes]) -> dict[str, bytes]:
+        if (name, kind) != ("film", "train"):
+            return parts
+        release = decode_release(parts["update"], tiny_federation.shapes)
+        if release.round == 1:
+            next(iter(release.arrays.values())).flat[0] = np.nan
+        return parts | {"update": encode_release(release)}
+
+    folder = RunFolder(tmp_path)
+    exchange = tiny_federation.hospitals(tiny_federation.sites(tmp_path / "state"), one_nan)
+    state = run_study(tiny_federation.study, tiny_federation.initial, exchange, folder, score)
+    assert (state.rounds_done, state.excluded) == (2, {})
+    assert all(np.isfinite(array).all() for array in state.weights.values())
+    assert len(events(folder, "study_completed")) == 1
+    about = About("made", "tiny")
+    summary = recorded_summary(folder, tiny_federation.study, state, about, completed=True)
+    _, first, second = summary.rounds
+    assert first.answered == ("bedside", "children")
+    assert "not finite" in first.missing["film"]
+    assert (second.answered, second.missing) == (SITES, {})
+    assert first.bytes_sent["film"] > 0
+    (event,) = summary.events
+    assert (event.round, event.site, event.what) == (1, "film", first.missing["film"])
+    assert headline(summary).startswith("The run completed")
+    write_report(folder.path, summary)
+    assert event.what in unescape((tmp_path / "report.html").read_text(encoding="utf-8"))
 
 
 def test_sites_evaluate_the_last_student(interrupted: Interrupted) -> None:
