@@ -13,7 +13,7 @@ import numpy as np
 from server.audit import run_audit
 from server.checkpoints import StudyState, load_state
 from server.gate import GateResult, judge
-from server.metrics import Interval, Metrics, evaluate, fit_temperature
+from server.metrics import Calibrated, Interval, Metrics, evaluate, fit_temperature, tempered
 from server.model_card import write_model_card
 from server.prepare import calibration_part, load_teacher, public_sets
 from server.public_data import Progress, PublicImages, predict_logits, softmax
@@ -46,8 +46,8 @@ def finish_run(folder: RunFolder, workspace: Path, about: About, progress: Progr
         return written(folder, study, _timed(summary, about))
     public = Public.load(workspace, study)
     student = merged_student(study, public.initial(), state)
-    summary = _measured(folder, public, student, study, summary)
     temperature = _temperature(student, public)
+    summary = _measured(folder, public, student, study, summary, temperature)
     own = summary.main
     reference = public_sets(workspace, study)["reference"]
     audit = run_audit(
@@ -93,7 +93,12 @@ def written(folder: RunFolder, study: StudyConfig, summary: Summary) -> Summary:
 
 
 def _measured(
-    folder: RunFolder, public: Public, student: CompactModel, study: StudyConfig, summary: Summary
+    folder: RunFolder,
+    public: Public,
+    student: CompactModel,
+    study: StudyConfig,
+    summary: Summary,
+    temperature: float,
 ) -> Summary:
     own = "federated_private" if study.privacy.enabled else "federated"
     probabilities = public.baselines(study=study)
@@ -104,6 +109,7 @@ def _measured(
     metrics = ByModel[Metrics].model_validate(
         {name: public.metrics(value) for name, value in probabilities.items()}
     )
+    after = public.metrics(tempered(probabilities[own], temperature))
     paired = tuple(
         Paired(a=own, b=other, difference=public.difference(probabilities[own], probabilities[other]))
         for other in ("warm_start", "teacher", "trivial")
@@ -111,6 +117,7 @@ def _measured(
     return summary.model_copy(
         update={
             "metrics": metrics,
+            "calibrated": Calibrated(ece=after.ece, brier=after.brier),
             "test_auc": auc_of(metrics),
             "paired": paired,
             "by_site_of_origin": _by_site(public.test, probabilities[own], study),

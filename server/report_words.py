@@ -63,6 +63,10 @@ GLOSSARY = (
 )
 
 
+TEMPERATURE_HARMS = (
+    "On the test set the temperature makes the calibration error larger: calibrated on the public cohort is not "
+    "calibrated everywhere."
+)
 HELD = "The student is held back and may not be exported."
 
 
@@ -123,6 +127,29 @@ def findings(summary: Summary) -> list[str]:
         )
     if not summary.privacy_enabled:
         lines.append(WITHOUT_PRIVACY)
+    return lines
+
+
+def calibration(summary: Summary) -> list[str]:
+    """Say how far the student's probabilities are off, before and after the temperature, and where it does harm."""
+    main, after = summary.main, summary.calibrated
+    if main is None:
+        return []
+    before = f"expected calibration error {interval_text(main.ece)} (15 bins; 0 is best)"
+    lines = [f"Before temperature: {before}, Brier score {interval_text(main.brier)}."]
+    if summary.temperature is None:
+        return [*lines, "No temperature was fitted."]
+    figures = (
+        "error on the test set not measured"
+        if after is None
+        else f"expected calibration error {interval_text(after.ece)}, Brier score {interval_text(after.brier)}"
+    )
+    lines.append(
+        f"After temperature {shown(summary.temperature, 2)}, fitted on held-out patients of the public cohort: "
+        f"{figures}."
+    )
+    if after is not None and (after.ece.value or 0) > (main.ece.value or 0):
+        lines.append(TEMPERATURE_HARMS)
     return lines
 
 

@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
-from server.metrics import Interval, Metrics
+from server.metrics import Calibrated, Interval, Metrics
 from shared.config import Frozen, Privacy
 from shared.errors import StudyError
 
@@ -171,6 +171,9 @@ class Summary(Frozen):
         default_factory=dict
     )  # released by sites, charged to their ledgers
     temperature: float | None = None
+    calibrated: Calibrated | None = (
+        None  # test figures after the temperature; those of `metrics` are before it
+    )
     privacy: Privacy | None = None  # as the study set it, with the calibrated noise_multiplier
     epsilon: dict[str, float | None] = Field(default_factory=dict)  # None: no guarantee holds
     delta: dict[str, float] = Field(default_factory=dict)

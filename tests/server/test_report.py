@@ -248,3 +248,20 @@ def test_an_empty_map_of_the_teacher_is_said(run_dir: Path, full_summary: Summar
     """Only the example in which the teacher's map is empty says that the teacher shows no evidence."""
     captions = [one.caption for one in report_audit.examples(full_summary.audit, run_dir)]
     assert ["teacher: no positive evidence" in caption for caption in captions] == [False, True, False]
+
+
+def test_calibration_is_told_before_and_after_the_temperature(run_dir: Path, full_summary: Summary) -> None:
+    """Figures and diagram of the raw probabilities say so, and a temperature that does harm is named."""
+    text = render_report(run_dir, full_summary)
+    assert "Before temperature: expected calibration error" in text
+    assert (
+        "After temperature 1.37, fitted on held-out patients of the public cohort: expected calibration error"
+        in text
+    )
+    assert "Calibration of the student, before temperature" in text
+    assert "makes the calibration error larger" in text
+    assert full_summary.calibrated is not None
+    good = full_summary.calibrated.model_copy(update={"ece": Interval(value=0.0)})
+    assert "calibration error larger" not in render_report(
+        run_dir, full_summary.model_copy(update={"calibrated": good})
+    )
