@@ -21,6 +21,7 @@ from server.report_words import (
     NOT_FOR_DIAGNOSIS,
     NOT_MEASURED,
     NOT_STATED,
+    OVERLAP,
     calibration,
     claim,
     findings,
@@ -119,7 +120,7 @@ def _evaluation_data(summary: Summary, study: StudyConfig) -> Section:
         "test set digest": study.public.test_sha256 or NOT_STATED,
         "reference set digest": study.public.reference_sha256 or NOT_STATED,
         "reference images audited": shown(look_up(summary.audit or {}, "num_images")),
-        "overlap with training": "refused by patient when the study starts",
+        "overlap with training": OVERLAP,
         "notes": list(summary.study.notes) or NOT_STATED,
         "attribution": summary.study.attribution or NOT_STATED,
     }

@@ -42,6 +42,10 @@ NOT_COVERED = (
     ),
     "Images of the public cohort, reference and test sets are not protected by this figure.",
 )
+OVERLAP = (
+    "a patient in two of the three public sets is refused when the study is prepared and when the run is finished, "
+    "where identifiers are equal; whether one is also a patient of a site is not checked: no identifier leaves a site"
+)
 LATE_REPLIES = (
     "Unless the study fixes reply times (reply_after_seconds), the arrival time of an answer tells roughly "
     "how large a site is."
@@ -85,6 +89,11 @@ STATED_BY_SOME = (
 UNCONFIRMED = (
     "No site's ledger confirmed a spend in this run: read the following as the design's aim, not as a result."
 )
+
+
+def event_word(code: str) -> str:
+    """Name an event for a reader; an answer stands among the events only where it was not accepted."""
+    return "not accepted" if code == "answered" else code.replace("_", " ")
 
 
 def headline(summary: Summary) -> str:

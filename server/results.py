@@ -17,12 +17,13 @@ from shared.errors import StudyError
 
 Value = TypeVar("Value", Interval, Metrics)
 
+CENTRAL_EPOCHS = 2  # over all sites' images, in the comparison with central training
 MODEL_NAMES = {
     "teacher": "Teacher (frozen)",
     "warm_start": "Warm start (public cohort only)",
     "federated_private": "This study: federated, private",
     "federated": "Federated, without privacy",
-    "central": "Central: all images in one place",
+    "central": f"Central: all images in one place, {CENTRAL_EPOCHS} epochs",
     "trivial": "Trivial: twelve brightness numbers",
 }
 

@@ -102,3 +102,12 @@ def test_card_tells_calibration_before_and_after_temperature(
     student = card["Quantitative analyses"]["student"]
     assert student["ECE before temperature"] != student["ECE after temperature"] == "0.500"
     assert "0.500 after it" in card["Applied model card (CHAI v0.2, fields that apply)"]["Safety: result"]
+
+
+def test_card_claims_no_check_of_overlap_that_is_not_made(
+    full_summary: Summary, full_study: StudyConfig
+) -> None:
+    """Overlap is checked among the public sets only, and the card says that sites' patients are not."""
+    said = model_card(full_summary, full_study)["Evaluation data"]["overlap with training"]
+    assert "two of the three public sets" in said
+    assert "a patient of a site is not checked" in said

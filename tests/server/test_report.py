@@ -7,7 +7,7 @@ from server import report_audit, report_spend
 from server.intervals import Interval
 from server.metrics import evaluate
 from server.report import render_report, write_report
-from server.results import Event, Paired, StudyFacts, Summary, auc_of
+from server.results import CENTRAL_EPOCHS, Event, Paired, StudyFacts, Summary, auc_of
 from shared.config import Privacy
 
 LOADS = re.compile(r"""(?:src|href|action|data)\s*=\s*["']?([^"'\s>]+)|url\(\s*["']?([^"')\s]+)|@import""")
@@ -265,3 +265,16 @@ def test_calibration_is_told_before_and_after_the_temperature(run_dir: Path, ful
     assert "calibration error larger" not in render_report(
         run_dir, full_summary.model_copy(update={"calibrated": good})
     )
+
+
+def test_an_answer_that_was_not_taken_is_not_called_answered(run_dir: Path, full_summary: Summary) -> None:
+    """The table of events names a refusal by what it is, whatever the records call it."""
+    refused = Event(round=2, site="nih_cc_ap", code="answered", what="budget_spent")
+    text = render_report(run_dir, full_summary.model_copy(update={"events": (refused,)}))
+    assert "<td>nih_cc_ap</td><td>not accepted</td><td>budget_spent</td>" in text
+
+
+def test_central_training_says_how_long_it_was(run_dir: Path, full_summary: Summary) -> None:
+    """The row of central training names its epochs: it is no bound on what all images could teach."""
+    text = render_report(run_dir, full_summary)
+    assert f"Central: all images in one place, {CENTRAL_EPOCHS} epochs" in text
