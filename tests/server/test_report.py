@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from server import report_audit, report_spend
+from server.figures import Line, line_figure
 from server.intervals import Interval
 from server.metrics import evaluate
 from server.report import render_report, write_report
@@ -278,3 +279,35 @@ def test_central_training_says_how_long_it_was(run_dir: Path, full_summary: Summ
     """The row of central training names its epochs: it is no bound on what all images could teach."""
     text = render_report(run_dir, full_summary)
     assert f"Central: all images in one place, {CENTRAL_EPOCHS} epochs" in text
+
+
+def test_the_curve_says_which_patients_it_is_on(run_dir: Path, full_summary: Summary) -> None:
+    """The line is on a part of the test set and the levels on all of it: the figure says so where it is seen."""
+    rounds = tuple(
+        one.model_copy(update={"test_auc": Interval(value=0.8, low=0.7, high=0.9, n=20)})
+        for one in full_summary.rounds
+    )
+    text = render_report(run_dir, full_summary.model_copy(update={"rounds": rounds}))
+    seen = re.sub(r"<svg.*?</svg>", "", text, flags=re.DOTALL)
+    assert (
+        "follows the rounds (20 patients); dashed lines are teacher and warm start on all of it (48 patients)"
+        in seen
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.03, 0.42, ["0.0", "0.2", "0.4", "0.6"]),
+        (0.907, 0.978, ["0.90", "0.92", "0.94", "0.96", "0.98"]),
+        (0.11, 0.5, ["0.1", "0.2", "0.3", "0.4", "0.5"]),
+        (0.7, 0.7, ["0.4", "0.6", "0.8", "1.0"]),
+    ],
+)
+def test_ticks_are_round_numbers(low: float, high: float, ticks: list[str]) -> None:
+    """Levels beside a figure are multiples of one round step, and rounds below it too."""
+    line = Line("a", ((1.0, Interval(value=low)), (9.0, Interval(value=high))))
+    svg = line_figure("t", "d", [line], x_name="round", y_name="y").svg
+    found = re.findall(r'class="tick (\w+)"[^>]*>([^<]*)<', svg)
+    assert [text for kind, text in found if kind == "end"] == ticks
+    assert [text for kind, text in found if kind == "middle"] == ["2", "4", "6", "8"]
