@@ -24,7 +24,7 @@ from server.prepare import load_teacher
 from server.public_data import PublicImages, load_public, predict_logits, softmax
 from server.public_models import Public, merged_student
 from server.public_training import WarmStarted, train_further
-from server.results import ByModel, Paired, SeedResult, Summary, auc_of, read_summary
+from server.results import CENTRAL_EPOCHS, ByModel, Paired, SeedResult, Summary, auc_of, read_summary
 from server.run_folder import RunFolder
 from shared.config import Method, StudyConfig
 from shared.config_files import overridden, parse_study, read_site, read_study, write_yaml
@@ -35,7 +35,6 @@ from shared.models.compact import CompactModel
 from shared.models.initial import unpack_initial
 
 METHODS: tuple[Method, ...] = ("supervised", "kd", "hybrid", "medtex")
-_CENTRAL_EPOCHS = 2
 WITHOUT_PRIVACY = {"privacy.enabled": False}
 Prepared = Callable[[Recipe, int], Workspace]  # by recipe and seed
 
@@ -63,7 +62,7 @@ def central(public: Public, study: StudyConfig, sites: list[Path], progress: Pro
     pooled = pooled_images(study, sites)
     started = WarmStarted(*unpack_initial(study, public.initial()))
     teacher = load_teacher(public.workspace, study)
-    compact = train_further(study, started, teacher, pooled, epochs=_CENTRAL_EPOCHS, progress=progress)
+    compact = train_further(study, started, teacher, pooled, epochs=CENTRAL_EPOCHS, progress=progress)
     return softmax(predict_logits(compact, public.test))
 
 

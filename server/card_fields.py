@@ -79,7 +79,7 @@ def _ingredients(summary: Summary) -> dict[str, Any]:
 
 def _key_metrics(summary: Summary) -> dict[str, Any]:
     auc = interval_text(summary.main_auc)
-    main = summary.main
+    main, after = summary.main, summary.calibrated
     by_site = {site: interval_text(one.auc) for site, one in sorted(summary.by_site_of_origin.items())}
     return {
         "Usefulness: goal": "tell the classes apart on images of patients not trained on",
@@ -89,7 +89,8 @@ def _key_metrics(summary: Summary) -> dict[str, Any]:
         "Fairness: result": by_site or "not measured",
         "Fairness: interpretation": "by site of origin only; age, sex and ethnicity were not measured",
         "Safety: goal": "evidence lies in the organ; probabilities mean what they say; patients stay private",
-        "Safety: result": f"calibration error {interval_text(main.ece if main else None)}; gate: {summary.verdict}",
+        "Safety: result": f"calibration error {interval_text(main.ece if main else None)} before temperature, "
+        f"{interval_text(after.ece if after else None)} after it; gate: {summary.verdict}",
         "Safety: validation": "internal; no external validation",
         "Peer-reviewed evidence": "none for this student",
         "Clinical trial": "none",

@@ -55,7 +55,9 @@ def predict(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Classify images, with calibrated probabilities, a map picture each, and the gate's verdict.
+    """Classify images, with a map picture each and the gate's verdict.
+
+    Probabilities are calibrated on public cohort patients; elsewhere they may be off.
 
     Exit status 1 when an image could not be used; the others are still classified.
     """
@@ -150,8 +152,9 @@ def _show_predictions(model: ReleasedModel, done: list[Prediction]) -> None:
     if done:
         console.print(plain_table(columns, (_prediction_cells(model, one) for one in done)))
     console.print(
-        f"Study {model.study.name}, model {model.sha256[:12]}. {model.gate} Probabilities are calibrated with "
-        f"temperature {model.temperature:.3g}. Research software, not for diagnosis.",
+        f"Study {model.study.name}, model {model.sha256[:12]}. {model.gate} Probabilities are calibrated on public "
+        f"cohort patients (temperature {model.temperature:.3g}); elsewhere they may be off. Research software, not "
+        "for diagnosis.",
         markup=False,
     )
 

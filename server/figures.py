@@ -21,9 +21,10 @@ MOST_POINTS = 400  # of one line; beyond about two points a pixel nothing is see
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture and the numbers in it."""
+    """A picture, what it shows in a sentence, and the numbers in it."""
 
     title: str
+    describe: str
     svg: Markup
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -86,7 +87,7 @@ def line_figure(
     parts.append(_names(labels))
     head = (x_name, *(line.name for line in lines), *(name for name, _ in references))
     rows = _rows(lines, [f"{level:.3f}" for _, level in references])
-    return Figure(title, _svg(title, describe, WIDTH, HEIGHT, Markup("").join(parts)), head, rows)
+    return Figure(title, describe, _svg(title, describe, WIDTH, HEIGHT, Markup("").join(parts)), head, rows)
 
 
 def interval_bar(
@@ -140,7 +141,7 @@ def reliability_figure(title: str, bins: Sequence[Bin]) -> Figure:
         "Each circle is one bin of confidence; its area is the number of images; on the line is perfect."
     )
     svg = _svg(title, describe, size, size, Markup("").join(parts), kind="square")
-    return Figure(title, svg, ("mean confidence", "share right", "images"), rows)
+    return Figure(title, describe, svg, ("mean confidence", "share right", "images"), rows)
 
 
 def interval_text(interval: Interval | None, digits: int = 3) -> str:
@@ -163,18 +164,25 @@ def _thin(points: tuple[tuple[float, Interval], ...]) -> tuple[tuple[float, Inte
 
 
 def _rounded(levels: Sequence[float]) -> tuple[float, float]:
-    """Widen a range to whole steps of 1, 2, 2.5 or 5 times a power of ten."""
+    """Widen a range to multiples of the step that the widened range is drawn with."""
     if not levels:
         return 0.0, 1.0
-    step = _step(max(levels) - min(levels))
-    low, high = math.floor(min(levels) / step) * step, math.ceil(max(levels) / step) * step
-    return low, high if high > low else low + step
+    low, high = min(levels), max(levels)
+    while True:
+        step = _step(high - low)
+        wide = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
+        if wide[0] == wide[1]:
+            wide = wide[0], wide[0] + step
+        if math.isclose(_step(wide[1] - wide[0]), step):
+            return wide
+        low, high = wide
 
 
 def _step(span: float) -> float:
+    """Return 1, 2 or 5 times a power of ten, so that a span has about four steps."""
     raw = (span or 1) / 4
     power = 10.0 ** math.floor(math.log10(raw))
-    return next(power * k for k in (1, 2, 2.5, 5, 10) if power * k >= raw * 0.999)
+    return next(power * k for k in (1, 2, 5, 10) if power * k >= raw * 0.999)
 
 
 def _grid(frame: _Frame, x_name: str, y_name: str) -> Markup:
@@ -192,7 +200,7 @@ def _grid(frame: _Frame, x_name: str, y_name: str) -> Markup:
     parts += [
         *(
             _text(str(x), frame.px(x), HEIGHT - BOTTOM + 18, "tick middle")
-            for x in range(math.ceil(frame.x[0]), math.floor(frame.x[1]) + 1, x_step)
+            for x in range(math.ceil(frame.x[0] / x_step) * x_step, math.floor(frame.x[1]) + 1, x_step)
         ),
         _text(x_name, (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, "axis-name middle"),
         _text(y_name, LEFT, 9, "axis-name"),

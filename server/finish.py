@@ -13,7 +13,7 @@ import numpy as np
 from server.audit import run_audit
 from server.checkpoints import StudyState, load_state
 from server.gate import GateResult, judge
-from server.metrics import NOT_FINITE, Interval, Metrics, evaluate, fit_temperature
+from server.metrics import NOT_FINITE, Calibrated, Interval, Metrics, evaluate, fit_temperature, tempered
 from server.model_card import write_model_card
 from server.prepare import calibration_part, load_teacher, public_sets
 from server.public_data import Progress, PublicImages, predict_logits, softmax
@@ -50,8 +50,9 @@ def finish_run(folder: RunFolder, workspace: Path, about: About, progress: Progr
         try:
             public = Public.load(workspace, study)
             student = merged_student(study, public.initial(), state)
-            summary = _measured(folder, public, student, study, summary)
-            summary = _judged(folder, public, student, state, summary, progress)
+            temperature = _temperature(student, public)
+            summary = _measured(folder, public, student, study, summary, temperature)
+            summary = _judged(folder, public, student, state, summary, temperature, progress)
         except RoundsError as error:
             summary = summary.model_copy(update={"reasons": (str(error),)})
     return written(folder, study, _timed(summary, about))
@@ -63,11 +64,11 @@ def _judged(
     student: CompactModel,
     state: StudyState,
     summary: Summary,
+    temperature: float,
     progress: Progress,
 ) -> Summary:
     """Audit and judge the student, and store it under the name that its verdict allows."""
     study = public.study
-    temperature = _temperature(student, public)
     audit = run_audit(
         student,
         load_teacher(public.workspace, study),
@@ -111,7 +112,12 @@ def written(folder: RunFolder, study: StudyConfig, summary: Summary) -> Summary:
 
 
 def _measured(
-    folder: RunFolder, public: Public, student: CompactModel, study: StudyConfig, summary: Summary
+    folder: RunFolder,
+    public: Public,
+    student: CompactModel,
+    study: StudyConfig,
+    summary: Summary,
+    temperature: float,
 ) -> Summary:
     """Add the figures of student and baselines; a student whose logits are not all finite has none."""
     own = "federated_private" if study.privacy.enabled else "federated"
@@ -127,7 +133,7 @@ def _measured(
         {name: public.metrics(value) for name, value in probabilities.items()}
     )
     auc = auc_of(metrics)
-    measured = {
+    measured: dict[str, Any] = {
         "metrics": metrics,
         "test_auc": auc,
         "trivial_by_site_of_origin": {
@@ -142,6 +148,8 @@ def _measured(
         for other in ("warm_start", "teacher", "trivial")
     )
     by_site = _by_site(public.test, probabilities[own], study)
+    after = public.metrics(tempered(probabilities[own], temperature))
+    measured |= {"calibrated": Calibrated(ece=after.ece, brier=after.brier)}
     return summary.model_copy(update=measured | {"paired": paired, "by_site_of_origin": by_site})
 
 

@@ -15,7 +15,17 @@ from scipy.special import log_softmax
 from server.intervals import Array, Interval, patient_resamples, percentile_interval, ratio, weighted_auc
 from shared.config import Frozen
 
-__all__ = ["NOT_FINITE", "Bin", "Interval", "Metrics", "evaluate", "fit_temperature", "paired_difference"]
+__all__ = [
+    "NOT_FINITE",
+    "Bin",
+    "Calibrated",
+    "Interval",
+    "Metrics",
+    "evaluate",
+    "fit_temperature",
+    "paired_difference",
+    "tempered",
+]
 
 NOT_FINITE = "the student's predictions on public test images are not all finite"
 NUM_BINS = 15
@@ -43,6 +53,13 @@ class Metrics(Frozen):
     reliability: tuple[Bin, ...]
     num_images: int
     num_patients: int
+
+
+class Calibrated(Frozen):
+    """How far probabilities are off once the temperature is applied; the ranking, and so the AUC, is that of before."""
+
+    ece: Interval
+    brier: Interval
 
 
 @dataclass(frozen=True)
@@ -161,6 +178,14 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     low, high = (float(np.log(end)) for end in TEMPERATURE_RANGE)
     found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
     return float(np.clip(np.exp(found.x), *TEMPERATURE_RANGE))
+
+
+def tempered(probabilities: npt.ArrayLike, temperature: float) -> Array:
+    """Return softmax(logits / T) from softmax(logits) (N, C): powers of 1 / T, normalised."""
+    scores = np.asarray(probabilities, np.float64)
+    powers: Array = (scores / scores.max(1, keepdims=True)) ** (1 / temperature)
+    result: Array = powers / powers.sum(1, keepdims=True)
+    return result
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 from server.card_fields import applied_card
 from server.figures import interval_text
+from server.intervals import Interval
 from server.report_audit import checks, map_words
 from server.report_spend import sites
 from server.report_view import facts
@@ -20,6 +21,8 @@ from server.report_words import (
     NOT_FOR_DIAGNOSIS,
     NOT_MEASURED,
     NOT_STATED,
+    OVERLAP,
+    calibration,
     claim,
     findings,
     headline,
@@ -101,7 +104,7 @@ def _factors(summary: Summary) -> Section:
 def _metrics(summary: Summary) -> Section:
     return {
         "discrimination": "AUC, accuracy, macro F1, recall of each class",
-        "calibration": "expected calibration error (15 bins), Brier score",
+        "calibration": "expected calibration error (15 bins), Brier score; before the temperature and after it",
         "uncertainty": "95 % intervals by resampling patients; differences of models by paired resampling",
         "explanation": "energy of maps over area in a region, insertion, deletion, agreement, mask area",
         "maps": map_words(summary.audit),
@@ -117,7 +120,7 @@ def _evaluation_data(summary: Summary, study: StudyConfig) -> Section:
         "test set digest": study.public.test_sha256 or NOT_STATED,
         "reference set digest": study.public.reference_sha256 or NOT_STATED,
         "reference images audited": shown(look_up(summary.audit or {}, "num_images")),
-        "overlap with training": "refused by patient when the study starts",
+        "overlap with training": OVERLAP,
         "notes": list(summary.study.notes) or NOT_STATED,
         "attribution": summary.study.attribution or NOT_STATED,
     }
@@ -190,9 +193,19 @@ def _one(summary: Summary) -> Any:
     one = summary.main
     if one is None:
         return NOT_MEASURED
-    named = {"accuracy": one.accuracy, "macro F1": one.macro_f1, "ECE": one.ece, "Brier": one.brier}
+    named: dict[str, Interval | None] = {
+        "accuracy": one.accuracy,
+        "macro F1": one.macro_f1,
+        "ECE before temperature": one.ece,
+        "Brier before temperature": one.brier,
+    }
     named |= {f"recall of {name}": value for name, value in one.recall.items()}
-    return {name: interval_text(value) for name, value in named.items()}
+    after = summary.calibrated
+    named |= {"ECE after temperature": None if after is None else after.ece}
+    named |= {"Brier after temperature": None if after is None else after.brier}
+    return {name: interval_text(value) for name, value in named.items()} | {
+        "calibration in words": " ".join(calibration(summary))
+    }
 
 
 def _ratio(summary: Summary) -> str:

@@ -1,4 +1,4 @@
-"""What does a released model say of one image? Class, calibrated probabilities, mask and map.
+"""What does a released model say of one image? Class, probabilities calibrated on the public cohort, mask and map.
 
 In: a `student.safetensors` or `candidate.safetensors` and image files. Out: predictions and, where asked for, one
 picture an image. Pictures show the person on the image: they belong where the image belongs.
@@ -39,7 +39,7 @@ class ReleasedModel:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says of one image; `probabilities` by class are calibrated and sum to 1."""
+    """What the model says of one image; `probabilities` by class are calibrated on public cohort patients."""
 
     file: Path
     predicted: str

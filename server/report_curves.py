@@ -21,12 +21,25 @@ def learning_curve(summary: Summary) -> Figure | None:
     levels = [("teacher", auc.teacher), ("warm start", auc.warm_start)]
     return line_figure(
         "Test AUC after each round",
-        "One line with its 95 % band, on the part of the test set that follows the rounds; dashed lines are teacher "
-        "and warm start on all of it.",
+        _which_images(summary),
         [Line("student", tuple(points))],
         x_name="round",
         y_name="AUC on the public test set",
         references=[(name, one.value) for name, one in levels if one is not None and one.value is not None],
+    )
+
+
+def _which_images(summary: Summary) -> str:
+    """Say on which patients the line is and on which the levels, where they differ."""
+    followed = {one.test_auc.n for one in summary.rounds if one.test_auc is not None}
+    whole = {one.n for one in (summary.test_auc.teacher, summary.test_auc.warm_start) if one is not None}
+    band = "The line, with its 95 % band, is the student"
+    if followed == whole:
+        return f"{band}; dashed lines are teacher and warm start."
+    patients, all_patients = (" or ".join(map(str, sorted(counts))) for counts in (followed, whole))
+    return (
+        f"{band} on the part of the test set that follows the rounds ({patients} patients); dashed lines are teacher "
+        f"and warm start on all of it ({all_patients} patients), so a line and a level may differ by that alone."
     )
 
 
@@ -50,7 +63,7 @@ def spend_figure(summary: Summary) -> Figure | None:
     top = max(one.value or 0 for line in lines for _, one in line.points)
     return line_figure(
         "Privacy spent after each round",
-        "Epsilon of each site's ledger after each round; it never falls.",
+        "Epsilon of each site's last ledger statement after each round; a line that stays level had no newer one.",
         lines,
         x_name="round",
         y_name="epsilon",

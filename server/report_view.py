@@ -43,7 +43,7 @@ def page(summary: Summary, run_dir: Path) -> dict[str, Any]:
         "recall": recall_rows(summary),
         "main": main,
         "main_key": summary.metrics.main_key,
-        "reliability": reliability_figure("Calibration of the student", main.reliability)
+        "reliability": reliability_figure("Calibration of the student, before temperature", main.reliability)
         if main and main.reliability
         else None,
         "origin_rows": origin_rows(summary),

@@ -46,6 +46,10 @@ NOT_COVERED = (
     ),
     "Images of the public cohort, reference and test sets are not protected by this figure.",
 )
+OVERLAP = (
+    "a patient in two of the three public sets is refused when the study is prepared and when the run is finished, "
+    "where identifiers are equal; whether one is also a patient of a site is not checked: no identifier leaves a site"
+)
 LATE_REPLIES = (
     "Unless the study fixes reply times (reply_after_seconds), the arrival time of an answer tells roughly "
     "how large a site is."
@@ -67,6 +71,10 @@ GLOSSARY = (
 )
 
 
+TEMPERATURE_HARMS = (
+    "On the test set the temperature makes the calibration error larger: calibrated on the public cohort is not "
+    "calibrated everywhere."
+)
 HELD = "The student is held back and may not be exported."
 
 
@@ -85,6 +93,11 @@ STATED_BY_SOME = (
 UNCONFIRMED = (
     "No site's ledger confirmed a spend in this run: read the following as the design's aim, not as a result."
 )
+
+
+def event_word(code: str) -> str:
+    """Name an event for a reader; an answer stands among the events only where it was not accepted."""
+    return "not accepted" if code == "answered" else code.replace("_", " ")
 
 
 def headline(summary: Summary) -> str:
@@ -127,6 +140,29 @@ def findings(summary: Summary) -> list[str]:
         )
     if not summary.privacy_enabled:
         lines.append(without_privacy(summary))
+    return lines
+
+
+def calibration(summary: Summary) -> list[str]:
+    """Say how far the student's probabilities are off, before and after the temperature, and where it does harm."""
+    main, after = summary.main, summary.calibrated
+    if main is None:
+        return []
+    before = f"expected calibration error {interval_text(main.ece)} (15 bins; 0 is best)"
+    lines = [f"Before temperature: {before}, Brier score {interval_text(main.brier)}."]
+    if summary.temperature is None:
+        return [*lines, "No temperature was fitted."]
+    figures = (
+        "error on the test set not measured"
+        if after is None
+        else f"expected calibration error {interval_text(after.ece)}, Brier score {interval_text(after.brier)}"
+    )
+    lines.append(
+        f"After temperature {shown(summary.temperature, 2)}, fitted on held-out patients of the public cohort: "
+        f"{figures}."
+    )
+    if after is not None and (after.ece.value or 0) > (main.ece.value or 0):
+        lines.append(TEMPERATURE_HARMS)
     return lines
 
 

@@ -11,18 +11,19 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
-from server.metrics import Interval, Metrics
+from server.metrics import Calibrated, Interval, Metrics
 from shared.config import Frozen, Privacy
 from shared.errors import StudyError
 
 Value = TypeVar("Value", Interval, Metrics)
 
+CENTRAL_EPOCHS = 2  # over all sites' images, in the comparison with central training
 MODEL_NAMES = {
     "teacher": "Teacher (frozen)",
     "warm_start": "Warm start (public cohort only)",
     "federated_private": "This study: federated, private",
     "federated": "Federated, without privacy",
-    "central": "Central: all images in one place",
+    "central": f"Central: all images in one place, {CENTRAL_EPOCHS} epochs",
     "trivial": "Trivial: twelve brightness numbers",
 }
 
@@ -172,6 +173,9 @@ class Summary(Frozen):
         default_factory=dict
     )  # released by sites, charged to their ledgers
     temperature: float | None = None
+    calibrated: Calibrated | None = (
+        None  # test figures after the temperature; those of `metrics` are before it
+    )
     privacy: Privacy | None = None  # as the study set it, with the calibrated noise_multiplier
     epsilon: dict[str, float | None] = Field(default_factory=dict)  # None: no guarantee holds
     delta: dict[str, float] = Field(default_factory=dict)

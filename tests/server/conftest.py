@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from server.intervals import Interval
-from server.metrics import Metrics, evaluate, paired_difference
+from server.metrics import Calibrated, Metrics, evaluate, paired_difference
 from server.results import (
     ByModel,
     Event,
@@ -101,6 +101,9 @@ def full_summary(full_study: StudyConfig) -> Summary:
         by_site_of_origin={site: _metrics(1.0, 24, seed=k) for k, site in enumerate(SITES)},
         trivial_by_site_of_origin={site: _metrics(0.3, 24, seed=k).auc for k, site in enumerate(SITES)},
         temperature=1.37,
+        calibrated=Calibrated(
+            ece=Interval(value=0.5, n=48), brier=Interval(value=0.2, low=0.1, high=0.3, n=48)
+        ),
         privacy=Privacy(noise_multiplier=1.12),
         epsilon={"guangzhou_wcmc": 7.31, "nih_cc_ap": 7.94, "nih_cc_pa": 5.9},
         delta=dict.fromkeys(SITES, 1e-5),

@@ -6,7 +6,7 @@ from scipy.special import softmax
 from sklearn.metrics import accuracy_score, brier_score_loss, f1_score, recall_score, roc_auc_score
 
 from server.intervals import Interval, percentile_interval, weighted_auc
-from server.metrics import evaluate, fit_temperature, paired_difference
+from server.metrics import evaluate, fit_temperature, paired_difference, tempered
 
 BINARY = ("normal", "pneumonia")
 THREE = ("a", "b", "c")
@@ -176,3 +176,11 @@ def test_two_thousand_images_take_less_than_a_second() -> None:
     start = time.process_time()
     evaluate(p, y, np.arange(2000) // 2, BINARY)
     assert time.process_time() - start < 1
+
+
+def test_tempered_probabilities_are_those_of_the_divided_logits() -> None:
+    """What temperature does to probabilities equals the softmax of the logits divided by it, also far out."""
+    logits = np.array([[2.0, -1.0, 0.5], [0.0, 300.0, 1.0]])
+    for temperature in (0.5, 1.0, 2.0):
+        found = tempered(softmax(logits, axis=1), temperature)
+        assert found == pytest.approx(softmax(logits / temperature, axis=1), abs=1e-12)

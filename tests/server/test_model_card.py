@@ -92,3 +92,22 @@ def test_card_says_how_the_maps_were_made(full_summary: Summary, full_study: Stu
     """The card tells that the teacher's map uses a part of its channels, and of which layer."""
     said = model_card(full_summary, full_study)["Metrics"]["maps"]
     assert "layer features.28 (64 of its 512 channels)" in said
+
+
+def test_card_tells_calibration_before_and_after_temperature(
+    full_summary: Summary, full_study: StudyConfig
+) -> None:
+    """Raw and tempered calibration error stand apart, so that the raw one is not read as calibrated."""
+    card = model_card(full_summary, full_study)
+    student = card["Quantitative analyses"]["student"]
+    assert student["ECE before temperature"] != student["ECE after temperature"] == "0.500"
+    assert "0.500 after it" in card["Applied model card (CHAI v0.2, fields that apply)"]["Safety: result"]
+
+
+def test_card_claims_no_check_of_overlap_that_is_not_made(
+    full_summary: Summary, full_study: StudyConfig
+) -> None:
+    """Overlap is checked among the public sets only, and the card says that sites' patients are not."""
+    said = model_card(full_summary, full_study)["Evaluation data"]["overlap with training"]
+    assert "two of the three public sets" in said
+    assert "a patient of a site is not checked" in said

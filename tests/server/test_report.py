@@ -4,10 +4,11 @@ from pathlib import Path
 import pytest
 
 from server import report_audit, report_spend
+from server.figures import Line, line_figure
 from server.intervals import Interval
 from server.metrics import evaluate
 from server.report import render_report, write_report
-from server.results import Event, Paired, StudyFacts, Summary, auc_of
+from server.results import CENTRAL_EPOCHS, Event, Paired, StudyFacts, Summary, auc_of
 from shared.config import Privacy
 
 LOADS = re.compile(r"""(?:src|href|action|data)\s*=\s*["']?([^"'\s>]+)|url\(\s*["']?([^"')\s]+)|@import""")
@@ -248,3 +249,65 @@ def test_an_empty_map_of_the_teacher_is_said(run_dir: Path, full_summary: Summar
     """Only the example in which the teacher's map is empty says that the teacher shows no evidence."""
     captions = [one.caption for one in report_audit.examples(full_summary.audit, run_dir)]
     assert ["teacher: no positive evidence" in caption for caption in captions] == [False, True, False]
+
+
+def test_calibration_is_told_before_and_after_the_temperature(run_dir: Path, full_summary: Summary) -> None:
+    """Figures and diagram of the raw probabilities say so, and a temperature that does harm is named."""
+    text = render_report(run_dir, full_summary)
+    assert "Before temperature: expected calibration error" in text
+    assert (
+        "After temperature 1.37, fitted on held-out patients of the public cohort: expected calibration error"
+        in text
+    )
+    assert "Calibration of the student, before temperature" in text
+    assert "makes the calibration error larger" in text
+    assert full_summary.calibrated is not None
+    good = full_summary.calibrated.model_copy(update={"ece": Interval(value=0.0)})
+    assert "calibration error larger" not in render_report(
+        run_dir, full_summary.model_copy(update={"calibrated": good})
+    )
+
+
+def test_an_answer_that_was_not_taken_is_not_called_answered(run_dir: Path, full_summary: Summary) -> None:
+    """The table of events names a refusal by what it is, whatever the records call it."""
+    refused = Event(round=2, site="nih_cc_ap", code="answered", what="budget_spent")
+    text = render_report(run_dir, full_summary.model_copy(update={"events": (refused,)}))
+    assert "<td>nih_cc_ap</td><td>not accepted</td><td>budget_spent</td>" in text
+
+
+def test_central_training_says_how_long_it_was(run_dir: Path, full_summary: Summary) -> None:
+    """The row of central training names its epochs: it is no bound on what all images could teach."""
+    text = render_report(run_dir, full_summary)
+    assert f"Central: all images in one place, {CENTRAL_EPOCHS} epochs" in text
+
+
+def test_the_curve_says_which_patients_it_is_on(run_dir: Path, full_summary: Summary) -> None:
+    """The line is on a part of the test set and the levels on all of it: the figure says so where it is seen."""
+    rounds = tuple(
+        one.model_copy(update={"test_auc": Interval(value=0.8, low=0.7, high=0.9, n=20)})
+        for one in full_summary.rounds
+    )
+    text = render_report(run_dir, full_summary.model_copy(update={"rounds": rounds}))
+    seen = re.sub(r"<svg.*?</svg>", "", text, flags=re.DOTALL)
+    assert (
+        "follows the rounds (20 patients); dashed lines are teacher and warm start on all of it (48 patients)"
+        in seen
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.03, 0.42, ["0.0", "0.2", "0.4", "0.6"]),
+        (0.907, 0.978, ["0.90", "0.92", "0.94", "0.96", "0.98"]),
+        (0.11, 0.5, ["0.1", "0.2", "0.3", "0.4", "0.5"]),
+        (0.7, 0.7, ["0.4", "0.6", "0.8", "1.0"]),
+    ],
+)
+def test_ticks_are_round_numbers(low: float, high: float, ticks: list[str]) -> None:
+    """Levels beside a figure are multiples of one round step, and rounds below it too."""
+    line = Line("a", ((1.0, Interval(value=low)), (9.0, Interval(value=high))))
+    svg = line_figure("t", "d", [line], x_name="round", y_name="y").svg
+    found = re.findall(r'class="tick (\w+)"[^>]*>([^<]*)<', svg)
+    assert [text for kind, text in found if kind == "end"] == ticks
+    assert [text for kind, text in found if kind == "middle"] == ["2", "4", "6", "8"]
