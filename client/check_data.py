@@ -120,8 +120,15 @@ def _images(site: Site, patients: list[Patient], study: StudyConfig) -> Iterator
         )
         yield Finding("fail", "images", sentence)
     elif kinds:
-        sentence = f"{kinds}: a patient with an unreadable image contributes nothing; repair or remove them"
-        yield Finding("warn", "images", sentence)
+        meaning = [
+            sentence
+            for number, sentence in (
+                (problems.num_unreadable, "a patient with an unreadable image contributes nothing"),
+                (problems.num_bad_masks, "masks take no part in training, only an audit uses them"),
+            )
+            if number
+        ]
+        yield Finding("warn", "images", f"{kinds}: {'; '.join(meaning)}; repair or remove them")
     else:
         yield Finding("ok", "images", "every image and mask can be read")
     for kind, count in problems.kinds.items():

@@ -25,7 +25,15 @@ from shared.data.records import Patient
 from shared.data.source import describe_source, patients_by_site, read_source
 from shared.errors import ConfigError, DataError
 from shared.phantoms import STYLES, Marker, SitePlan, draw_patient, write_phantoms
-from shared.site_config import Cap, DicomData, SiteConfig, SiteData, check_declared, check_delta
+from shared.site_config import (
+    Cap,
+    DicomData,
+    SiteConfig,
+    SiteData,
+    check_declared,
+    check_delta,
+    check_site_name,
+)
 
 _HERE = Path(__file__).parent
 _DRAWN_PATIENTS = 2  # the second has an opacity where half of the patients do
@@ -142,7 +150,12 @@ def build_workspace(recipe: Recipe, workspace: Path, *, seed: int, progress: Pro
         public_site=federation.public_site,
         reference_fraction=federation.reference_fraction,
     )
+<<<<<<< HEAD
     check_public_images(division, task, progress)
+=======
+    for site in division.sites:  # names become file names
+        check_site_name(site, "the data, and in declared_patients of the sites file")
+>>>>>>> privacy
     _write(division, recipe, workspace)
     return notes
 
@@ -150,6 +163,7 @@ def build_workspace(recipe: Recipe, workspace: Path, *, seed: int, progress: Pro
 def check_recipe(recipe: Recipe) -> None:
     """Refuse what the declared sites would refuse, before anything is drawn or trained; `ConfigError`."""
     for site, declared in recipe.federation.declared_patients.items():
+        check_site_name(site, "declared_patients of the sites file, and in the data")
         check_declared(recipe.study, declared, site)
         try:
             check_delta(recipe.federation.cap_delta, declared, "cap_delta")

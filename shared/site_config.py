@@ -18,7 +18,8 @@ ReleaseKind = Literal[
     "enrolment", "update", "evaluation", "regions", "maps", "status", "ledger_statement", "error"
 ]
 
-SiteName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]
+_SITE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"
+SiteName = Annotated[str, Field(pattern=_SITE_NAME)]
 HubAddress = Annotated[
     str, Field(pattern=r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):[0-9]{1,5}$", description="host:port")
 ]
@@ -168,6 +169,15 @@ class SiteConfig(Frozen):
                     "private-dp; add what these weights spent"
                 )
         return self
+
+
+def check_site_name(name: str, where: str) -> None:
+    """Refuse a name that no site.yaml may hold; `where` says where a person corrects it."""
+    if not re.fullmatch(_SITE_NAME, name):
+        raise ConfigError(
+            f"site is {name!r}, allowed are 1 to 40 letters (a to z), digits, - and _, the first a letter or a digit; "
+            f"rename it in {where}"
+        )
 
 
 def check_delta(delta: float, declared_patients: int, field: str) -> None:

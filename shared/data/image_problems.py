@@ -6,8 +6,9 @@ and no value of a file.
 
 from shared.errors import DataError
 
-# word: (what is wrong, what to do). What begins with "image" or "mask" makes a patient contribute nothing; the other
-# words say why a file of a DICOM source is not looked at.
+# word: (what is wrong, what to do). What begins with "image" makes a patient contribute nothing. What begins with
+# "mask" changes no training: only an audit looks at masks. The other words say why a file of a DICOM source is not
+# looked at.
 PROBLEMS: dict[str, tuple[str, str]] = {
     "image_missing": ("the file does not exist", "restore it or remove it from the data"),
     "image_unreadable": ("the file is damaged or no image of its kind", "export it again or remove it"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 from client.cli import app
@@ -15,6 +16,7 @@ from client.round import answer
 from client.site import Site
 from shared.config import StudyConfig
 from shared.config_files import write_yaml
+from shared.targets import read_views
 from tests.hub_servers import Authority, closed_port, serving
 
 
@@ -214,6 +216,29 @@ def test_bad_images_are_counted_by_kind(hospital: Hospital, tmp_path: Path) -> N
     status, lines = hospital.check()
     assert status == 0
     assert any("image_unreadable 1" in line for line in lines["warn"])
+
+
+def test_bad_masks_are_said_to_change_no_training(
+    hospital: Hospital, tiny_federation: Any, tmp_path: Path
+) -> None:
+    """A missing mask is a warning that says what masks are for, and its patient trains and evaluates as before."""
+    manifest = tmp_path / "bad.csv"
+    rows = (hospital.federation.workspace / "manifests" / "film.csv").read_text().splitlines()
+    header, cells = rows[0].split(","), rows[1].split(",")
+    cells[header.index("mask")] = str(tmp_path / "gone.png")
+    manifest.write_text("\n".join([rows[0], ",".join(cells), *rows[2:]]) + "\n")
+    site = hospital.write(data={"source": str(manifest), "max_unreadable": 0})
+    status, lines = hospital.check()
+    assert status == 0
+    (line,) = [line for line in lines["warn"] if line.startswith("images: mask_missing 1: masks")]
+    assert "masks take no part in training" in line
+    assert "contributes nothing" not in line
+    study = tiny_federation.study
+    assert all(
+        torch.isfinite(read_views(patient, study).images((0,))).all()
+        for part in site.partitions(study).values()
+        for patient in part
+    )
 
 
 def test_declared_number_far_from_the_real_one_is_a_warning(hospital: Hospital) -> None:

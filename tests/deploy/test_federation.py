@@ -1,7 +1,11 @@
 """Recipes: every study that ships is whole, and a mistake in one is a sentence."""
 
+<<<<<<< HEAD
 import shutil
 from collections.abc import Callable
+=======
+import csv
+>>>>>>> privacy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -127,6 +131,7 @@ def test_nobody_is_counted_for_a_hospital(tiny_federation, tmp_path: Path) -> No
         build_workspace(recipe, tmp_path, seed=0, progress=lambda *_: None)
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize(
     ("name", "column", "spoil", "words"),
     [
@@ -163,6 +168,33 @@ def test_a_spoilt_public_image_stops_before_a_teacher_is_fitted(
         build_workspace(recipe, tmp_path / "w", seed=0, progress=lambda *_: None)
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "w").exists()
+=======
+@pytest.mark.parametrize("name", ["St. Mary", "../north", "a" * 41, "Köln"])
+@pytest.mark.parametrize("place", ["the data", "declared_patients of the sites file"])
+def test_a_site_name_that_no_site_may_have(tiny_federation, tmp_path: Path, name: str, place: str) -> None:
+    """A name outside the pattern is one sentence with field, value, allowed and remedy; nothing is written."""
+    with (tiny_federation.workspace / "data" / "manifest.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    manifest, declared = tmp_path / "own.csv", dict.fromkeys(("bedside", "children", "film"), 4)
+    if place == "the data":
+        rows = [row | {"site": name} if row["site"] == "film" else row for row in rows]
+    else:
+        declared[name] = 4
+    with manifest.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    recipe = Recipe(
+        "own",
+        tiny_federation.study,
+        Federation(title="t", public_site="public", declared_patients=declared),
+        manifest,
+    )
+    with pytest.raises(ConfigError, match=rf"^site is .*, allowed are .*; rename it in {place}") as refused:
+        build_workspace(recipe, tmp_path / "workspace", seed=0, progress=lambda *_: None)
+    assert repr(name) in str(refused.value)
+    assert not (tmp_path / "workspace").exists()
+>>>>>>> privacy
 
 
 def test_reports_are_told_how_sites_were_made(tmp_path: Path) -> None:
