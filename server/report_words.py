@@ -72,7 +72,7 @@ GLOSSARY = (
 
 
 TEMPERATURE_HARMS = (
-    "On the test set the temperature makes the calibration error larger: calibrated on the public cohort is not "
+    "On the test set the temperature makes the {figures} larger: calibrated on the public cohort is not "
     "calibrated everywhere."
 )
 HELD = "The student is held back and may not be exported."
@@ -161,8 +161,14 @@ def calibration(summary: Summary) -> list[str]:
         f"After temperature {shown(summary.temperature, 2)}, fitted on held-out patients of the public cohort: "
         f"{figures}."
     )
-    if after is not None and (after.ece.value or 0) > (main.ece.value or 0):
-        lines.append(TEMPERATURE_HARMS)
+    pairs = {} if after is None else {"calibration error": "ece", "Brier score": "brier"}
+    worse = [
+        name
+        for name, key in pairs.items()
+        if (getattr(after, key).value or 0) > (getattr(main, key).value or 0)
+    ]
+    if worse:
+        lines.append(TEMPERATURE_HARMS.format(figures=" and the ".join(worse)))
     return lines
 
 
