@@ -150,12 +150,9 @@ def build_workspace(recipe: Recipe, workspace: Path, *, seed: int, progress: Pro
         public_site=federation.public_site,
         reference_fraction=federation.reference_fraction,
     )
-<<<<<<< HEAD
-    check_public_images(division, task, progress)
-=======
     for site in division.sites:  # names become file names
         check_site_name(site, "the data, and in declared_patients of the sites file")
->>>>>>> privacy
+    check_public_images(division, task, progress)
     _write(division, recipe, workspace)
     return notes
 

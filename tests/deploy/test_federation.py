@@ -1,11 +1,8 @@
 """Recipes: every study that ships is whole, and a mistake in one is a sentence."""
 
-<<<<<<< HEAD
+import csv
 import shutil
 from collections.abc import Callable
-=======
-import csv
->>>>>>> privacy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -131,7 +128,6 @@ def test_nobody_is_counted_for_a_hospital(tiny_federation, tmp_path: Path) -> No
         build_workspace(recipe, tmp_path, seed=0, progress=lambda *_: None)
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(
     ("name", "column", "spoil", "words"),
     [
@@ -168,7 +164,8 @@ def test_a_spoilt_public_image_stops_before_a_teacher_is_fitted(
         build_workspace(recipe, tmp_path / "w", seed=0, progress=lambda *_: None)
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "w").exists()
-=======
+
+
 @pytest.mark.parametrize("name", ["St. Mary", "../north", "a" * 41, "Köln"])
 @pytest.mark.parametrize("place", ["the data", "declared_patients of the sites file"])
 def test_a_site_name_that_no_site_may_have(tiny_federation, tmp_path: Path, name: str, place: str) -> None:
@@ -194,7 +191,6 @@ def test_a_site_name_that_no_site_may_have(tiny_federation, tmp_path: Path, name
         build_workspace(recipe, tmp_path / "workspace", seed=0, progress=lambda *_: None)
     assert repr(name) in str(refused.value)
     assert not (tmp_path / "workspace").exists()
->>>>>>> privacy
 
 
 def test_reports_are_told_how_sites_were_made(tmp_path: Path) -> None:
