@@ -9,11 +9,14 @@ import pytest
 import torch
 
 from client import round as site_round
+from client.evaluation import patient_confusion
 from client.round import answer
 from client.site import Site
 from shared.arrays import to_arrays
 from shared.errors import ErrorCode
 from shared.models.trainable import load_trainable, trainable_names
+from shared.records import RequestKind
+from shared.release_kinds import Partition
 from shared.releases import decode_release
 from shared.targets import read_views
 
@@ -21,7 +24,7 @@ ONE_VIEW = {"distillation": {"num_views": 1, "views_per_step": 1}, "privacy": {"
 FLOAT_MAX = float(np.finfo(np.float32).max)
 
 
-def overflowing_for_one(site: Site, study: Any) -> tuple[str, dict[str, np.ndarray]]:
+def overflowing_for_one(site: Site, study: Any, partition: Partition) -> tuple[str, dict[str, np.ndarray]]:
     """Scale the classifier until its logits overflow for exactly one patient; returns who, and the weights."""
     compact, _ = site.compact(study)
     names = trainable_names(compact, "scales")
@@ -32,7 +35,7 @@ def overflowing_for_one(site: Site, study: Any) -> tuple[str, dict[str, np.ndarr
     )
     weights[grown] = weights[grown] * 1e3
     load_trainable(compact, weights)
-    patients = site.partitions(study)["train"]
+    patients = site.partitions(study)[partition]
     with torch.inference_mode():
         logits = {
             p.patient_id: compact(read_views(p, study).images((0,))).abs().max().item() for p in patients
@@ -64,20 +67,37 @@ def without(site: Site, patient_id: str, folder: Path) -> dict[str, Any]:
     return {"data": {"source": str(manifest)}}
 
 
+@pytest.mark.parametrize(
+    ("kind", "partition", "part"), [("train", "train", "update"), ("evaluate", "evaluation", "evaluation")]
+)
 def test_weights_that_overflow_for_one_patient_are_answered_as_if_they_did_not(
-    tiny_federation: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_federation: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: RequestKind,
+    partition: Partition,
+    part: str,
 ) -> None:
-    """With and without the patient for whom crafted weights overflow, the reply is an update of finite values."""
+    """With and without the patient for whom crafted weights overflow, the reply is a release of finite values."""
     monkeypatch.setattr(site_round, "MAX_ABSOLUTE_WEIGHT", FLOAT_MAX)  # past the first line of defence
     study = tiny_federation.changed(**ONE_VIEW)
     site = tiny_federation.site("film", tmp_path / "with")
-    who, weights = overflowing_for_one(site, study)
+    who, weights = overflowing_for_one(site, study, partition)
+    if kind == "evaluate":  # the images that are counted overflow too, and that patient counts for nothing
+        compact, _ = site.compact(study)
+        load_trainable(compact, weights)
+        shares = {
+            p.patient_id: patient_confusion(compact, p, study.task).sum()
+            for p in site.partitions(study)[partition]
+        }
+        assert shares[who] == 0
     less = tiny_federation.site("film", tmp_path / "without", **without(site, who, tmp_path))
     for one in (site, less):
-        parts = answer(one, tiny_federation.request("train", 1, weights, study))
-        assert set(parts) == {"update", "ledger_statement"}
-        update = decode_release(parts["update"], tiny_federation.shapes, kinds=("update",))
-        assert all(np.isfinite(array).all() for array in update.arrays.values())
+        parts = answer(one, tiny_federation.request(kind, 1, weights, study))
+        assert set(parts) == {part, "ledger_statement"}
+        expected = tiny_federation.shapes if kind == "train" else {"confusion": (2, 2)}
+        release = decode_release(parts[part], expected, kinds=(part,))
+        assert all(np.isfinite(array).all() for array in release.arrays.values())
 
 
 def test_weights_out_of_range_are_refused_before_data_is_read(tiny_federation: Any, tmp_path: Path) -> None:
