@@ -168,17 +168,16 @@ def recall_rows(summary: Summary) -> list[tuple[str, str, list[str]]]:
     ]
 
 
-def origin_rows(summary: Summary) -> list[tuple[str, str, str, Any, str, str, str]]:
-    """Show the student by site of origin: images, AUC, bar, accuracy, AUC of the trivial model, patients."""
+def origin_rows(summary: Summary) -> list[tuple[str, str, str, Any, str, str]]:
+    """Show the student by site of origin: images and patients, AUC, bar, accuracy, AUC of the trivial model."""
     return [
         (
             site,
-            shown(one.num_images),
+            f"{shown(one.num_images)} ({shown(one.num_patients)})",
             interval_text(one.auc, 2),
             interval_bar(f"AUC, images of {site}", one.auc, 0, 1, marks=(0.5,)),
             interval_text(one.accuracy, 2),
             interval_text(summary.trivial_by_site_of_origin.get(site), 2),
-            shown(one.num_patients),
         )
         for site, one in sorted(summary.by_site_of_origin.items())
     ]
