@@ -78,7 +78,7 @@ def run_audit(
     with evaluating(compact), evaluating(teacher):
         for index, (number, record) in enumerate(chosen):
             views = _views(compact, teacher, layer, record, study)
-            audited.append(_measured(compact, views, number, study))
+            audited.append(_measured(compact, teacher, views, number, study))
             # only the worst are kept, so that memory does not grow with the number of images
             worst = sorted([*worst, (index, views)], key=lambda entry: _badness(audited[entry[0]]))[
                 :NUM_PICTURES
@@ -137,12 +137,14 @@ def _views(
     )
 
 
-def _measured(compact: CompactModel, views: _Views, number: int, study: StudyConfig) -> ImageAudit:
+def _measured(
+    compact: CompactModel, teacher: Teacher, views: _Views, number: int, study: StudyConfig
+) -> ImageAudit:
     record, student, taught = views.record, views.student, views.teacher
     finite = bool(student.logits.isfinite().all()) and bool(student.map.isfinite().all())
     measured: dict[str, float | None] = dict.fromkeys(FIGURES)
     if finite:
-        measured |= _regions(compact, views) | _faithfulness(compact, views)
+        measured |= _regions(compact, views) | _faithfulness(compact, teacher, views)
         measured["probability_true"] = float(student.logits.softmax(0)[record.label])
     return ImageAudit(
         key=key_of(record),
@@ -183,15 +185,19 @@ def _regions(compact: CompactModel, views: _Views) -> dict[str, float | None]:
     }
 
 
-def _faithfulness(compact: CompactModel, views: _Views) -> dict[str, float | None]:
-    if views.student.no_evidence:
-        return {}
+def _faithfulness(compact: CompactModel, teacher: Teacher, views: _Views) -> dict[str, float | None]:
+    """Measure each map on the model that it is of; a map without evidence orders no pixels and has no curve."""
+    asked: list[tuple[str, nn.Module, Tensor]] = []
+    if not views.student.no_evidence:
+        asked += [("student", compact, views.student.map), ("random", compact, views.random)]
+    if not views.teacher.no_evidence:
+        asked.append(("teacher", teacher, views.teacher.map))
     x = normalise(views.pixels)
     fill = fill_image(x[None], compact.fill)[0]
     measured: dict[str, float | None] = {}
-    for name, found in (("student", views.student.map), ("random", views.random)):
+    for name, model, found in asked:
         curves = insertion_deletion(
-            compact,
+            model,
             x,
             found,
             views.record.label,

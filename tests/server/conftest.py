@@ -231,6 +231,7 @@ FIGURES = {
     "lift_student": 1.31, "lift_teacher": 1.62, "lift_explainer": 1.12, "lift_random": 1.01, "lift_centre": 1.38,
     "border_student": 0.44, "corners_student": 0.31, "border_teacher": 0.3, "corners_teacher": 0.2,
     "insertion_student": 0.71, "insertion_random": 0.58, "deletion_student": 0.39, "deletion_random": 0.52,
+    "insertion_teacher": 0.83, "deletion_teacher": 0.35,
     "agreement_teacher": 0.46, "agreement_explainer": 0.35, "mask_area": 0.52, "probability_true": 0.61,
 }  # fmt: skip
 

@@ -121,6 +121,17 @@ def test_what_was_not_measured_is_none_and_counted_out(audited: tuple[AuditResul
     assert site_b.figures["lift_student"].reason
 
 
+def test_each_map_is_judged_on_its_own_model(audited: tuple[AuditResult, Path]) -> None:
+    """Student and teacher have curves where their maps show evidence, and none where a map orders no pixels."""
+    result, _ = audited
+    assert any(image.evidence_teacher for image in result.images)
+    for image in result.images:
+        for model, evidence in (("student", image.evidence_student), ("teacher", image.evidence_teacher)):
+            curves = [image.figures[f"{kind}_{model}"] for kind in ("insertion", "deletion")]
+            assert all((value is not None) == evidence for value in curves)
+            assert all(value is None or 0 <= value <= 1 for value in curves)
+
+
 def test_means_are_those_of_the_single_images(audited: tuple[AuditResult, Path]) -> None:
     """A group's figure is the plain mean over its images, within its own interval."""
     result, _ = audited
