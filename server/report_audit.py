@@ -30,10 +30,10 @@ LIFTS = (
 BEHAVIOUR = (
     ("insertion_student", "insertion"),
     ("insertion_random", "… of a random map"),
-    ("insertion_teacher", "… of the teacher's map, on the teacher"),
+    ("insertion_teacher", "… of the teacher"),
     ("deletion_student", "deletion"),
     ("deletion_random", "… of a random map"),
-    ("deletion_teacher", "… of the teacher's map, on the teacher"),
+    ("deletion_teacher", "… of the teacher"),
     ("agreement_teacher", "agreement with teacher"),
     ("agreement_explainer", "agreement with mask"),
     ("mask_area", "mask area"),
