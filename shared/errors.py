@@ -51,6 +51,18 @@ class ServiceError(RoundsError):
     """A process that should run does not, or does not answer."""
 
 
+class StoreError(RoundsError):
+    """The audit store cannot be opened, or was sent what it cannot keep."""
+
+
+class ChainGapError(StoreError):
+    """Records of a source are missing before the one that came."""
+
+
+class ChainConflictError(StoreError):
+    """A record differs from the one that stands in the store, or its hash is not that of its content."""
+
+
 class ErrorCode(StrEnum):
     """All that a site may say about a failure. Which code is sent never depends on patients."""
 
