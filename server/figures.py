@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from server.intervals import Interval
 from server.metrics import Bin
+from server.wording import interval_text
 
 WIDTH, HEIGHT = 760, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 190, 14, 40
@@ -142,18 +143,6 @@ def reliability_figure(title: str, bins: Sequence[Bin]) -> Figure:
     )
     svg = _svg(title, describe, size, size, Markup("").join(parts), kind="square")
     return Figure(title, describe, svg, ("mean confidence", "share right", "images"), rows)
-
-
-def interval_text(interval: Interval | None, digits: int = 3) -> str:
-    """Say an interval in words: '0.842 (0.781 to 0.897)', or why there is none."""
-    if interval is None:
-        return "not measured"
-    if interval.value is None:
-        return f"not measured: {interval.reason}" if interval.reason else "not measured"
-    value = f"{interval.value:.{digits}f}"
-    if interval.low is None or interval.high is None:
-        return value
-    return f"{value} ({interval.low:.{digits}f} to {interval.high:.{digits}f})"
 
 
 def _thin(points: tuple[tuple[float, Interval], ...]) -> tuple[tuple[float, Interval], ...]:

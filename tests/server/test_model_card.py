@@ -2,8 +2,9 @@ import json
 from pathlib import Path
 
 from server.model_card import model_card, write_model_card
-from server.report_words import CLAIM, NOT_FOR_DIAGNOSIS
+from server.report_words import CLAIM
 from server.results import Summary, auc_of
+from server.wording import NOT_FOR_DIAGNOSIS
 from shared.config import StudyConfig
 
 SECTIONS = (
