@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from server.intervals import Interval
-from server.metrics import Bin
+from server.intervals import Bin, Interval
 
 WIDTH, HEIGHT = 760, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 190, 14, 40

@@ -16,8 +16,9 @@ from markupsafe import Markup
 from server.figures import interval_bar, interval_text
 from server.intervals import Interval
 from server.report_spend import sites
-from server.report_words import NOT_MEASURED, NOT_STATED, look_up, shown, spent_words
+from server.report_words import look_up, spent_words
 from server.results import Summary
+from server.words import NOT_MEASURED, NOT_STATED, shown
 
 PANELS = ("image, region outlined", "explainer's mask", "teacher's map", "student's map")
 LIFTS = (
