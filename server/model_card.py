@@ -24,12 +24,11 @@ from server.report_words import (
     claim,
     findings,
     headline,
-    look_up,
     not_covered,
     spent_words,
 )
 from server.results import Summary
-from server.words import NOT_MEASURED, NOT_STATED, shown
+from server.words import NOT_MEASURED, NOT_STATED, look_up, shown
 from shared.config import StudyConfig
 
 Section = dict[str, Any]

@@ -3,9 +3,6 @@
 In: a `Summary`. Out: plain text. Unknown is always 'not stated' or 'not measured', never a guess.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from server.figures import interval_text
 from server.privacy_words import (
     CLAIM,
@@ -172,14 +169,3 @@ def spent_words(summary: Summary, site: str) -> str:
         return "no guarantee"
     since = stale_since(summary, site)
     return shown(summary.epsilon.get(site)) + ("" if since is None else f" as of round {since}, may be more")
-
-
-def look_up(values: Mapping[str, Any], *keys: str) -> Any:
-    """Return the first present, non-None value; a dot goes one level down; None when there is none."""
-    for key in keys:
-        node: Any = values
-        for part in key.split("."):
-            node = node.get(part) if isinstance(node, Mapping) else None
-        if node is not None:
-            return node
-    return None
