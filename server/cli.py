@@ -16,12 +16,12 @@ from rich.console import Console
 from rich.text import Text
 
 from server import admission_commands, federation_commands, service_commands
+from server.figures import interval_text
 from server.finish import finish_run
 from server.predict import Prediction, ReleasedModel, open_model, predict_image
 from server.results import read_summary
 from server.run_folder import RunFolder, read_lines
 from server.run_origin import about, origin, run_folder
-from server.wording import interval_text
 from shared.command_line import AsJson, examples, program
 from shared.errors import DataError, RoundsError
 from shared.tables import plain_table, wide_console

@@ -6,9 +6,10 @@ the same bytes whenever it is made from the same summary.
 
 from pathlib import Path
 
+from server.figures import interval_text
 from server.report_view import page
 from server.results import Summary
-from server.wording import in_seconds, interval_text, shown
+from server.words import in_seconds, shown
 from shared.pages import rendered
 
 TEMPLATE = Path(__file__).parent / "templates" / "report.html"

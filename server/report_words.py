@@ -3,50 +3,27 @@
 In: a `Summary`. Out: plain text. Unknown is always 'not stated' or 'not measured', never a guess.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
+from server.figures import interval_text
+from server.privacy_words import (
+    CLAIM,
+    IN_KEPT_SIMULATION,
+    IN_SIMULATION,
+    LATE_REPLIES,
+    NOT_COVERED,
+    WITHOUT_PRIVACY,
+)
 from server.report_spend import sites_without_statement, stale_since
 from server.results import Summary
-from server.wording import interval_text, shown
+from server.words import shown
 from shared.release_kinds import KEPT_SIMULATION, THIS_RUN_ALONE
 
-WITHOUT_PRIVACY = (
-    "No privacy guarantee holds for this run: privacy was switched off, so updates may reveal patients."
-)
 LEDGER_WITHOUT_PRIVACY = (
     "No privacy guarantee holds at {sites}: by the site's own ledger it answered without noise, in this run or "
     "before, or used weights that its hospital does not list as accepted, so what left may reveal patients."
 )
-CLAIM = (
-    "For each site: (epsilon, delta) differential privacy for adding or removing all records of one patient "
-    "identifier at that site, against the server and the other sites, even if they are malicious in every "
-    "message (weights, configuration, timing, replays) and see everything sent over all runs."
-)
-NOT_COVERED = (
-    (
-        "A person at several hospitals, or under several identifiers, is covered by the sum of what those "
-        "identifiers spend, not by one site's figure. Nothing here says that the federation as a whole is "
-        "epsilon-private."
-    ),
-    "What is true of a whole group, or of many patients together, is meant to be learned and is not hidden.",
-    (
-        "That a hospital takes part, its name, the number of patients it declared and the versions it runs "
-        "are known to the hub."
-    ),
-    (
-        "Code is not trusted because the hub sent it: the claim holds for the code that the hospital "
-        "approved, on a machine that the hospital controls."
-    ),
-    "Images of the public cohort, reference and test sets are not protected by this figure.",
-)
 OVERLAP = (
     "a patient in two of the three public sets is refused when the study is prepared and when the run is finished, "
     "where identifiers are equal; whether one is also a patient of a site is not checked: no identifier leaves a site"
-)
-LATE_REPLIES = (
-    "Unless the study fixes reply times (reply_after_seconds), the arrival time of an answer tells roughly "
-    "how large a site is."
 )
 GLOSSARY = (
     ("Teacher", "the large frozen classifier whose answers are imitated"),
@@ -72,14 +49,6 @@ TEMPERATURE_HARMS = (
 HELD = "The student is held back and may not be exported."
 
 
-IN_SIMULATION = (
-    "This was a simulation: no hospital took part, and each site's ledger began with this run. "
-    "The figures are the spend of this run alone."
-)
-IN_KEPT_SIMULATION = (
-    "This was a simulation: no hospital took part. The made sites' ledgers were kept from earlier runs, and the "
-    "figures are the spend of all of them."
-)
 STATED_BY_SOME = (
     "The ledgers of {stated} confirmed a spend in this run; {silent} let no ledger statement out. For {silent} read "
     "the following as the design's aim, not as a result."
@@ -195,14 +164,3 @@ def spent_words(summary: Summary, site: str) -> str:
         return "no guarantee"
     since = stale_since(summary, site)
     return shown(summary.epsilon.get(site)) + ("" if since is None else f" as of round {since}, may be more")
-
-
-def look_up(values: Mapping[str, Any], *keys: str) -> Any:
-    """Return the first present, non-None value; a dot goes one level down; None when there is none."""
-    for key in keys:
-        node: Any = values
-        for part in key.split("."):
-            node = node.get(part) if isinstance(node, Mapping) else None
-        if node is not None:
-            return node
-    return None

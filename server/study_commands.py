@@ -17,7 +17,7 @@ from server.control import Control
 from server.registry import Registry
 from server.services import Hub
 from server.submissions import EXIT_STATUS, GOING_ON, SubmittedStudy, all_studies, find_study, new_study
-from server.wording import in_bytes
+from server.words import in_bytes
 from shared.command_line import AsJson, examples
 from shared.errors import ConfigError, StudyError
 from shared.tables import plain_table, wide_console

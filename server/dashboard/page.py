@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import sqlalchemy as sa
-from fastapi import Depends, Request
+from fastapi import Depends, HTTPException, Request
 from starlette.responses import HTMLResponse
 
 from server.dashboard.sessions import Visit
 from server.dashboard.settings import Settings
 from server.dashboard.templating import rendered
-from server.dashboard.views.heads import StudyHead, study_head
+from server.dashboard.views.head import Head, study_head
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,18 @@ class PageTools:
         settings: Settings = self.request.app.state.settings
         return settings
 
-    def study(self, study_uid: str) -> StudyHead:
+    def study(self, study_uid: str) -> Head:
         """Return what stands above every page of a study; 404 where the store has none of this name."""
-        return study_head(self.connection, study_uid)
+        found = study_head(self.connection, study_uid)
+        if found is None:
+            raise HTTPException(404)
+        return found
 
     def render(
         self,
         template: str,
         *,
-        study: StudyHead | None = None,
+        study: Head | None = None,
         here: str = "",
         status: int = 200,
         **values: Any,

@@ -14,7 +14,9 @@ from markupsafe import Markup
 
 from server.dashboard.statics import static_url
 from server.dashboard.status import status
-from server.wording import NOT_FOR_DIAGNOSIS, event_word, in_bytes, in_seconds, interval_text, shown
+from server.figures import interval_text
+from server.privacy_words import NOT_FOR_DIAGNOSIS
+from server.words import event_word, in_bytes, in_seconds, shown
 
 FOLDER: Final = Path(__file__).parent / "templates"
 

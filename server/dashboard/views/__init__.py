@@ -1,1 +1,1 @@
-"""What each page shows, as frozen values: pure functions over one connection, at most ten statements a page."""
+"""What each page shows, read from the store in a handful of statements; no markup beyond figures."""

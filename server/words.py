@@ -1,18 +1,25 @@
-"""Values as words for a reader: report, model card, dashboard and command line say the same thing the same way.
+"""Numbers as a reader sees them, in reports and pages alike: short, with units, and never a guess for nothing.
 
-In: numbers, times, intervals. Out: short plain text. Unknown is always 'not stated' or 'not measured'.
+In: plain values. Out: text.
 """
 
 from collections.abc import Mapping, Sequence
-
-from server.intervals import Interval
+from typing import Any
 
 NOT_STATED = "not stated"
 NOT_MEASURED = "not measured"
-NOT_FOR_DIAGNOSIS = (
-    "Research software. Not a medical device, not for diagnosis, and not for decisions about any patient."
-)
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def look_up(values: Mapping[str, Any], *keys: str) -> Any:
+    """Return the first present, non-None value; a dot goes one level down; None when there is none."""
+    for key in keys:
+        node: Any = values
+        for part in key.split("."):
+            node = node.get(part) if isinstance(node, Mapping) else None
+        if node is not None:
+            return node
+    return None
 
 
 def shown(value: object, digits: int = 3) -> str:
@@ -30,16 +37,18 @@ def shown(value: object, digits: int = 3) -> str:
     return str(value)
 
 
-def interval_text(interval: Interval | None, digits: int = 3) -> str:
-    """Say an interval in words: '0.842 (0.781 to 0.897)', or why there is none."""
-    if interval is None:
-        return NOT_MEASURED
-    if interval.value is None:
-        return f"{NOT_MEASURED}: {interval.reason}" if interval.reason else NOT_MEASURED
-    value = f"{interval.value:.{digits}f}"
-    if interval.low is None or interval.high is None:
-        return value
-    return f"{value} ({interval.low:.{digits}f} to {interval.high:.{digits}f})"
+def _number(value: float, digits: int) -> str:
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", "\u202f")
+    if value and not 1e-3 <= abs(value) < 1e6:
+        return _scientific(value)
+    fixed = f"{value:.{digits}f}"
+    return fixed.rstrip("0").rstrip(".") if "." in fixed else fixed
+
+
+def _scientific(value: float) -> str:
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa.removesuffix('.0')} × 10{str(int(exponent)).translate(SUPERSCRIPTS)}"
 
 
 def in_bytes(count: int) -> str:
@@ -65,17 +74,3 @@ def in_seconds(seconds: float | None) -> str:
 def event_word(code: str) -> str:
     """Name an event for a reader; an answer stands among the events only where it was not accepted."""
     return "not accepted" if code == "answered" else code.replace("_", " ")
-
-
-def _number(value: float, digits: int) -> str:
-    if isinstance(value, int):
-        return f"{value:,}".replace(",", "\u202f")
-    if value and not 1e-3 <= abs(value) < 1e6:
-        return _scientific(value)
-    fixed = f"{value:.{digits}f}"
-    return fixed.rstrip("0").rstrip(".") if "." in fixed else fixed
-
-
-def _scientific(value: float) -> str:
-    mantissa, exponent = f"{value:.1e}".split("e")
-    return f"{mantissa.removesuffix('.0')} × 10{str(int(exponent)).translate(SUPERSCRIPTS)}"
