@@ -43,6 +43,7 @@ def create_app(engine: sa.Engine, settings: Settings | None = None) -> FastAPI:
     )  # fmt: skip
     app.state.engine, app.state.settings = engine, settings or Settings()
     for refused, answer in (
+        (Exception, refusals.broke),
         (HTTPException, refusals.http_refusal),
         (RequestValidationError, refusals.invalid),
         (refusals.LoginNeeded, refusals.login_needed),

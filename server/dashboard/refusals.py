@@ -91,6 +91,11 @@ async def failed(request: Request) -> Response:
     return refusal(request, 500)
 
 
+async def broke(request: Request, _: Exception) -> Response:
+    """Answer what no page expected; Starlette raises it again, so that it is logged."""
+    return await failed(request)
+
+
 async def http_refusal(request: Request, error: Any) -> Response:
     """Answer an `HTTPException`; its detail is shown where a route gave one of its own."""
     usual = error.detail == HTTPStatus(error.status_code).phrase

@@ -35,7 +35,7 @@ def environment() -> Environment:
     made.globals |= {"static": static_url, "status_of": status, "NOT_FOR_DIAGNOSIS": NOT_FOR_DIAGNOSIS}
     made.filters |= {
         "shown": shown, "interval": interval_text, "in_bytes": in_bytes, "in_seconds": in_seconds,
-        "event_word": event_word, "moment": moment, "day": day, "machine_time": machine_time,
+        "event_word": event_word, "sentence": sentence, "moment": moment, "day": day, "machine_time": machine_time,
     }  # fmt: skip
     return made
 
@@ -46,6 +46,11 @@ def rendered(template: str, values: Mapping[str, Any], block: str | None = None)
     if block is None:
         return found.render(values)
     return Markup("").join(found.blocks[block](found.new_context(dict(values))))
+
+
+def sentence(said: str) -> str:
+    """Write a bare code, such as `budget_spent`, as words; anything else stays as it is."""
+    return said.replace("_", " ") if said.replace("_", "").isalpha() and said.islower() else said
 
 
 def moment(when: datetime | None) -> str:

@@ -82,9 +82,7 @@ def study_head(connection: sa.Connection, uid: str) -> Head | None:
             sa.select(DOCUMENTS.c.name, DOCUMENTS.c.document).where(
                 DOCUMENTS.c.study_uid == uid, DOCUMENTS.c.name.in_(("study", "data"))
             )
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     values = row._asdict()
     study = documents["study"]
