@@ -43,7 +43,7 @@ def environment() -> Environment:
 def rendered(template: str, values: Mapping[str, Any], block: str | None = None) -> str:
     """Return the page, or one block of it."""
     found = environment().get_template(template)
-    if block is None:
+    if block is None or block not in found.blocks:
         return found.render(values)
     return Markup("").join(found.blocks[block](found.new_context(dict(values))))
 

@@ -8,10 +8,14 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from server.dashboard.pages import events, studies, unguarded
+from server.dashboard.pages import account, events, login, people, studies, unguarded
 
-OPEN: Final[tuple[APIRouter, ...]] = (unguarded.router,)
+OPEN: Final[tuple[APIRouter, ...]] = (unguarded.router, login.router)
+OWN: Final[tuple[APIRouter, ...]] = (
+    account.router,
+)  # also with a one-time password: each route says what it needs
 PAGES: Final[tuple[APIRouter, ...]] = (
     studies.router,
     events.router,
+    people.router,
 )
