@@ -8,7 +8,7 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from server.dashboard.pages import account, events, login, people, studies, unguarded
+from server.dashboard.pages import account, changes, events, login, people, studies, unguarded
 
 OPEN: Final[tuple[APIRouter, ...]] = (unguarded.router, login.router)
 OWN: Final[tuple[APIRouter, ...]] = (
@@ -17,5 +17,6 @@ OWN: Final[tuple[APIRouter, ...]] = (
 PAGES: Final[tuple[APIRouter, ...]] = (
     studies.router,
     events.router,
+    changes.router,
     people.router,
 )
