@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from markupsafe import Markup
 
 from server.dashboard.figures.spend import Spend, cap_bar, spend_figure
-from server.dashboard.views.head import Head
+from server.dashboard.views.agreed import agreed
+from server.dashboard.views.heads import StudyHead
 from server.dashboard.views.privacy_rows import (
     last_statements,
     releases_by_kind,
@@ -77,7 +78,6 @@ class KindOfRelease:
 class PrivacyView:
     """Everything the page prints."""
 
-    head: Head
     enabled: bool
     finding: str
     claim: str
@@ -88,29 +88,50 @@ class PrivacyView:
     not_covered: tuple[str, ...]
     silent: tuple[str, ...]
 
+    @property
+    def kind_rows(self) -> list[tuple[str, ...]]:
+        """Releases by kind, as cells."""
+        return [(one.kind, str(one.accepted), str(one.refused), one.sent) for one in self.kinds]
 
-def privacy_view(connection: sa.Connection, head: Head) -> PrivacyView:
+    @property
+    def common(self) -> list[tuple[str, str]]:
+        """Fields of the label that all sites state alike."""
+        return [(field.name, field.common) for field in self.label if field.common is not None]
+
+    @property
+    def differing(self) -> list[Field]:
+        """Fields in which sites differ."""
+        return [field for field in self.label if field.common is None]
+
+    @property
+    def differing_rows(self) -> list[tuple[str, list[str]]]:
+        """(site, its words for each differing field)."""
+        columns = [dict(field.by_site) for field in self.differing]
+        return [(one.site, [column[one.site] for column in columns]) for one in self.sites]
+
+
+def privacy_view(connection: sa.Connection, head: StudyHead) -> PrivacyView:
     """Read the page, in five statements."""
-    stated = last_statements(connection, head.uid)
-    series = spend_series(connection, head.uid, head.rounds_done)
-    lost = unfollowed_heads(connection, head.uid)
-    privacy = head.config["privacy"]
+    config = agreed(connection, head.study_uid).config
+    stated = last_statements(connection, head.study_uid)
+    series = spend_series(connection, head.study_uid, head.rounds_done)
+    lost = unfollowed_heads(connection, head.study_uid)
+    privacy = config["privacy"]
     clip = shown(privacy["max_grad_norm"])
     silent = tuple(site for site, row in stated.items() if row is None)
     rows = tuple(
         _site(site, row, series.get(site, ()), clip, lost.get(site, 0)) for site, row in stated.items()
     )
     return PrivacyView(
-        head=head,
         enabled=bool(privacy["enabled"]),
-        finding=_finding(head, stated, lost),
+        finding=_finding(privacy, stated, lost),
         claim=CLAIM if privacy["enabled"] else WITHOUT_PRIVACY,
         sites=rows,
         spend=spend_figure([Spend(site, points) for site, points in series.items()], privacy["epsilon"]),
         label=_label(stated, clip),
         kinds=tuple(
             KindOfRelease(kind.replace("_", " "), accepted, refused, in_bytes(sent))
-            for kind, accepted, refused, sent in releases_by_kind(connection, head.uid)
+            for kind, accepted, refused, sent in releases_by_kind(connection, head.study_uid)
         ),
         not_covered=_not_covered(stated),
         silent=silent,
@@ -178,9 +199,11 @@ def _label(stated: Mapping[str, Mapping[str, Any] | None], clip: str) -> tuple[F
     return tuple(fields)
 
 
-def _finding(head: Head, stated: Mapping[str, Mapping[str, Any] | None], lost: Mapping[str, int]) -> str:
+def _finding(
+    privacy: Mapping[str, Any], stated: Mapping[str, Mapping[str, Any] | None], lost: Mapping[str, int]
+) -> str:
     """Say the finding in words, before any figure."""
-    if not head.config["privacy"]["enabled"]:
+    if not privacy["enabled"]:
         return WITHOUT_PRIVACY
     if not stated:
         return "No site has taken part yet, so nothing has been spent that this store knows of."
@@ -191,7 +214,7 @@ def _finding(head: Head, stated: Mapping[str, Mapping[str, Any] | None], lost: M
     if spent:
         parts.append(
             f"The most that a site's ledger states to have spent on one patient is epsilon {max(spent):.2f}; the "
-            f"study asked for at most {shown(head.config['privacy']['epsilon'])}."
+            f"study asked for at most {shown(privacy['epsilon'])}."
         )
     if open_ended:
         parts.append(f"At {_names(open_ended)} no guarantee holds.")

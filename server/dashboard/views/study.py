@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from markupsafe import Markup
 
 from server.dashboard.figures.timeline import Stretch, timeline_figure
-from server.dashboard.views.head import Head
+from server.dashboard.views.agreed import Agreed, agreed
+from server.dashboard.views.heads import StudyHead
 from server.dashboard.views.study_rows import (
     Absence,
     ClosedRound,
@@ -25,7 +26,7 @@ from server.dashboard.views.study_rows import (
 )
 from server.figures import Figure, Line, interval_bar, interval_text, line_figure
 from server.intervals import Interval
-from server.words import in_bytes, in_seconds
+from server.words import NOT_STATED, in_bytes, in_seconds, shown
 
 MODEL_NAMES: Final = {
     "teacher": "Teacher (frozen)",
@@ -63,7 +64,7 @@ class Traffic:
 class StudyView:
     """Everything the page prints."""
 
-    head: Head
+    agreed: Agreed
     finding: str
     tiles: tuple[tuple[str, str, str], ...]
     curve: Figure | None
@@ -75,21 +76,59 @@ class StudyView:
     traffic: tuple[Traffic, ...]
     events: tuple[EventLine, ...]
 
+    @property
+    def absence_rows(self) -> list[tuple[str, ...]]:
+        """Who was missing and why, as cells."""
+        return [(one.site, one.why, str(one.times), str(one.first), str(one.last)) for one in self.absences]
 
-def study_view(connection: sa.Connection, head: Head) -> StudyView:
-    """Read the page, in six statements."""
-    rounds = closed_rounds(connection, head.uid)
-    figures = auc_figures(connection, head.uid)
+    @property
+    def traffic_rows(self) -> list[tuple[str, ...]]:
+        """What each site sent, as cells."""
+        return [(one.site, str(one.answers), one.each, one.total) for one in self.traffic]
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """What all sites agreed on, line by line."""
+        config, data = self.agreed.config, self.agreed.data
+        privacy, models = config["privacy"], config["models"]
+        student = models["student"]["architecture"]
+        asked = f"at most epsilon {shown(privacy['epsilon'])} at delta {shown(privacy['delta'])} a site"
+        return [
+            ("ethics reference", config["ethics_reference"]),
+            ("ends", config["expires"]),
+            ("classes", ", ".join(config["task"]["classes"])),
+            ("public data", f"{data['name']} ({data['data_kind']})" if data else NOT_STATED),
+            ("method", config["distillation"]["method"]),
+            ("teacher", models["teacher"]["name"]),
+            ("student", "OFA-595" if student == "ofa595" else "sub-network of the w1.2 OFA supernet"),
+            ("trained at the sites", privacy["trainable"]),
+            ("privacy asked", asked if privacy["enabled"] else "none: no guarantee holds"),
+            ("quorum", f"{config['federation']['quorum']} sites"),
+            ("code", self.agreed.code_digest[:16]),
+            ("versions", ", ".join(f"{name} {number}" for name, number in sorted(self.agreed.versions.items()))),
+        ]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What must be said of the data wherever the study is shown."""
+        data = self.agreed.data or {}
+        return (*data.get("notes", ()), *([data["attribution"]] if data.get("attribution") else ()))
+
+
+def study_view(connection: sa.Connection, head: StudyHead) -> StudyView:
+    """Read the page, in seven statements."""
+    rounds = closed_rounds(connection, head.study_uid)
+    figures = auc_figures(connection, head.study_uid)
     stretches = participation(connection, head)
-    traffic = bytes_sent(connection, head.uid)
+    traffic = bytes_sent(connection, head.study_uid)
     own = next((figures[key] for key in OWN if key in figures), None)
     return StudyView(
-        head=head,
+        agreed=agreed(connection, head.study_uid),
         finding=_finding(head, rounds, figures, own),
         tiles=_tiles(head, rounds, own, stretches, traffic),
         curve=_curve(rounds, figures),
         timeline=timeline_figure(stretches, head.rounds_done),
-        absences=absences(connection, head.uid),
+        absences=absences(connection, head.study_uid),
         baselines=_baselines(figures),
         differences=_differences(figures),
         times=_times(rounds),
@@ -97,12 +136,12 @@ def study_view(connection: sa.Connection, head: Head) -> StudyView:
             Traffic(site, answers, in_bytes(round(sent / answers)) if answers else "—", in_bytes(sent))
             for site, answers, sent in traffic
         ),
-        events=last_events(connection, head.uid),
+        events=last_events(connection, head.study_uid),
     )
 
 
 def _finding(
-    head: Head,
+    head: StudyHead,
     rounds: Sequence[ClosedRound],
     figures: dict[str, Interval],
     own: Interval | None,
@@ -127,7 +166,7 @@ def _finding(
 
 
 def _tiles(
-    head: Head,
+    head: StudyHead,
     rounds: Sequence[ClosedRound],
     own: Interval | None,
     stretches: list[Stretch],
