@@ -58,11 +58,6 @@ UNCONFIRMED = (
 )
 
 
-def event_word(code: str) -> str:
-    """Name an event for a reader; an answer stands among the events only where it was not accepted."""
-    return "not accepted" if code == "answered" else code.replace("_", " ")
-
-
 def headline(summary: Summary) -> str:
     """Say in one sentence what happened."""
     why = f": {'; '.join(summary.reasons)}" if summary.reasons else ""

@@ -69,3 +69,8 @@ def in_seconds(seconds: float | None) -> str:
     if whole < 7200:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def event_word(code: str) -> str:
+    """Name an event for a reader; an answer stands among the events only where it was not accepted."""
+    return "not accepted" if code == "answered" else code.replace("_", " ")

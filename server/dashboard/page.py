@@ -1,0 +1,74 @@
+"""What every page's function is given: one read transaction of the store, and the way to its template.
+
+In: a request. Out: a page, or the one block of it that htmx asked for.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import Depends, HTTPException, Request
+from starlette.responses import HTMLResponse
+
+from server.dashboard.sessions import Visit
+from server.dashboard.settings import Settings
+from server.dashboard.templating import rendered
+from server.dashboard.views.head import Head, study_head
+
+
+@dataclass(frozen=True)
+class PageTools:
+    """`connection` sees one state of the store throughout."""
+
+    request: Request
+    connection: sa.Connection
+
+    @property
+    def settings(self) -> Settings:
+        """How this dashboard was started."""
+        settings: Settings = self.request.app.state.settings
+        return settings
+
+    def study(self, study_uid: str) -> Head:
+        """Return what stands above every page of a study; 404 where the store has none of this name."""
+        found = study_head(self.connection, study_uid)
+        if found is None:
+            raise HTTPException(404)
+        return found
+
+    def render(
+        self,
+        template: str,
+        *,
+        study: Head | None = None,
+        here: str = "",
+        status: int = 200,
+        **values: Any,
+    ) -> HTMLResponse:
+        """Return a page; `here` names its entry in the navigation.
+
+        Where htmx asks (`hx-headers` or a form with `hx-vals` set `x-block` to a block's name), only that block.
+        """
+        visit: Visit | None = getattr(self.request.state, "visit", None)
+        common = {"visit": visit, "study": study, "here": here}
+        block = self.request.headers.get("hx-target") if self._wants_block() else None
+        text = rendered(template, common | values, block)
+        return HTMLResponse(text, status, headers={"vary": "hx-request"})
+
+    def _wants_block(self) -> bool:
+        return (
+            self.request.headers.get("hx-request") == "true"
+            and self.request.headers.get("hx-history-restore-request") != "true"
+            and self.request.headers.get("hx-boosted") != "true"
+            and bool(self.request.headers.get("hx-target"))
+        )
+
+
+def _page(request: Request) -> Iterator[PageTools]:
+    engine: sa.Engine = request.app.state.engine
+    with engine.connect() as connection:
+        yield PageTools(request, connection)
+
+
+Page = Annotated[PageTools, Depends(_page, scope="function")]
