@@ -13,8 +13,7 @@ import sqlalchemy as sa
 from markupsafe import Markup
 
 from server.dashboard.figures.spend import Spend, cap_bar, spend_figure
-from server.dashboard.views.agreed import agreed
-from server.dashboard.views.heads import StudyHead
+from server.dashboard.views.head import Head
 from server.dashboard.views.privacy_rows import (
     last_statements,
     releases_by_kind,
@@ -110,13 +109,12 @@ class PrivacyView:
         return [(one.site, [column[one.site] for column in columns]) for one in self.sites]
 
 
-def privacy_view(connection: sa.Connection, head: StudyHead) -> PrivacyView:
+def privacy_view(connection: sa.Connection, head: Head) -> PrivacyView:
     """Read the page, in five statements."""
-    config = agreed(connection, head.study_uid).config
-    stated = last_statements(connection, head.study_uid)
-    series = spend_series(connection, head.study_uid, head.rounds_done)
-    lost = unfollowed_heads(connection, head.study_uid)
-    privacy = config["privacy"]
+    stated = last_statements(connection, head.uid)
+    series = spend_series(connection, head.uid, head.rounds_done)
+    lost = unfollowed_heads(connection, head.uid)
+    privacy = head.config["privacy"]
     clip = shown(privacy["max_grad_norm"])
     silent = tuple(site for site, row in stated.items() if row is None)
     rows = tuple(
@@ -131,7 +129,7 @@ def privacy_view(connection: sa.Connection, head: StudyHead) -> PrivacyView:
         label=_label(stated, clip),
         kinds=tuple(
             KindOfRelease(kind.replace("_", " "), accepted, refused, in_bytes(sent))
-            for kind, accepted, refused, sent in releases_by_kind(connection, head.study_uid)
+            for kind, accepted, refused, sent in releases_by_kind(connection, head.uid)
         ),
         not_covered=_not_covered(stated),
         silent=silent,

@@ -10,8 +10,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from server.dashboard.figures.funnel import FEWEST, Share, funnel_figure
-from server.dashboard.views.agreed import agreed
-from server.dashboard.views.heads import StudyHead
+from server.dashboard.views.head import Head
 from server.dashboard.views.study import OWN
 from server.figures import Figure
 from server.store.projections import ACCEPTED
@@ -63,12 +62,11 @@ class SitesView:
     fewest: int
 
 
-def sites_view(connection: sa.Connection, head: StudyHead) -> SitesView:
+def sites_view(connection: sa.Connection, head: Head) -> SitesView:
     """Read the page, in five statements."""
-    code = agreed(connection, head.study_uid).code_digest
     missed = _missing_last_round(connection, head)
-    sites = _sites(connection, head, code, missed)
-    refusals = _refusals(connection, head.study_uid)
+    sites = _sites(connection, head, head.code_digest, missed)
+    refusals = _refusals(connection, head.uid)
     away = [one.site for one in sites if one.mark == "✕"]
     finding = (
         "No site has enrolled yet."
@@ -76,36 +74,34 @@ def sites_view(connection: sa.Connection, head: StudyHead) -> SitesView:
         else f"{len(sites) - len(away)} of {len(sites)} sites took part in the last round."
         + (f" Missing: {', '.join(away[:8])}{' and more' if len(away) > 8 else ''}." if away else "")
     )
-    shares = _shares(connection, head.study_uid)
+    shares = _shares(connection, head.uid)
     funnel = funnel_figure("Right answers by site of origin of the public test images", "share right", shares)
     return SitesView(finding, sites, refusals, funnel, FEWEST)
 
 
-def _missing_last_round(connection: sa.Connection, head: StudyHead) -> dict[str, str]:
+def _missing_last_round(connection: sa.Connection, head: Head) -> dict[str, str]:
     """Return why sites were missing in the last closed round."""
     table = PARTICIPATION.c
     rows = connection.execute(
         sa.select(table.site, table.outcome).where(
-            table.study_uid == head.study_uid, table.round == head.rounds_done, table.outcome != ACCEPTED
+            table.study_uid == head.uid, table.round == head.rounds_done, table.outcome != ACCEPTED
         )
     )
     return {site: outcome for site, outcome in rows}  # noqa: C416 - rows are not pairs to mypy
 
 
-def _sites(
-    connection: sa.Connection, head: StudyHead, code: str, missed: dict[str, str]
-) -> tuple[SiteLine, ...]:
+def _sites(connection: sa.Connection, head: Head, code: str, missed: dict[str, str]) -> tuple[SiteLine, ...]:
     sent = RELEASES.c
     accepted = sa.func.sum(sa.case((sent.outcome == ACCEPTED, 1), else_=0))
     counts = (
         sa.select(sent.site, accepted.label("accepted"), sa.func.count().label("all"),
                   sa.func.sum(sent.num_bytes).label("num_bytes"))
-        .where(sent.study_uid == head.study_uid).group_by(sent.site).subquery()
+        .where(sent.study_uid == head.uid).group_by(sent.site).subquery()
     )  # fmt: skip
     rows = connection.execute(
         sa.select(SITES, counts.c.accepted, counts.c.all, counts.c.num_bytes)
         .join_from(SITES, counts, counts.c.site == SITES.c.site, isouter=True)
-        .where(SITES.c.study_uid == head.study_uid)
+        .where(SITES.c.study_uid == head.uid)
         .order_by(SITES.c.site)
     ).mappings()
     lines = []

@@ -11,8 +11,7 @@ import sqlalchemy as sa
 from markupsafe import Markup
 
 from server.dashboard.figures.timeline import Stretch, timeline_figure
-from server.dashboard.views.agreed import Agreed, agreed
-from server.dashboard.views.heads import StudyHead
+from server.dashboard.views.head import Head
 from server.dashboard.views.study_rows import (
     Absence,
     ClosedRound,
@@ -64,7 +63,7 @@ class Traffic:
 class StudyView:
     """Everything the page prints."""
 
-    agreed: Agreed
+    head: Head
     finding: str
     tiles: tuple[tuple[str, str, str], ...]
     curve: Figure | None
@@ -89,7 +88,7 @@ class StudyView:
     @property
     def facts(self) -> list[tuple[str, str]]:
         """What all sites agreed on, line by line."""
-        config, data = self.agreed.config, self.agreed.data
+        config, data = self.head.config, self.head.data
         privacy, models = config["privacy"], config["models"]
         student = models["student"]["architecture"]
         asked = f"at most epsilon {shown(privacy['epsilon'])} at delta {shown(privacy['delta'])} a site"
@@ -104,31 +103,34 @@ class StudyView:
             ("trained at the sites", privacy["trainable"]),
             ("privacy asked", asked if privacy["enabled"] else "none: no guarantee holds"),
             ("quorum", f"{config['federation']['quorum']} sites"),
-            ("code", self.agreed.code_digest[:16]),
-            ("versions", ", ".join(f"{name} {number}" for name, number in sorted(self.agreed.versions.items()))),
+            ("code", self.head.code_digest[:16]),
+            (
+                "versions",
+                ", ".join(f"{name} {number}" for name, number in sorted(self.head.versions.items())),
+            ),
         ]
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What must be said of the data wherever the study is shown."""
-        data = self.agreed.data or {}
+        data = self.head.data or {}
         return (*data.get("notes", ()), *([data["attribution"]] if data.get("attribution") else ()))
 
 
-def study_view(connection: sa.Connection, head: StudyHead) -> StudyView:
-    """Read the page, in seven statements."""
-    rounds = closed_rounds(connection, head.study_uid)
-    figures = auc_figures(connection, head.study_uid)
+def study_view(connection: sa.Connection, head: Head) -> StudyView:
+    """Read the page, in six statements."""
+    rounds = closed_rounds(connection, head.uid)
+    figures = auc_figures(connection, head.uid)
     stretches = participation(connection, head)
-    traffic = bytes_sent(connection, head.study_uid)
+    traffic = bytes_sent(connection, head.uid)
     own = next((figures[key] for key in OWN if key in figures), None)
     return StudyView(
-        agreed=agreed(connection, head.study_uid),
+        head=head,
         finding=_finding(head, rounds, figures, own),
         tiles=_tiles(head, rounds, own, stretches, traffic),
         curve=_curve(rounds, figures),
         timeline=timeline_figure(stretches, head.rounds_done),
-        absences=absences(connection, head.study_uid),
+        absences=absences(connection, head.uid),
         baselines=_baselines(figures),
         differences=_differences(figures),
         times=_times(rounds),
@@ -136,12 +138,12 @@ def study_view(connection: sa.Connection, head: StudyHead) -> StudyView:
             Traffic(site, answers, in_bytes(round(sent / answers)) if answers else "—", in_bytes(sent))
             for site, answers, sent in traffic
         ),
-        events=last_events(connection, head.study_uid),
+        events=last_events(connection, head.uid),
     )
 
 
 def _finding(
-    head: StudyHead,
+    head: Head,
     rounds: Sequence[ClosedRound],
     figures: dict[str, Interval],
     own: Interval | None,
@@ -166,7 +168,7 @@ def _finding(
 
 
 def _tiles(
-    head: StudyHead,
+    head: Head,
     rounds: Sequence[ClosedRound],
     own: Interval | None,
     stretches: list[Stretch],

@@ -10,7 +10,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from server.dashboard.figures.timeline import MOST_COLUMNS, Stretch
-from server.dashboard.views.heads import StudyHead
+from server.dashboard.views.head import Head
 from server.intervals import Interval
 from server.store.projections import ACCEPTED
 from server.store.records import EVERY
@@ -79,7 +79,7 @@ def auc_figures(connection: sa.Connection, uid: str) -> dict[str, Interval]:
     }
 
 
-def participation(connection: sa.Connection, head: StudyHead) -> list[Stretch]:
+def participation(connection: sa.Connection, head: Head) -> list[Stretch]:
     """Participation by site, in at most `MOST_COLUMNS` stretches of rounds, counted by the database."""
     width = max(1, -(-max(head.rounds_done, 1) // MOST_COLUMNS))
     stretch = (PARTICIPATION.c.round - 1).op("/", return_type=sa.Integer())(
@@ -88,7 +88,7 @@ def participation(connection: sa.Connection, head: StudyHead) -> list[Stretch]:
     accepted = sa.func.sum(sa.case((PARTICIPATION.c.outcome == ACCEPTED, 1), else_=0))
     rows = connection.execute(
         sa.select(PARTICIPATION.c.site, stretch.label("stretch"), accepted, sa.func.count())
-        .where(PARTICIPATION.c.study_uid == head.study_uid, PARTICIPATION.c.round > 0)
+        .where(PARTICIPATION.c.study_uid == head.uid, PARTICIPATION.c.round > 0)
         .group_by(PARTICIPATION.c.site, "stretch")
     )
     return [
