@@ -7,6 +7,7 @@ stated nothing has spent an unknown amount, not none.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -143,13 +144,14 @@ def rounds_left(points: tuple[tuple[int, float | None], ...], cap: float | None)
     rounds rather than too many.
     """
     known = [(number, value) for number, value in points if value is not None]
-    if cap is None or len(known) < 2:
+    rises = [
+        (value - before) / (number - earlier)
+        for (earlier, before), (number, value) in pairwise(known)
+        if value > before and number > earlier
+    ]
+    if cap is None or not rises:
         return NOT_STATED
-    (before, low), (last, high) = known[-2], known[-1]
-    slope = (high - low) / max(last - before, 1)
-    if slope <= 0:
-        return NOT_STATED
-    return f"at least {math.floor(max(cap - high, 0) / slope)}"
+    return f"at least {math.floor(max(cap - known[-1][1], 0) / rises[-1])}"
 
 
 def _site(
@@ -220,7 +222,7 @@ def _finding(
         parts.append(f"{_names(silent)} let no ledger statement out: what was spent there is not known.")
     if lost:
         parts.append(
-            f"The ledger of {_names(sorted(lost))} did not follow the head remembered: it was restored or cut."
+            f"The ledger of {_names(sorted(lost))} does not follow the head remembered: restored or cut."
         )
     return " ".join(parts)
 
