@@ -8,10 +8,13 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from server.dashboard.pages import events, studies, unguarded
+from server.dashboard.pages import events, privacy, sites, studies, study, unguarded
 
 OPEN: Final[tuple[APIRouter, ...]] = (unguarded.router,)
 PAGES: Final[tuple[APIRouter, ...]] = (
     studies.router,
+    study.router,
+    privacy.router,
+    sites.router,
     events.router,
 )

@@ -76,3 +76,14 @@ def releases_by_kind(connection: sa.Connection, uid: str) -> list[tuple[str, int
         .order_by(table.release)
     )
     return [(kind, int(good), int(bad), int(sent)) for kind, good, bad, sent in rows]
+
+
+def all_statements(connection: sa.Connection, uid: str) -> list[tuple[Any, ...]]:
+    """Return every statement: site, round, epsilon, delta, cap, ledger row and hash, whether its head follows."""
+    table = STATEMENTS.c
+    rows = connection.execute(
+        sa.select(table.site, table.round, table.epsilon, table.delta, table.cap_epsilon, table.head_seq,
+                  table.head_hash, table.follows)
+        .where(table.study_uid == uid).order_by(table.site, table.id)
+    )  # fmt: skip
+    return [tuple(row) for row in rows]
