@@ -63,6 +63,10 @@ class ChainConflictError(StoreError):
     """A record differs from the one that stands in the store, or its hash is not that of its content."""
 
 
+class BlobMissingError(StoreError):
+    """A record names a blob that is not in the store yet."""
+
+
 class ErrorCode(StrEnum):
     """All that a site may say about a failure. Which code is sent never depends on patients."""
 
