@@ -55,10 +55,11 @@ class PageTools:
     ) -> HTMLResponse:
         """Return a page; `here` names its entry in the navigation.
 
-        Where htmx asks (`hx-headers` or a form with `hx-vals` set `x-block` to a block's name), only that block.
+        Where htmx asks for an element whose `id` is the name of a block, only that block.
         """
         visit: Visit | None = getattr(self.request.state, "visit", None)
-        common = {"visit": visit, "study": study, "here": here}
+        fresh = visit is not None and visit.is_fresh(self.settings)
+        common = {"visit": visit, "study": study, "here": here, "fresh": fresh}
         block = self.request.headers.get("hx-target") if self._wants_block() else None
         text = rendered(template, common | values, block)
         return HTMLResponse(text, status, headers={"vary": "hx-request"})
