@@ -22,6 +22,7 @@ from server.dashboard.origin import OwnOrigin
 from server.dashboard.pages import OPEN, OWN, PAGES
 from server.dashboard.passwords import Hashing
 from server.dashboard.settings import Settings
+from server.dashboard.view_cache import ViewCache
 
 _COMPRESS_FROM = 1_000  # bytes
 
@@ -44,7 +45,7 @@ def create_app(engine: sa.Engine, settings: Settings | None = None) -> FastAPI:
         # from asking for them, so compressing gives nobody lengths to compare (BREACH).
         middleware=[Middleware(OwnOrigin), Middleware(GZipMiddleware, minimum_size=_COMPRESS_FROM, compresslevel=6)],
     )  # fmt: skip
-    app.state.engine, app.state.settings = engine, settings or Settings()
+    app.state.engine, app.state.settings, app.state.views = engine, settings or Settings(), ViewCache()
     app.state.closing = asyncio.Event()
     app.state.hashing = Hashing(app.state.settings.hashes_at_once)
     for refused, answer in (

@@ -3,7 +3,7 @@
 In: a request. Out: a page, or the one block of it that htmx asked for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -16,6 +16,7 @@ from server.dashboard.changes import version_of
 from server.dashboard.sessions import Visit
 from server.dashboard.settings import Settings
 from server.dashboard.templating import rendered
+from server.dashboard.view_cache import View, ViewCache
 from server.dashboard.views.head import Head, study_head
 
 
@@ -38,6 +39,12 @@ class PageTools:
         if found is None:
             raise HTTPException(404)
         return found
+
+    def view(self, build: Callable[[sa.Connection, Head], View], head: Head) -> View:
+        """Return a view of a study that `build` reads, from memory where nothing was recorded since."""
+        cache: ViewCache = self.request.app.state.views
+        key = (build.__module__, build.__name__, head.uid)
+        return cache.get(self.connection, key, lambda: build(self.connection, head))
 
     def render(
         self,

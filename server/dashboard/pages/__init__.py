@@ -8,7 +8,18 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from server.dashboard.pages import account, changes, events, login, people, studies, unguarded
+from server.dashboard.pages import (
+    account,
+    changes,
+    events,
+    login,
+    people,
+    privacy,
+    sites,
+    studies,
+    study,
+    unguarded,
+)
 
 OPEN: Final[tuple[APIRouter, ...]] = (unguarded.router, login.router)
 OWN: Final[tuple[APIRouter, ...]] = (
@@ -16,6 +27,9 @@ OWN: Final[tuple[APIRouter, ...]] = (
 )  # also with a one-time password: each route says what it needs
 PAGES: Final[tuple[APIRouter, ...]] = (
     studies.router,
+    study.router,
+    privacy.router,
+    sites.router,
     events.router,
     changes.router,
     people.router,
