@@ -12,6 +12,7 @@ from server import study_commands
 from server.cli_code import code_app, serve_app
 from server.cli_hub import DEFAULT_HUB, HubArgument
 from server.control import Control
+from server.dashboard import people_commands, token_commands
 from server.hub_folder import open_hub
 from server.keeper import look_after
 from server.services import SUPERLINK_PORT, Hub, is_healthy, serve
@@ -22,6 +23,8 @@ app = program("The hub's services.")
 app.add_typer(study_commands.app, name="study")
 app.add_typer(code_app, name="code")
 app.add_typer(serve_app, name="registry")
+app.add_typer(people_commands.app, name="people")
+app.add_typer(token_commands.app, name="token")
 
 
 @app.command(
