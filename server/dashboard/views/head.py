@@ -13,7 +13,8 @@ from server.store.schema import DOCUMENTS, SOURCES, STUDIES
 
 STALE_SECONDS: Final = 30
 _FROM_STUDIES: Final = (
-    "name", "digest", "simulation", "state", "why", "rounds_done", "rounds", "verdict", "decision", "started", "updated",
+    "name", "digest", "simulation", "state", "why", "rounds_done", "rounds", "verdict", "decision", "started",
+    "updated",
 )  # fmt: skip
 _STATES: Final = {
     "running": ("▶", "running"),
