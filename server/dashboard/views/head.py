@@ -69,7 +69,7 @@ class Head:
 
 def study_head(connection: sa.Connection, uid: str) -> Head | None:
     """Read the head of one study, in two statements."""
-    columns = [column for column in STUDIES.c if column.name not in {"record", "source"}]
+    columns = [column for column in STUDIES.c if column.name not in {"record", "source", "evidence"}]
     row = connection.execute(
         sa.select(*columns, SOURCES.c.last_received)
         .join_from(STUDIES, SOURCES, STUDIES.c.source == SOURCES.c.source)
