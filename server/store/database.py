@@ -37,6 +37,14 @@ def open_store(where: str | Path) -> sa.Engine:
     return engine
 
 
+def absolute(where: str) -> str:
+    """Return a store's URL or path as it holds from any working folder."""
+    if "://" not in where:
+        return str(Path(where).resolve())
+    start, sign, path = where.partition("sqlite:///")
+    return f"{sign}{Path(path).resolve()}" if sign and not start and path else where
+
+
 def _prepare_sqlite(engine: sa.Engine) -> None:
     """One writer at a time from its first statement on, durable, and readers that never wait.
 
