@@ -4,6 +4,7 @@ In: what a coordinator typed. Out: one checked value.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from shared.errors import ConfigError
 
@@ -42,3 +43,11 @@ class Doors:
             other = by_port.setdefault(port, option)
             if other != option:
                 raise ConfigError(f"{option}: has port {port}, {other} has the same; give another")
+
+
+def absolute_store(where: str) -> str:
+    """Return a store's URL or path as it holds in any working folder."""
+    if "://" not in where:
+        return str(Path(where).resolve())
+    start, sign, path = where.partition("sqlite:///")
+    return f"{sign}{Path(path).resolve()}" if sign and path and not start else where

@@ -12,11 +12,10 @@ from server import feed_commands, study_commands
 from server.cli_code import code_app, serve_app
 from server.cli_hub import DEFAULT_HUB, HubArgument
 from server.control import Control
-from server.doors import Doors
+from server.doors import Doors, absolute_store
 from server.hub_folder import STORE_VARIABLE, open_hub
 from server.keeper import look_after
 from server.services import SUPERLINK_PORT, Hub, is_healthy, let_send, serve
-from server.store.database import absolute
 from server.superlink_nodes import align_nodes
 from shared.command_line import examples, program
 
@@ -63,7 +62,7 @@ def serve_hub(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells each request to our own SuperLink
     hub = Hub(open_hub(folder).path)
-    doors = Doors(listen, superlink_port, feed_listen, absolute(store) if store else hub.store())
+    doors = Doors(listen, superlink_port, feed_listen, absolute_store(store) if store else hub.store())
 
     def ready(superlink: str) -> None:
         with hub.sites() as sites:

@@ -3,7 +3,7 @@
 In: a request. Out: a page, or the one block of it that htmx asked for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse
 from server.dashboard.sessions import Visit
 from server.dashboard.settings import Settings
 from server.dashboard.templating import rendered
+from server.dashboard.view_cache import View, ViewCache
 from server.dashboard.views.head import Head, study_head
 
 
@@ -37,6 +38,12 @@ class PageTools:
             raise HTTPException(404)
         return found
 
+    def view(self, build: Callable[[sa.Connection, Head], View], head: Head) -> View:
+        """Return a view of a study that `build` reads, from memory where nothing was recorded since."""
+        cache: ViewCache = self.request.app.state.views
+        key = (build.__module__, build.__name__, head.uid)
+        return cache.get(self.connection, key, lambda: build(self.connection, head))
+
     def render(
         self,
         template: str,
@@ -48,10 +55,11 @@ class PageTools:
     ) -> HTMLResponse:
         """Return a page; `here` names its entry in the navigation.
 
-        Where htmx asks (`hx-headers` or a form with `hx-vals` set `x-block` to a block's name), only that block.
+        Where htmx asks for an element whose `id` is the name of a block, only that block.
         """
         visit: Visit | None = getattr(self.request.state, "visit", None)
-        common = {"visit": visit, "study": study, "here": here}
+        fresh = visit is not None and visit.is_fresh(self.settings)
+        common = {"visit": visit, "study": study, "here": here, "fresh": fresh}
         block = self.request.headers.get("hx-target") if self._wants_block() else None
         text = rendered(template, common | values, block)
         return HTMLResponse(text, status, headers={"vary": "hx-request"})

@@ -6,8 +6,8 @@ sentence of ours; no exception's text crosses. What is refused as evidence is an
 
 import hashlib
 import logging
-import threading
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -18,35 +18,22 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from server.feed import feed_pb2 as wire
 from server.feed import feed_pb2_grpc
-from server.feed.incidents import OWN_SOURCE, record_incident
-from server.feed.named_blobs import named_blobs
+from server.feed.incidents import record_incident
 from server.feed.senders import Senders
 from server.feed.wire import MAX_BATCH_RECORDS, MAX_DIGESTS, MIB, from_wire, head_to_wire
 from server.store.append import append_batch, head_of
 from server.store.blobs import Blob, missing_blobs, put_blobs
-from server.store.chain import Record
+from server.store.chain import STUDY_UID, Record
 from server.store.database import writing
-from server.store.schema import RECORDS
-from shared.errors import ChainConflictError, ChainGapError, StoreError
+from shared.errors import BlobMissingError, ChainConflictError, ChainGapError, ForeignStudyError, StoreError
 
 log = logging.getLogger("rounds.feed")
 MAX_BLOB_BYTES: Final = 64 * MIB
-_SHARED_SOURCES: Final = ("people", OWN_SOURCE)  # the hub's own: they speak of every study
 _MAX_SECONDS: Final = 300.0  # a call without a deadline could hold a thread for ever
-
-
-class ForeignStudyError(StoreError):
-    """A record is of a study that another source has told of."""
-
-
-class NotHereError(StoreError):
-    """A record names blobs that are not here yet: no incident, they are sent first."""
-
-
 _CODES: Final = (
     (ChainConflictError, grpc.StatusCode.DATA_LOSS),
     (ChainGapError, grpc.StatusCode.FAILED_PRECONDITION),
-    (NotHereError, grpc.StatusCode.FAILED_PRECONDITION),
+    (BlobMissingError, grpc.StatusCode.FAILED_PRECONDITION),
     (ForeignStudyError, grpc.StatusCode.PERMISSION_DENIED),
     (StoreError, grpc.StatusCode.INVALID_ARGUMENT),
 )
@@ -59,8 +46,6 @@ class Receiver(feed_pb2_grpc.AuditFeedServicer):
     def __init__(self, senders: Senders) -> None:
         self.store: sa.Engine | None = None
         self._senders = senders
-        self._owners: dict[str, str] = {}  # study_uid -> source; it never changes
-        self._owning = threading.Lock()
 
     def Head(self, request: wire.HeadRequest, context: Context) -> wire.ChainHead:  # noqa: N802, ARG002 - gRPC's names
         """Return the head of the caller's chain."""
@@ -71,15 +56,8 @@ class Receiver(feed_pb2_grpc.AuditFeedServicer):
     def Append(self, request: wire.AppendRequest, context: Context) -> wire.ChainHead:  # noqa: N802
         """Append a batch to the caller's chain, all or none."""
         source, store = self._caller(context)
-        uid = request.records[0].study_uid[:64] if request.records else ""
-        with _refusing(context, store, source, uid):
-            batch = _records(request)
-            with self._owning:  # between looking whose a study is and writing of it, no other source may
-                self._check_owner(store, source, batch)
-                self._check_blobs(store, source, batch)
-                head = append_batch(store, source, batch)
-                self._owners |= dict.fromkeys((one.study_uid for one in batch if one.study_uid), source)
-            return head_to_wire(head)
+        with _refusing(context, store, source, _study_of(request)):
+            return head_to_wire(append_batch(store, source, _records(request)))
 
     def MissingBlobs(self, request: wire.MissingBlobsRequest, context: Context) -> wire.MissingBlobsReply:  # noqa: N802
         """Return the digests of which no blob is here."""
@@ -115,29 +93,6 @@ class Receiver(feed_pb2_grpc.AuditFeedServicer):
             raise AssertionError  # for the type checker: abort does not return
         return f"study/{run}", self.store
 
-    def _check_owner(self, store: sa.Engine, source: str, batch: Sequence[Record]) -> None:
-        for uid in {one.study_uid for one in batch} - {""} - self._owners.keys():
-            query = sa.select(RECORDS.c.source).where(
-                RECORDS.c.study_uid == uid, RECORDS.c.source.not_in(_SHARED_SOURCES)
-            )
-            with store.begin() as connection:
-                owner = connection.execute(query.limit(1)).scalar_one_or_none()
-            if owner is not None:
-                self._owners[uid] = owner
-        for one in batch:
-            owner = self._owners.get(one.study_uid, source)
-            if owner != source:
-                raise ForeignStudyError(
-                    f"record {one.seq}: is of study {one.study_uid}, which {owner} has told of"
-                )
-
-    def _check_blobs(self, store: sa.Engine, source: str, batch: Sequence[Record]) -> None:
-        named = [digest for one in batch for digest in named_blobs(_read(source, one))]
-        with store.begin() as connection:
-            missing = missing_blobs(connection, list(dict.fromkeys(named)))
-        if missing:
-            raise NotHereError(f"blobs: {len(missing)} that these records name are not here; send them first")
-
 
 @contextmanager
 def _refusing(context: Context, store: sa.Engine, source: str, study_uid: str = "") -> Iterator[None]:
@@ -146,14 +101,24 @@ def _refusing(context: Context, store: sa.Engine, source: str, study_uid: str = 
         yield
     except StoreError as error:
         what = str(error).replace(f" of {source}", "")
-        if not isinstance(error, NotHereError):
+        if not isinstance(error, BlobMissingError):
             record_incident(store, source, study_uid, what)
         context.abort(next(code for kind, code in _CODES if isinstance(error, kind)), what)
     except SQLAlchemyError as error:
-        log.error("store: %s (%s)", type(error).__name__, getattr(error, "orig", None))
+        told = str(getattr(error, "orig", None)).splitlines()
+        log.error("store: %s (%s)", type(error).__name__, " ".join(told))
         context.abort(
             grpc.StatusCode.UNAVAILABLE, "the hub cannot keep records now; keep them and send again"
         )
+    except Exception:  # noqa: BLE001 - gRPC would send its text to the caller
+        log.exception("feed: a call failed")
+        context.abort(grpc.StatusCode.INTERNAL, "the hub failed; its log says why")
+
+
+def _study_of(request: wire.AppendRequest) -> str:
+    """Return the study that an incident with this batch is about; empty where it names none."""
+    uid = request.records[0].study_uid if request.records else ""
+    return uid if re.fullmatch(STUDY_UID, uid) else ""
 
 
 def _records(request: wire.AppendRequest) -> list[Record]:
@@ -163,15 +128,6 @@ def _records(request: wire.AppendRequest) -> list[Record]:
         return [from_wire(one) for one in request.records]
     except (ValidationError, ValueError, OverflowError) as error:
         raise StoreError("a record has no known form; hub and study must run one version") from error
-
-
-def _read(source: str, record: Record) -> Any:
-    try:
-        return record.read()
-    except ValidationError as error:
-        raise StoreError(
-            f"record {record.seq} of {source}: has no known form; hub and study must run one version"
-        ) from error
 
 
 def _whole(pieces: Iterator[wire.BlobPiece]) -> Blob:

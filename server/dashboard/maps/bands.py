@@ -131,3 +131,4 @@ def student_quantile(chance: float, freedom: Floats) -> Floats:
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
     quantile: Floats = np.sum([z / freedom**0, *(term / freedom ** (k + 1) for k, term in enumerate(terms))], axis=0)
+    return quantile

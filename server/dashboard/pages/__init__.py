@@ -8,13 +8,17 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from server.dashboard.pages import events, privacy, sites, studies, study, unguarded
+from server.dashboard.pages import account, events, login, people, privacy, sites, studies, study, unguarded
 
-OPEN: Final[tuple[APIRouter, ...]] = (unguarded.router,)
+OPEN: Final[tuple[APIRouter, ...]] = (unguarded.router, login.router)
+OWN: Final[tuple[APIRouter, ...]] = (
+    account.router,
+)  # also with a one-time password: each route says what it needs
 PAGES: Final[tuple[APIRouter, ...]] = (
     studies.router,
     study.router,
     privacy.router,
     sites.router,
     events.router,
+    people.router,
 )

@@ -15,7 +15,7 @@ router = APIRouter()
 def privacy(page: Page, study_uid: str) -> HTMLResponse:
     """Show spend, cap, label and what is not covered."""
     head = page.study(study_uid)
-    view = privacy_view(page.connection, head)
+    view = page.view(privacy_view, head)
     return page.render(
         "privacy.html", study=head, here="privacy", view=view, path=f"/studies/{study_uid}/privacy"
     )

@@ -13,5 +13,5 @@ router = APIRouter()
 def sites(page: Page, study_uid: str) -> HTMLResponse:
     """Show the sites of a study."""
     head = page.study(study_uid)
-    view = sites_view(page.connection, head)
+    view = page.view(sites_view, head)
     return page.render("sites.html", study=head, here="sites", view=view, path=f"/studies/{study_uid}/sites")

@@ -15,7 +15,7 @@ router = APIRouter()
 def study(page: Page, study_uid: str) -> HTMLResponse:
     """Show the study."""
     head = page.study(study_uid)
-    view = study_view(page.connection, head)
+    view = page.view(study_view, head)
     return page.render("study.html", study=head, here="study", view=view, path=f"/studies/{study_uid}")
 
 

@@ -41,7 +41,7 @@ def spend_series(
     """Return (round, epsilon) of each site, one point for each stretch of rounds, at most `MOST_POINTS`."""
     table = STATEMENTS.c
     width = max(1, -(-max(rounds_done, 1) // MOST_POINTS))
-    stretch = table.round.op("/", return_type=sa.Integer())(width)  # of whole numbers, in both databases
+    stretch = table.round // width
     rows = connection.execute(
         sa.select(table.site, sa.func.max(table.round), sa.func.max(table.epsilon))
         .where(table.study_uid == uid)

@@ -121,8 +121,8 @@ def study_view(connection: sa.Connection, head: Head) -> StudyView:
     """Read the page, in six statements."""
     rounds = closed_rounds(connection, head.uid)
     figures = auc_figures(connection, head.uid)
-    stretches = participation(connection, head)
     traffic = bytes_sent(connection, head.uid)
+    stretches = participation(connection, head, len(traffic))
     own = next((figures[key] for key in OWN if key in figures), None)
     return StudyView(
         head=head,

@@ -12,6 +12,7 @@ from server.feed.credential import read_credential
 from server.feed.delivery import Delivery
 from server.feed.sender import Sender
 from server.store.chain import GENESIS, Record, link
+from server.store.database import writing
 from server.store.outbox import Outbox
 from server.store.records import EventBody
 from server.store.schema import RECORDS
@@ -121,7 +122,7 @@ def test_no_text_of_an_exception_crosses(hub: FeedHub, caplog: pytest.LogCapture
     """A store that cannot be written is UNAVAILABLE to the sender; why stands in the hub's own log, in one line."""
     outbox = hub.outbox()
     outbox.add(UID, *events(1))
-    with hub.store.begin() as connection:
+    with writing(hub.store).begin() as connection:
         connection.exec_driver_sql("DROP TABLE events")
     with (
         caplog.at_level(logging.ERROR, "rounds.feed"),
