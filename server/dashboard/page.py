@@ -52,9 +52,13 @@ class PageTools:
         """
         visit: Visit | None = getattr(self.request.state, "visit", None)
         common = {"visit": visit, "study": study, "here": here}
-        block = self.request.headers.get("hx-target") if self._wants_block() else None
-        text = rendered(template, common | values, block)
+        text = rendered(template, common | values, self.block)
         return HTMLResponse(text, status, headers={"vary": "hx-request"})
+
+    @property
+    def block(self) -> str | None:
+        """The one block that htmx asked for, None for a whole page: a page need not read what it will not show."""
+        return self.request.headers.get("hx-target") if self._wants_block() else None
 
     def _wants_block(self) -> bool:
         return (

@@ -14,6 +14,8 @@ from shared.config import Digest, Frozen, StudyConfig
 from shared.release_kinds import LedgerStatement, SiteName, Versions
 
 Subject = Literal["teacher", "student", "explainer", "random", "centre"]
+# the student's map less the teacher's on the same images, or less the student's own of the measured round before
+Difference = Literal["student-teacher", "student-before"]
 Outcome = Annotated[str, Field(max_length=300)]
 EVERY = "all"  # the class or the source of a map or figure that is of all of them
 
@@ -154,10 +156,11 @@ class MapBody(Body):
     """A mean map over reference images, or a private sum over a site's audit patients (`site_release`).
 
     `round` None is the final student. `noise_std` is the privacy noise of each value, None where none was added.
+    The values of a difference are around 0, and their intervals resample patients with both maps of each.
     """
 
     kind: Literal["map"] = "map"
-    subject: Subject
+    subject: Subject | Difference
     label: str = EVERY
     source: str = EVERY
     round: int | None = None

@@ -8,10 +8,12 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from server.dashboard.pages import events, studies, unguarded
+from server.dashboard.pages import events, explanations, pictures, studies, unguarded
 
 OPEN: Final[tuple[APIRouter, ...]] = (unguarded.router,)
 PAGES: Final[tuple[APIRouter, ...]] = (
     studies.router,
     events.router,
+    explanations.router,
+    pictures.router,
 )
