@@ -11,25 +11,39 @@ from typing import Annotated, Any, Final
 import sqlalchemy as sa
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from server.dashboard import sessions
 from server.dashboard.refusals import LoginNeeded, NewPasswordNeeded, NotAllowed, ProofNeeded
+from server.dashboard.roles import at_least
 from server.dashboard.settings import Settings
 from server.store.database import writing
 
-ROLES: Final = ("viewer", "auditor", "coordinator")
 SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 FORM_FIELD, HEADER = "csrf", "x-csrf-token"
+
+
+def give_cookie(response: Response, cookie: str, settings: Settings) -> Response:
+    """Hand the browser its session: never to scripts, never with a request that another site began."""
+    response.set_cookie(
+        cookie_name(settings), cookie, max_age=int(settings.longest.total_seconds()), path="/",
+        secure=settings.secure, httponly=True, samesite="strict",
+    )  # fmt: skip
+    return response
+
+
+def drop_cookie(response: Response, settings: Settings) -> Response:
+    """Let the browser forget its session, and what it kept of our pages."""
+    response.delete_cookie(
+        cookie_name(settings), path="/", secure=settings.secure, httponly=True, samesite="strict"
+    )
+    response.headers["clear-site-data"] = '"cache"'
+    return response
 
 
 def cookie_name(settings: Settings) -> str:
     """Return the name of the session's cookie; a browser takes `__Host-` only over TLS, for one host and all paths."""
     return "__Host-rounds" if settings.secure else "rounds"
-
-
-def at_least(role: str, wanted: str) -> bool:
-    """Tell whether a role may do what `wanted` may."""
-    return ROLES.index(role) >= ROLES.index(wanted)
 
 
 async def visit_of(request: Request) -> sessions.Visit | None:
@@ -88,9 +102,12 @@ def _find(request: Request, cookie: str) -> sessions.Visit | None:
 
 Guard = Callable[[Request], Coroutine[Any, Any, sessions.Visit]]
 READER: Final = Role("viewer")
+AUDITOR: Final = Role("auditor")
+COORDINATOR: Final = Role("coordinator")
+ANY_ACCOUNT: Final = Role("viewer", new_password=True)
 Reader = Annotated[sessions.Visit, Depends(READER)]
-Auditor = Annotated[sessions.Visit, Depends(Role("auditor"))]
-Coordinator = Annotated[sessions.Visit, Depends(Role("coordinator"))]
+Auditor = Annotated[sessions.Visit, Depends(AUDITOR)]
+Coordinator = Annotated[sessions.Visit, Depends(COORDINATOR)]
 FreshAuditor = Annotated[sessions.Visit, Depends(Role("auditor", fresh=True))]
 FreshCoordinator = Annotated[sessions.Visit, Depends(Role("coordinator", fresh=True))]
-AnyAccount = Annotated[sessions.Visit, Depends(Role("viewer", new_password=True))]
+AnyAccount = Annotated[sessions.Visit, Depends(ANY_ACCOUNT)]

@@ -17,8 +17,10 @@ from server.dashboard.access import READER
 from server.dashboard.headers import SecurityHeaders
 from server.dashboard.limits import Limits
 from server.dashboard.origin import OwnOrigin
-from server.dashboard.pages import OPEN, PAGES
+from server.dashboard.pages import OPEN, OWN, PAGES
+from server.dashboard.passwords import Hashing
 from server.dashboard.settings import Settings
+from server.dashboard.view_cache import ViewCache
 
 _COMPRESS_FROM = 1_000  # bytes
 
@@ -41,8 +43,10 @@ def create_app(engine: sa.Engine, settings: Settings | None = None) -> FastAPI:
         # from asking for them, so compressing gives nobody lengths to compare (BREACH).
         middleware=[Middleware(OwnOrigin), Middleware(GZipMiddleware, minimum_size=_COMPRESS_FROM, compresslevel=6)],
     )  # fmt: skip
-    app.state.engine, app.state.settings = engine, settings or Settings()
+    app.state.engine, app.state.settings, app.state.views = engine, settings or Settings(), ViewCache()
+    app.state.hashing = Hashing(app.state.settings.hashes_at_once)
     for refused, answer in (
+        (Exception, refusals.broke),
         (HTTPException, refusals.http_refusal),
         (RequestValidationError, refusals.invalid),
         (refusals.LoginNeeded, refusals.login_needed),
@@ -50,7 +54,7 @@ def create_app(engine: sa.Engine, settings: Settings | None = None) -> FastAPI:
         (refusals.ProofNeeded, refusals.proof_needed),
     ):
         app.add_exception_handler(refused, answer)
-    for router in OPEN:
+    for router in (*OPEN, *OWN):
         app.include_router(router)
     for router in PAGES:
         app.include_router(router, dependencies=[Depends(READER)])

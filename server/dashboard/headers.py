@@ -51,15 +51,17 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began = False
+        began = ended = False
 
         async def dressed(message: Message) -> None:
-            nonlocal began
+            nonlocal began, ended
             if message["type"] == "http.response.start":
                 began = True
                 headers = MutableHeaders(scope=message)
                 headers.update(self._headers)
                 headers.setdefault("cache-control", NO_STORE)
+            elif message["type"] == "http.response.body":
+                ended = not message.get("more_body", False)
             await send(message)
 
         try:
@@ -67,7 +69,8 @@ class SecurityHeaders:
         except Exception:
             # told to the operator's log alone: a reader gets a page without the exception's text
             log.exception("request failed: %s", scope["path"])
-            if began:
-                raise
-            response = await self._failed(Request(scope, receive))
-            await response(scope, receive, dressed)
+            if began and not ended:
+                raise  # the server cuts the connection: half a page must not look whole
+            if not began:
+                response = await self._failed(Request(scope, receive))
+                await response(scope, receive, dressed)

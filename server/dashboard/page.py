@@ -3,7 +3,7 @@
 In: a request. Out: a page, or the one block of it that htmx asked for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse
 from server.dashboard.sessions import Visit
 from server.dashboard.settings import Settings
 from server.dashboard.templating import rendered
+from server.dashboard.view_cache import View, ViewCache
 from server.dashboard.views.head import Head, study_head
 
 
@@ -37,6 +38,17 @@ class PageTools:
             raise HTTPException(404)
         return found
 
+    def view(
+        self, build: Callable[[sa.Connection, Head], View], head: Head, asked: Hashable = None, name: str = ""
+    ) -> View:
+        """Return a view of a study that `build` reads, from memory where nothing was recorded since.
+
+        `asked` is what else decides the view; a `build` that has no name of its own, such as a lambda, is given one.
+        """
+        cache: ViewCache = self.request.app.state.views
+        key = (build.__module__, name or build.__name__, head.uid, asked)
+        return cache.get(self.connection, key, lambda: build(self.connection, head))
+
     def render(
         self,
         template: str,
@@ -48,15 +60,16 @@ class PageTools:
     ) -> HTMLResponse:
         """Return a page; `here` names its entry in the navigation.
 
-        Where htmx asks (`hx-headers` or a form with `hx-vals` set `x-block` to a block's name), only that block.
+        Where htmx asks for an element whose `id` is the name of a block, only that block.
         """
         visit: Visit | None = getattr(self.request.state, "visit", None)
-        common = {"visit": visit, "study": study, "here": here}
-        text = rendered(template, common | values, self.block)
+        fresh = visit is not None and visit.is_fresh(self.settings)
+        common = {"visit": visit, "study": study, "here": here, "fresh": fresh}
+        text = rendered(template, common | values, self.wanted_block)
         return HTMLResponse(text, status, headers={"vary": "hx-request"})
 
     @property
-    def block(self) -> str | None:
+    def wanted_block(self) -> str | None:
         """The one block that htmx asked for, None for a whole page: a page need not read what it will not show."""
         return self.request.headers.get("hx-target") if self._wants_block() else None
 

@@ -3,10 +3,11 @@
 In: a refusal raised anywhere. Out: a page with what happened and what to do, never an exception's text.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from fastapi import Request
 from starlette.exceptions import HTTPException
@@ -71,7 +72,7 @@ class Refused:
 
 
 def refusal(
-    request: Request, status: int, sentence: str = "", headers: dict[str, str] | None = None
+    request: Request, status: int, sentence: str = "", headers: Mapping[str, str] | None = None
 ) -> Response:
     """Return the answer to a refused request: JSON under /api/, else a page."""
     said = Refused(status, HTTPStatus(status).phrase, sentence or _SENTENCES.get(status, ""))
@@ -89,6 +90,11 @@ async def refused_by_limits(request: Request, status: int) -> Response:
 async def failed(request: Request) -> Response:
     """Answer for a request that raised."""
     return refusal(request, 500)
+
+
+async def broke(request: Request, _: Exception) -> Response:
+    """Answer what no page expected; Starlette raises it again, so that it is logged."""
+    return await failed(request)
 
 
 async def http_refusal(request: Request, error: Any) -> Response:
@@ -119,17 +125,20 @@ async def proof_needed(request: Request, _: Exception) -> Response:
 
 
 def _sent(request: Request, where: str) -> Response:
-    back = request.url.path if request.method in {"GET", "HEAD"} else _from(request)
-    query = f"?{request.url.query}" if request.url.query and request.method == "GET" else ""
-    target = f"{where}?next={quote(back + query, safe='/')}"
-    if request.headers.get("hx-request") == "true":
+    is_htmx = request.headers.get("hx-request") == "true"
+    target = f"{where}?next={quote(_page_of(request, is_htmx=is_htmx), safe='/')}"
+    if is_htmx:
         return Response(status_code=401, headers={"hx-redirect": target})
     return RedirectResponse(target, 303)
 
 
-def _from(request: Request) -> str:
-    """Return the page under which a form stands: its path without the last word."""
-    return request.url.path.rpartition("/")[0] or "/"
+def _page_of(request: Request, *, is_htmx: bool) -> str:
+    """Return the page that a request came from: a form's address is that of its page with one word more."""
+    shown = urlsplit(request.headers.get("hx-current-url", "")) if is_htmx else None
+    url = shown or urlsplit(str(request.url))
+    if shown or request.method in {"GET", "HEAD"}:
+        return f"{url.path}?{url.query}" if url.query else url.path
+    return url.path.rpartition("/")[0] or "/"
 
 
 def local(path: str) -> str:

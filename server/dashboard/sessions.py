@@ -78,6 +78,22 @@ def look_up(
     return None if row is None else Visit(*row)
 
 
+def of_person(
+    connection: sa.Connection, person: str, settings: Settings
+) -> list[tuple[str, datetime, datetime]]:
+    """Return the live sessions of a person, the last seen first: hashed token, when it began, when last seen."""
+    now = datetime.now(UTC)
+    rows = connection.execute(
+        sa.select(SESSIONS.c.token, SESSIONS.c.began, SESSIONS.c.seen)
+        .where(
+            SESSIONS.c.person == person, SESSIONS.c.seen > now - settings.idle,
+            SESSIONS.c.began > now - settings.longest,
+        )
+        .order_by(SESSIONS.c.seen.desc())
+    )  # fmt: skip
+    return [(token, began, seen) for token, began, seen in rows]
+
+
 def note_seen(connection: sa.Connection, token: str, now: datetime | None = None) -> None:
     """Note that this person is still there."""
     connection.execute(

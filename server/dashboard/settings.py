@@ -20,6 +20,7 @@ class Settings:
     idle: timedelta = timedelta(minutes=30)
     longest: timedelta = timedelta(hours=12)
     fresh: timedelta = timedelta(minutes=5)  # how long a password counts as just given
+    hashes_at_once: int = 4  # in this process; its workers share what the machine can bear
     max_body_bytes: int = 64 * 1024
     body_seconds: float = 10.0
     most_requests: int = 200  # at once, in this process; streams of changes count

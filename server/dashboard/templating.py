@@ -35,7 +35,7 @@ def environment() -> Environment:
     made.globals |= {"static": static_url, "status_of": status, "NOT_FOR_DIAGNOSIS": NOT_FOR_DIAGNOSIS}
     made.filters |= {
         "shown": shown, "interval": interval_text, "in_bytes": in_bytes, "in_seconds": in_seconds,
-        "event_word": event_word, "moment": moment, "day": day, "machine_time": machine_time,
+        "event_word": event_word, "sentence": sentence, "moment": moment, "day": day, "machine_time": machine_time,
     }  # fmt: skip
     return made
 
@@ -43,9 +43,14 @@ def environment() -> Environment:
 def rendered(template: str, values: Mapping[str, Any], block: str | None = None) -> str:
     """Return the page, or one block of it."""
     found = environment().get_template(template)
-    if block is None:
+    if block is None or block not in found.blocks:
         return found.render(values)
     return Markup("").join(found.blocks[block](found.new_context(dict(values))))
+
+
+def sentence(said: str) -> str:
+    """Write a bare code, such as `budget_spent`, as words; anything else stays as it is."""
+    return said.replace("_", " ") if said.replace("_", "").isalpha() and said.islower() else said
 
 
 def moment(when: datetime | None) -> str:

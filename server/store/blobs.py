@@ -54,12 +54,22 @@ def checked(blob: Blob) -> Blob:
     return blob
 
 
+def blob_kinds(connection: sa.Connection, digests: Iterable[str]) -> dict[str, tuple[str, str, int]]:
+    """Return (digest, media type, number of bytes) of each of these blobs that is here."""
+    wanted = list(dict.fromkeys(digests))
+    found: dict[str, tuple[str, str, int]] = {}
+    for start in range(0, len(wanted), _AT_ONCE):
+        some = wanted[start : start + _AT_ONCE]
+        rows = connection.execute(
+            sa.select(BLOBS.c.digest, BLOBS.c.media_type, BLOBS.c.num_bytes).where(BLOBS.c.digest.in_(some))
+        )
+        found |= {digest: (digest, media_type, num_bytes) for digest, media_type, num_bytes in rows}
+    return found
+
+
 def missing_blobs(connection: sa.Connection, digests: Sequence[str]) -> list[str]:
     """Return the digests of which no blob is here, in their order."""
-    known: set[str] = set()
-    for start in range(0, len(digests), _AT_ONCE):
-        some = digests[start : start + _AT_ONCE]
-        known |= set(connection.execute(sa.select(BLOBS.c.digest).where(BLOBS.c.digest.in_(some))).scalars())
+    known = blob_kinds(connection, digests)
     return [digest for digest in digests if digest not in known]
 
 

@@ -68,4 +68,6 @@ def cap_bar(site: str, epsilon: float, cap: float) -> Markup:
         tag("rect", "spent", x=4, y=6, width=max(width * share, 1), height=10, rx=5),
     ]
     words = f"epsilon {epsilon:.2f} of {cap:g}, {epsilon / cap:.0%} of the cap"
-    return svg(f"Spent of the cap, {site}", words, _BAR_WIDTH, 22, Markup("").join(parts), kind="inline")
+    return svg(
+        f"Spent of the cap, {site}", words, _BAR_WIDTH, 22, Markup("").join(parts), kind="inline short"
+    )

@@ -5,12 +5,14 @@ In: for each site and stretch of rounds, how many it answered and missed. Out: a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from markupsafe import Markup
 
 from server.figures import Figure, label, svg, tag
 
-MOST_COLUMNS = 120
+MOST_COLUMNS: Final = 120
+_MOST_CELLS: Final = 2400
 _NAME, _WIDTH, _ROW, _TOP, _BOTTOM = 150, 600, 20, 8, 36
 
 
@@ -34,6 +36,12 @@ class Stretch:
         return (
             "missing" if not self.accepted else f"missing in {self.missing} of {self.accepted + self.missing}"
         )
+
+
+def rounds_a_mark(num_rounds: int, num_sites: int) -> int:
+    """Return how many rounds one mark stands for, so that many sites do not make a page that nobody can load."""
+    columns = max(24, min(MOST_COLUMNS, _MOST_CELLS // max(num_sites, 1)))
+    return max(1, -(-num_rounds // columns))
 
 
 def timeline_figure(stretches: Sequence[Stretch], num_rounds: int) -> Figure | None:

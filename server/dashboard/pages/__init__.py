@@ -8,12 +8,31 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from server.dashboard.pages import events, explanations, pictures, studies, unguarded
+from server.dashboard.pages import (
+    account,
+    events,
+    explanations,
+    login,
+    people,
+    pictures,
+    privacy,
+    sites,
+    studies,
+    study,
+    unguarded,
+)  # fmt: skip
 
-OPEN: Final[tuple[APIRouter, ...]] = (unguarded.router,)
+OPEN: Final[tuple[APIRouter, ...]] = (unguarded.router, login.router)
+OWN: Final[tuple[APIRouter, ...]] = (
+    account.router,
+)  # also with a one-time password: each route says what it needs
 PAGES: Final[tuple[APIRouter, ...]] = (
     studies.router,
+    study.router,
+    privacy.router,
+    sites.router,
     events.router,
     explanations.router,
     pictures.router,
+    people.router,
 )

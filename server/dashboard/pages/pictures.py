@@ -19,9 +19,9 @@ from server.dashboard.maps.cache import PICTURES
 from server.dashboard.maps.cells import Cells
 from server.dashboard.maps.film import film_for
 from server.dashboard.maps.sheets import SIDE_PX, Sheet
-from server.dashboard.page import Page
-from server.dashboard.views.explanations import Asked, maps_part, rounds_part
-from server.dashboard.views.mean_maps import MeanMap, films, final_maps, inventory, map_by_digest
+from server.dashboard.page import Page, PageTools
+from server.dashboard.views.explanations import MAP_PARTS, Asked, explanations_view, labels_of
+from server.dashboard.views.mean_maps import MeanMap, films, map_by_digest, page_maps
 from server.dashboard.views.reference_images import SIDE_PX as STRIP_PX
 from server.dashboard.views.site_maps import site_maps
 from server.store.blobs import get_blob
@@ -48,7 +48,7 @@ def sheet(page: Page, study_uid: str, digest: Digest, asked: Annotated[Asked, Qu
     """Return a sheet of the explanations page."""
 
     def make() -> bytes:
-        return _sheet(page.connection, study_uid, digest, asked).png()
+        return _sheet(page, study_uid, digest, asked).png()
 
     return served(page.request, f"sheet-{digest}", make)
 
@@ -100,14 +100,13 @@ def served(
     return Response(content, media_type="image/png", headers=headers)
 
 
-def _sheet(connection: sa.Connection, uid: str, digest: str, asked: Asked) -> Sheet:
+def _sheet(page: PageTools, uid: str, digest: str, asked: Asked) -> Sheet:
     """Make the page's pictures again and return the one that is meant; 404 where the page no longer shows it."""
-    known = films(connection, uid)
-    rounds, sources = inventory(connection, uid, asked.label)
-    where = addresses(uid, asked)
-    maps = maps_part(connection, uid, asked, sources, known, where)
-    of_round = rounds_part(connection, uid, asked, rounds, known, where)
-    for one in (*maps.sheets, *of_round.sheets):
+    head = page.study(uid)
+    if asked.label not in labels_of(head.config):
+        raise HTTPException(404)
+    view = explanations_view(page.connection, head, asked, addresses(uid, asked), MAP_PARTS)
+    for one in view.sheets:
         if one.digest == digest:
             return one
     raise HTTPException(404)
@@ -129,5 +128,5 @@ def _shown_cells(connection: sa.Connection, uid: str, one: MeanMap) -> Cells | N
     """Return what may be shown of a map; a site's with the intervals that only its study's other maps can give."""
     if not one.site_release:
         return one.cells
-    maps = final_maps(connection, uid, one.label, [EVERY])
+    maps, _ = page_maps(connection, uid, one.label, [EVERY])
     return next((site.own for site in site_maps(maps) if site.name == one.source), None)

@@ -4,8 +4,7 @@ In: the store. Out: bars with their tables, and the finding in words. What was n
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -39,8 +38,7 @@ _CURVES: Final = {
 Found = Mapping[str, Interval]
 
 
-@dataclass(frozen=True)
-class DriftRow:
+class DriftRow(NamedTuple):
     """One figure of the change since the last accepted student."""
 
     name: str

@@ -77,15 +77,12 @@ def study_head(connection: sa.Connection, uid: str) -> Head | None:
     ).one_or_none()
     if row is None:
         return None
-    documents = dict(
-        connection.execute(
-            sa.select(DOCUMENTS.c.name, DOCUMENTS.c.document).where(
-                DOCUMENTS.c.study_uid == uid, DOCUMENTS.c.name.in_(("study", "data"))
-            )
+    rows = connection.execute(
+        sa.select(DOCUMENTS.c.name, DOCUMENTS.c.document).where(
+            DOCUMENTS.c.study_uid == uid, DOCUMENTS.c.name.in_(("study", "data"))
         )
-        .tuples()
-        .all()
     )
+    documents = {name: document for name, document in rows}  # noqa: C416 - rows are not pairs to mypy
     values = row._asdict()
     study = documents["study"]
     return Head(

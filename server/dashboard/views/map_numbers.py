@@ -16,8 +16,7 @@ Line = tuple[object, ...]
 
 
 def map_numbers(maps: Sequence[MeanMap]) -> Iterator[Line]:
-    """Yield the head, then one line a cell; intervals are 95 percent, corrected for the number of cells."""
-    yield HEAD
+    """Yield one line a cell, after `HEAD`; intervals are 95 percent, corrected for the number of cells."""
     for one in maps:
         if not one.site_release:
             about = (

@@ -59,16 +59,15 @@ class MeanMap:
         return NAMES.get(self.subject, self.subject)
 
 
-def final_maps(connection: sa.Connection, uid: str, label: str, sources: Sequence[str]) -> list[MeanMap]:
-    """Return the final maps of one class: of some sources of reference images, and of every site that released one."""
-    wanted = sa.or_(MAPS.c.from_source.in_(sources), MAPS.c.site_release)
-    return _read(connection, uid, MAPS.c.label == label, MAPS.c.round.is_(None), wanted)
-
-
-def round_maps(connection: sa.Connection, uid: str, label: str, rounds: Sequence[int]) -> list[MeanMap]:
-    """Return the student's maps of one class in some rounds, over all sources, and their changes."""
-    of_all = (MAPS.c.from_source == EVERY, MAPS.c.site_release.is_(False))
-    return _read(connection, uid, MAPS.c.label == label, MAPS.c.round.in_(rounds), *of_all)
+def page_maps(
+    connection: sa.Connection, uid: str, label: str, sources: Sequence[str], rounds: Sequence[int] = ()
+) -> tuple[list[MeanMap], list[MeanMap]]:
+    """Return maps of one class: the final ones of some sources and all that sites released, and those after rounds."""
+    final = MAPS.c.round.is_(None) & sa.or_(MAPS.c.from_source.in_(sources), MAPS.c.site_release)
+    after = MAPS.c.round.in_(rounds) & (MAPS.c.from_source == EVERY) & MAPS.c.site_release.is_(False)
+    query = sa.select(*_COLUMNS).where(MAPS.c.study_uid == uid, MAPS.c.label == label, sa.or_(final, after))
+    found = [_mean_map(row) for row in connection.execute(query.order_by(MAPS.c.id))]
+    return [one for one in found if one.round is None], [one for one in found if one.round is not None]
 
 
 def map_by_digest(connection: sa.Connection, digest: str) -> tuple[str, MeanMap] | None:
@@ -124,11 +123,6 @@ def difference(first: MeanMap, second: MeanMap) -> Cells | None:
         return Cells(values, expected=0.0)
     low = values - (one.values - one.low) - (other.high - other.values)
     return Cells(values, low, values + (one.high - one.values) + (other.values - other.low), 0.0)
-
-
-def _read(connection: sa.Connection, uid: str, *only: Any) -> list[MeanMap]:
-    query = sa.select(*_COLUMNS).where(MAPS.c.study_uid == uid, *only).order_by(MAPS.c.id)
-    return [_mean_map(row) for row in connection.execute(query)]
 
 
 def _mean_map(row: Any) -> MeanMap:

@@ -7,6 +7,7 @@ stated nothing has spent an unknown amount, not none.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -77,7 +78,6 @@ class KindOfRelease:
 class PrivacyView:
     """Everything the page prints."""
 
-    head: Head
     enabled: bool
     finding: str
     claim: str
@@ -87,6 +87,27 @@ class PrivacyView:
     kinds: tuple[KindOfRelease, ...]
     not_covered: tuple[str, ...]
     silent: tuple[str, ...]
+
+    @property
+    def kind_rows(self) -> list[tuple[str, ...]]:
+        """Releases by kind, as cells."""
+        return [(one.kind, str(one.accepted), str(one.refused), one.sent) for one in self.kinds]
+
+    @property
+    def common(self) -> list[tuple[str, str]]:
+        """Fields of the label that all sites state alike."""
+        return [(field.name, field.common) for field in self.label if field.common is not None]
+
+    @property
+    def differing(self) -> list[Field]:
+        """Fields in which sites differ."""
+        return [field for field in self.label if field.common is None]
+
+    @property
+    def differing_rows(self) -> list[tuple[str, list[str]]]:
+        """(site, its words for each differing field)."""
+        columns = [dict(field.by_site) for field in self.differing]
+        return [(one.site, [column[one.site] for column in columns]) for one in self.sites]
 
 
 def privacy_view(connection: sa.Connection, head: Head) -> PrivacyView:
@@ -101,9 +122,8 @@ def privacy_view(connection: sa.Connection, head: Head) -> PrivacyView:
         _site(site, row, series.get(site, ()), clip, lost.get(site, 0)) for site, row in stated.items()
     )
     return PrivacyView(
-        head=head,
         enabled=bool(privacy["enabled"]),
-        finding=_finding(head, stated, lost),
+        finding=_finding(privacy, stated, lost),
         claim=CLAIM if privacy["enabled"] else WITHOUT_PRIVACY,
         sites=rows,
         spend=spend_figure([Spend(site, points) for site, points in series.items()], privacy["epsilon"]),
@@ -124,13 +144,14 @@ def rounds_left(points: tuple[tuple[int, float | None], ...], cap: float | None)
     rounds rather than too many.
     """
     known = [(number, value) for number, value in points if value is not None]
-    if cap is None or len(known) < 2:
+    rises = [
+        (value - before) / (number - earlier)
+        for (earlier, before), (number, value) in pairwise(known)
+        if value > before and number > earlier
+    ]
+    if cap is None or not rises:
         return NOT_STATED
-    (before, low), (last, high) = known[-2], known[-1]
-    slope = (high - low) / max(last - before, 1)
-    if slope <= 0:
-        return NOT_STATED
-    return f"at least {math.floor(max(cap - high, 0) / slope)}"
+    return f"at least {math.floor(max(cap - known[-1][1], 0) / rises[-1])}"
 
 
 def _site(
@@ -178,9 +199,11 @@ def _label(stated: Mapping[str, Mapping[str, Any] | None], clip: str) -> tuple[F
     return tuple(fields)
 
 
-def _finding(head: Head, stated: Mapping[str, Mapping[str, Any] | None], lost: Mapping[str, int]) -> str:
+def _finding(
+    privacy: Mapping[str, Any], stated: Mapping[str, Mapping[str, Any] | None], lost: Mapping[str, int]
+) -> str:
     """Say the finding in words, before any figure."""
-    if not head.config["privacy"]["enabled"]:
+    if not privacy["enabled"]:
         return WITHOUT_PRIVACY
     if not stated:
         return "No site has taken part yet, so nothing has been spent that this store knows of."
@@ -191,7 +214,7 @@ def _finding(head: Head, stated: Mapping[str, Mapping[str, Any] | None], lost: M
     if spent:
         parts.append(
             f"The most that a site's ledger states to have spent on one patient is epsilon {max(spent):.2f}; the "
-            f"study asked for at most {shown(head.config['privacy']['epsilon'])}."
+            f"study asked for at most {shown(privacy['epsilon'])}."
         )
     if open_ended:
         parts.append(f"At {_names(open_ended)} no guarantee holds.")
@@ -199,7 +222,7 @@ def _finding(head: Head, stated: Mapping[str, Mapping[str, Any] | None], lost: M
         parts.append(f"{_names(silent)} let no ledger statement out: what was spent there is not known.")
     if lost:
         parts.append(
-            f"The ledger of {_names(sorted(lost))} did not follow the head remembered: it was restored or cut."
+            f"The ledger of {_names(sorted(lost))} does not follow the head remembered: restored or cut."
         )
     return " ".join(parts)
 

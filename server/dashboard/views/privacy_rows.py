@@ -41,7 +41,7 @@ def spend_series(
     """Return (round, epsilon) of each site, one point for each stretch of rounds, at most `MOST_POINTS`."""
     table = STATEMENTS.c
     width = max(1, -(-max(rounds_done, 1) // MOST_POINTS))
-    stretch = table.round.op("/", return_type=sa.Integer())(width)  # of whole numbers, in both databases
+    stretch = table.round // width
     rows = connection.execute(
         sa.select(table.site, sa.func.max(table.round), sa.func.max(table.epsilon))
         .where(table.study_uid == uid)
@@ -76,3 +76,14 @@ def releases_by_kind(connection: sa.Connection, uid: str) -> list[tuple[str, int
         .order_by(table.release)
     )
     return [(kind, int(good), int(bad), int(sent)) for kind, good, bad, sent in rows]
+
+
+def all_statements(connection: sa.Connection, uid: str) -> list[tuple[Any, ...]]:
+    """Return every statement: site, round, epsilon, delta, cap, ledger row and hash, whether its head follows."""
+    table = STATEMENTS.c
+    rows = connection.execute(
+        sa.select(table.site, table.round, table.epsilon, table.delta, table.cap_epsilon, table.head_seq,
+                  table.head_hash, table.follows)
+        .where(table.study_uid == uid).order_by(table.site, table.id)
+    )  # fmt: skip
+    return [tuple(row) for row in rows]

@@ -6,7 +6,6 @@ what is wrong with it in words. Reference images are public; no hospital's own i
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -82,15 +81,20 @@ class Example:
 def reference_images(
     connection: sa.Connection, uid: str, wanted: Wanted, number: int, film: Film | None, path: str, label: str
 ) -> Paged[Example]:
-    """Return one page of images, worst first, in one statement and one more for the masks that must be drawn."""
+    """Return one page of images, worst first, in one statement."""
+    regions, lesions = BLOBS.alias("regions"), BLOBS.alias("lesion_masks")
     rows = connection.execute(
-        sa.select(IMAGES, sa.func.count().over().label("total"))
+        sa.select(
+            IMAGES, sa.func.count().over().label("total"), regions.c.content.label("region_mask"),
+            lesions.c.content.label("lesion_mask"),
+        )
+        .outerjoin_from(IMAGES, regions, regions.c.digest == IMAGES.c.region)
+        .outerjoin(lesions, lesions.c.digest == IMAGES.c.lesions)
         .where(IMAGES.c.study_uid == uid, *wanted.conditions())
         .order_by(IMAGES.c.rank).limit(SIZE).offset((number - 1) * SIZE)
     ).all()  # fmt: skip
-    strips = _strips(connection, rows)
     region = "the region" if film is None else film.region
-    found = tuple(_example(row, strip, region) for row, strip in zip(rows, strips, strict=True))
+    found = tuple(_example(row, region) for row in rows)
     asked = {
         "label": label,
         "true_class": wanted.true_class,
@@ -100,37 +104,17 @@ def reference_images(
     return Paged(found, number, SIZE, rows[0].total if rows else 0, path, asked)
 
 
-def _strips(connection: sa.Connection, rows: Sequence[Any]) -> list[bytes]:
-    """Return each row's strip; the masks of those that are not in the cache are read in one statement."""
-    keys = [_strip_key(row) for row in rows]
-    known = [PICTURES.get(key) for key in keys]
-    named = {
-        digest
-        for row, strip in zip(rows, known, strict=True)
-        for digest in (row.region, row.lesions)
-        if strip is None and digest is not None
-    }
-    masks: dict[str, bytes] = {}
-    if named:
-        query = sa.select(BLOBS.c.digest, BLOBS.c.content).where(BLOBS.c.digest.in_(named))
-        masks = dict(connection.execute(query).tuples().all())
-    return [
-        strip if strip is not None else PICTURES.get_or_make(key, lambda row=row: _strip(row, masks))  # type: ignore[misc]
-        for key, strip, row in zip(keys, known, rows, strict=True)
-    ]
-
-
 def _strip_key(row: Any) -> str:
     maps = [row.maps.get(one) for one in _SUBJECTS]
     said = canonical(["strip", draw.RENDERING, SIDE_PX, row.region, row.lesions, maps])
     return hashlib.sha256(said.encode()).hexdigest()
 
 
-def _strip(row: Any, masks: Mapping[str, bytes]) -> bytes:
+def _strip(row: Any) -> bytes:
     """Draw outlines, then the three maps, clear where the film shows."""
     grids = [row.maps.get(one) for one in _SUBJECTS]
     layers = [
-        outlines(masks.get(row.region or ""), masks.get(row.lesions or ""), SIDE_PX),
+        outlines(row.region_mask, row.lesion_mask, SIDE_PX),
         *(
             None if grid is None else draw.layer("overlay", SIDE_PX, of_grid(Grid.model_validate(grid)))
             for grid in grids
@@ -139,8 +123,8 @@ def _strip(row: Any, masks: Mapping[str, bytes]) -> bytes:
     return draw.png(draw.sheet(layers, SIDE_PX, len(layers)))
 
 
-def _example(row: Any, strip: bytes, region: str) -> Example:
-    figures = row.figures
+def _example(row: Any, region: str) -> Example:
+    figures, strip = row.figures, PICTURES.get_or_make(_strip_key(row), lambda: _strip(row))
     seen = "; ".join(f"{name}: {_seen(row.maps.get(subject))}" for subject, name in _SUBJECTS.items())
     return Example(
         key=row.key,

@@ -25,7 +25,7 @@ from server.dashboard.views.study_rows import (
 )
 from server.figures import Figure, Line, interval_bar, interval_text, line_figure
 from server.intervals import Interval
-from server.words import in_bytes, in_seconds
+from server.words import NOT_STATED, in_bytes, in_seconds, shown
 
 MODEL_NAMES: Final = {
     "teacher": "Teacher (frozen)",
@@ -75,13 +75,54 @@ class StudyView:
     traffic: tuple[Traffic, ...]
     events: tuple[EventLine, ...]
 
+    @property
+    def absence_rows(self) -> list[tuple[str, ...]]:
+        """Who was missing and why, as cells."""
+        return [(one.site, one.why, str(one.times), str(one.first), str(one.last)) for one in self.absences]
+
+    @property
+    def traffic_rows(self) -> list[tuple[str, ...]]:
+        """What each site sent, as cells."""
+        return [(one.site, str(one.answers), one.each, one.total) for one in self.traffic]
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """What all sites agreed on, line by line."""
+        config, data = self.head.config, self.head.data
+        privacy, models = config["privacy"], config["models"]
+        student = models["student"]["architecture"]
+        asked = f"at most epsilon {shown(privacy['epsilon'])} at delta {shown(privacy['delta'])} a site"
+        return [
+            ("ethics reference", config["ethics_reference"]),
+            ("ends", config["expires"]),
+            ("classes", ", ".join(config["task"]["classes"])),
+            ("public data", f"{data['name']} ({data['data_kind']})" if data else NOT_STATED),
+            ("method", config["distillation"]["method"]),
+            ("teacher", models["teacher"]["name"]),
+            ("student", "OFA-595" if student == "ofa595" else "sub-network of the w1.2 OFA supernet"),
+            ("trained at the sites", privacy["trainable"]),
+            ("privacy asked", asked if privacy["enabled"] else "none: no guarantee holds"),
+            ("quorum", f"{config['federation']['quorum']} sites"),
+            ("code", self.head.code_digest[:16]),
+            (
+                "versions",
+                ", ".join(f"{name} {number}" for name, number in sorted(self.head.versions.items())),
+            ),
+        ]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What must be said of the data wherever the study is shown."""
+        data = self.head.data or {}
+        return (*data.get("notes", ()), *([data["attribution"]] if data.get("attribution") else ()))
+
 
 def study_view(connection: sa.Connection, head: Head) -> StudyView:
     """Read the page, in six statements."""
     rounds = closed_rounds(connection, head.uid)
     figures = auc_figures(connection, head.uid)
-    stretches = participation(connection, head)
     traffic = bytes_sent(connection, head.uid)
+    stretches = participation(connection, head, len(traffic))
     own = next((figures[key] for key in OWN if key in figures), None)
     return StudyView(
         head=head,

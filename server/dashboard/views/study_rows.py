@@ -9,7 +9,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from server.dashboard.figures.timeline import MOST_COLUMNS, Stretch
+from server.dashboard.figures.timeline import Stretch, rounds_a_mark
 from server.dashboard.views.head import Head
 from server.intervals import Interval
 from server.store.projections import ACCEPTED
@@ -79,17 +79,15 @@ def auc_figures(connection: sa.Connection, uid: str) -> dict[str, Interval]:
     }
 
 
-def participation(connection: sa.Connection, head: Head) -> list[Stretch]:
-    """Participation by site, in at most `MOST_COLUMNS` stretches of rounds, counted by the database."""
-    width = max(1, -(-max(head.rounds_done, 1) // MOST_COLUMNS))
-    stretch = (PARTICIPATION.c.round - 1).op("/", return_type=sa.Integer())(
-        width
-    )  # of whole numbers, in both databases
+def participation(connection: sa.Connection, head: Head, num_sites: int) -> list[Stretch]:
+    """Participation by site, in stretches of as many rounds as one mark stands for, counted by the database."""
+    width = rounds_a_mark(head.rounds_done, num_sites)
+    stretch = (PARTICIPATION.c.round - 1) // width
     accepted = sa.func.sum(sa.case((PARTICIPATION.c.outcome == ACCEPTED, 1), else_=0))
     rows = connection.execute(
         sa.select(PARTICIPATION.c.site, stretch.label("stretch"), accepted, sa.func.count())
         .where(PARTICIPATION.c.study_uid == head.uid, PARTICIPATION.c.round > 0)
-        .group_by(PARTICIPATION.c.site, "stretch")
+        .group_by(PARTICIPATION.c.site, stretch)
     )
     return [
         Stretch(
