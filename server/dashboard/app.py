@@ -4,6 +4,8 @@ In: a store and settings. Out: an application whose every response carries the s
 asks for a login unless it is listed as open.
 """
 
+import asyncio
+
 import sqlalchemy as sa
 from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -44,6 +46,7 @@ def create_app(engine: sa.Engine, settings: Settings | None = None) -> FastAPI:
         middleware=[Middleware(OwnOrigin), Middleware(GZipMiddleware, minimum_size=_COMPRESS_FROM, compresslevel=6)],
     )  # fmt: skip
     app.state.engine, app.state.settings, app.state.views = engine, settings or Settings(), ViewCache()
+    app.state.closing = asyncio.Event()
     app.state.hashing = Hashing(app.state.settings.hashes_at_once)
     for refused, answer in (
         (Exception, refusals.broke),

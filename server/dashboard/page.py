@@ -5,12 +5,14 @@ In: a request. Out: a page, or the one block of it that htmx asked for.
 
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import sqlalchemy as sa
 from fastapi import Depends, HTTPException, Request
 from starlette.responses import HTMLResponse
 
+from server.dashboard.changes import version_of
 from server.dashboard.sessions import Visit
 from server.dashboard.settings import Settings
 from server.dashboard.templating import rendered
@@ -62,11 +64,20 @@ class PageTools:
 
         Where htmx asks for an element whose `id` is the name of a block, only that block.
         """
-        visit: Visit | None = getattr(self.request.state, "visit", None)
-        fresh = visit is not None and visit.is_fresh(self.settings)
-        common = {"visit": visit, "study": study, "here": here, "fresh": fresh}
-        text = rendered(template, common | values, self.wanted_block)
+        text = rendered(template, self._common(study, here) | values, self.wanted_block)
         return HTMLResponse(text, status, headers={"vary": "hx-request"})
+
+    def block(self, template: str, block: str, *, study: Head | None = None, **values: Any) -> HTMLResponse:
+        """Return one block of a template, for htmx to put in place."""
+        return HTMLResponse(rendered(template, self._common(study, "") | values, block))
+
+    def _common(self, study: Head | None, here: str) -> dict[str, Any]:
+        visit: Visit | None = getattr(self.request.state, "visit", None)
+        return {
+            "visit": visit, "study": study, "here": here,
+            "fresh": visit is not None and visit.is_fresh(self.settings),
+            "now": datetime.now(UTC), "version": "" if study is None else version_of(study),
+        }  # fmt: skip
 
     @property
     def wanted_block(self) -> str | None:

@@ -10,6 +10,7 @@ from fastapi import APIRouter
 
 from server.dashboard.pages import (
     account,
+    changes,
     events,
     explanations,
     login,
@@ -20,7 +21,7 @@ from server.dashboard.pages import (
     studies,
     study,
     unguarded,
-)  # fmt: skip
+)
 
 OPEN: Final[tuple[APIRouter, ...]] = (unguarded.router, login.router)
 OWN: Final[tuple[APIRouter, ...]] = (
@@ -34,5 +35,6 @@ PAGES: Final[tuple[APIRouter, ...]] = (
     events.router,
     explanations.router,
     pictures.router,
+    changes.router,
     people.router,
 )
