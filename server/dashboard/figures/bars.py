@@ -5,15 +5,14 @@ In: intervals by group and name. Out: a figure with its table. What was not meas
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from markupsafe import Markup
 
 from server.figures import Figure, interval_text, label, svg, tag
 from server.intervals import Interval
 
-_WIDTH, _LEFT, _RIGHT, _ROW, _GROUP, _FOOT = 920, 230, 210, 26, 32, 40
-_TICKS: Final = 4
+_WIDTH, _LEFT, _RIGHT, _TOP, _FOOT = 1100, 240, 220, 24, 30
+_ROW, _GROUP = 26, 32
 
 
 @dataclass(frozen=True)
@@ -23,6 +22,11 @@ class Bar:
     name: str
     interval: Interval | None
     floor: bool = False
+
+    @property
+    def is_known(self) -> bool:
+        """Tell whether there is anything to draw."""
+        return self.interval is not None and self.interval.value is not None
 
 
 @dataclass(frozen=True)
@@ -38,51 +42,49 @@ def bars_figure(
     describe: str,
     groups: Sequence[Group],
     *,
-    scale: tuple[float, float],
+    ticks: Sequence[float],
     mark: tuple[float, str] | None = None,
 ) -> Figure:
-    """Draw one bar a figure from low to high, a dot at its value, and a dashed line at `mark`."""
-    low, high = scale
-    span = _WIDTH - _LEFT - _RIGHT
+    """Draw one bar a figure, a dot at its value, between the first and the last tick; a dashed line at `mark`."""
 
     def px(value: float) -> float:
-        return _LEFT + (min(max(value, low), high) - low) / (high - low) * span
+        part = (min(max(value, ticks[0]), ticks[-1]) - ticks[0]) / (ticks[-1] - ticks[0])
+        return _LEFT + part * (_WIDTH - _LEFT - _RIGHT)
 
-    height = sum(_GROUP + _ROW * len(group.bars) for group in groups) + _FOOT
-    bottom = height - _FOOT + 6
-    levels = [low + (high - low) * k / _TICKS for k in range(_TICKS + 1)]
-    parts = [tag("line", "grid", x1=px(one), x2=px(one), y1=20, y2=bottom) for one in levels]
-    parts += [label(f"{one:.3g}", px(one), bottom + 16, "tick middle") for one in levels]
-    if mark is not None:
-        parts.append(tag("line", "ref", x1=px(mark[0]), x2=px(mark[0]), y1=16, y2=bottom))
-        parts.append(label(mark[1], px(mark[0]), 11, "tick middle"))
-    top = 0.0
+    parts, top = [], float(_TOP)
     for group in groups:
-        parts.append(label(group.name, 0, top + 22, "name"))
+        parts.append(label(group.name, 0, top + 20, "name"))
         top += _GROUP
-        for bar in group.bars:
+        known = [bar for bar in group.bars if bar.is_known]
+        for bar in known:
             parts.append(_bar(bar, top, px))
             top += _ROW
+        missing = [bar.name for bar in group.bars if not bar.is_known]
+        if missing:
+            parts.append(label(f"not measured: {', '.join(missing)}", 14, top + 16, "tick"))
+            top += _ROW
+    axis = [tag("line", "grid", x1=px(one), x2=px(one), y1=_TOP + 4, y2=top + 4) for one in ticks]
+    axis += [label(f"{one:g}", px(one), top + 20, "tick middle") for one in ticks]
+    if mark is not None:
+        axis.append(tag("line", "ref", x1=px(mark[0]), x2=px(mark[0]), y1=_TOP - 2, y2=top + 4))
+        axis.append(label(mark[1], px(mark[0]), _TOP - 8, "tick middle"))
     rows = tuple(
         (group.name, bar.name, str(bar.interval.n) if bar.interval else "0", interval_text(bar.interval, 2))
         for group in groups
         for bar in group.bars
     )
-    drawing = svg(title, describe, _WIDTH, round(height), Markup("").join(parts))
+    drawing = svg(title, describe, _WIDTH, round(top) + _FOOT, Markup("").join([*axis, *parts]))
     return Figure(title, describe, drawing, ("figure", "of", "images", "value (95 % interval)"), rows)
 
 
 def _bar(bar: Bar, top: float, px: Callable[[float], float]) -> Markup:
-    y = top + _ROW / 2
-    text = interval_text(bar.interval, 2)
+    y, one = top + _ROW / 2, bar.interval
+    if one is None or one.value is None:
+        return Markup("")
     parts = [label(bar.name, 14, y + 4, "tick")]
-    if bar.interval is None or bar.interval.value is None:
-        parts.append(label("not measured", _LEFT + 6, y + 4, "tick"))
-        return Markup("").join(parts)
-    if bar.interval.low is not None and bar.interval.high is not None:
-        left, right = px(bar.interval.low), px(bar.interval.high)
+    if one.low is not None and one.high is not None:
+        left, right = px(one.low), px(one.high)
         parts.append(tag("rect", "bar", x=left, y=y - 6, width=max(right - left, 1.5), height=12, rx=4))
-    parts.append(tag("circle", "dot", cx=px(bar.interval.value), cy=y, r=4.5))
-    parts.append(label(text, _WIDTH - _RIGHT + 16, y + 4, "value"))
-    kind = "floor" if bar.floor else "main"
-    return Markup('<g class="{}">{}</g>').format(kind, Markup("").join(parts))
+    parts.append(tag("circle", "dot", cx=px(one.value), cy=y, r=4.5))
+    parts.append(label(interval_text(one, 2), _WIDTH - _RIGHT + 16, y + 4, "value"))
+    return Markup('<g class="{}">{}</g>').format("floor" if bar.floor else "main", Markup("").join(parts))

@@ -18,9 +18,9 @@ from server.figures import label
 
 FOOT: Final = 98  # height of it all
 GAP: Final = 24
-_WIDEST: Final = 380
-_VALUES: Final = ((0.0, "0"), (0.25, "1 even"), (0.5, "2"), (0.75, "3"), (1.0, "4 and more"))
-_CHANGES: Final = ((0.0, "−2 and less"), (0.25, "−1"), (0.5, "0"), (0.75, "+1"), (1.0, "+2 and more"))
+_WIDEST: Final = 420
+_VALUES: Final = ((0.0, "0"), (0.25, "1"), (0.5, "2"), (0.75, "3"), (1.0, "≥ 4"))
+_CHANGES: Final = ((0.0, "≤ −2"), (0.25, "−1"), (0.5, "0"), (0.75, "+1"), (1.0, "≥ +2"))
 
 
 def foot(styles: Sequence[Style], x: float, y: float, room: float, said: str) -> Markup:
@@ -30,11 +30,11 @@ def foot(styles: Sequence[Style], x: float, y: float, room: float, said: str) ->
     parts.append(label(said, x, y + 46, "tick"))
     parts += [_picture(_hatching(), x, y + 58, 28, 14), label("may be noise", x + 34, y + 70, "tick")]
     if set(styles) != {"difference"}:
-        for left, kind, text in ((124, "half", "half of the energy inside"), (308, "most", "80 % inside")):
+        for left, kind, text in ((132, "half", "half of the energy inside"), (342, "most", "80 % inside")):
             parts.append(Markup('<path class="contour-{}" d="M{} {}h28"/>').format(kind, x + left, y + 65))
             parts.append(label(text, x + left + 34, y + 70, "tick"))
     if "difference" in styles:
-        after = 124 if set(styles) == {"difference"} else 428
+        after = 132 if set(styles) == {"difference"} else 470
         parts.append(label("+ more, − less", x + after, y + 70, "tick"))
     return Markup("").join(parts)
 

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from server.dashboard.figures.map_scale import FOOT, foot
 from server.dashboard.maps import draw
 from server.dashboard.maps.film import Film
-from server.dashboard.maps.sheets import Sheet
+from server.dashboard.maps.sheets import SIDE_PX, Sheet
 from server.figures import label
 
 GAP, HEAD = 10, 22
@@ -100,7 +100,7 @@ def _square(
             Markup('<rect class="no-film" x="{}" y="{}" width="{}" height="{}"/>').format(x, y, tile, tile)
         )
     elif one.cells is None or one.style == "overlay":
-        parts.append(_image(addresses.film(film.digest, sheet.side), x, y, tile, tile))
+        parts.append(_image(addresses.film(film.digest, SIDE_PX), x, y, tile, tile))
     if one.cells is not None:
         (left, top), (width, height) = draw.corner_of(index, sheet.side, sheet.columns), sheet.size
         parts.append(
@@ -114,7 +114,11 @@ def _square(
         parts += [use.format(_outline_id(sheet), x, y, tile, kind) for kind in ("outline-rim", "outline")]
     parts.append(_sides(film, x, y, tile))
     if one.note:
-        parts.append(label(one.note, x + tile / 2, y + tile / 2 + 4, "side middle"))
+        parts.append(
+            label(
+                one.note, x + tile / 2, y + (tile / 2 + 4 if one.cells is None else tile - 8), "side middle"
+            )
+        )
     return Markup("").join(parts)
 
 

@@ -13,6 +13,7 @@ from server.dashboard.maps.cells import Cells
 from server.store.chain import canonical
 
 SIDE_PX: Final = 224
+SMALL_PX: Final = 168  # of a square that is one of many
 
 
 @dataclass(frozen=True, eq=False)

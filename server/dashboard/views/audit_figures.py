@@ -3,6 +3,7 @@
 In: the store. Out: bars with their tables, and the finding in words. What was not measured is said, never drawn.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -96,7 +97,7 @@ def region_bars(found: Found, film: Film | None, label: str) -> Figure | None:
     top = max(2.0, *edges)
     return bars_figure(
         f"How much of each map falls where, {of_class(label)}", describe, groups,
-        scale=(0.0, float(-(-top // 0.5) * 0.5)), mark=(1.0, "even"),
+        ticks=range(math.ceil(top) + 1), mark=(1.0, "even"),
     )  # fmt: skip
 
 
@@ -115,7 +116,7 @@ def faithfulness_bars(found: Found, label: str) -> Figure | None:
         f"Does the answer hang on what the map names? {of_class(label)}",
         "Area under the curve of the true class's probability. A map that names what decides is above random maps in "
         "insertion and below them in deletion. The teacher's map is judged on the teacher.",
-        groups, scale=(0.0, 1.0),
+        groups, ticks=(0, 0.25, 0.5, 0.75, 1),
     )  # fmt: skip
 
 
@@ -130,7 +131,7 @@ def agreement_bars(found: Found, label: str) -> Figure | None:
     return bars_figure(
         f"Agreement of the student's map, {of_class(label)}",
         "Rank correlation over the cells of each image, averaged: 1 is the same order, 0 none, −1 the reverse.",
-        [Group("Rank correlation", bars)], scale=(-1.0, 1.0), mark=(0.0, "none"),
+        [Group("Rank correlation", bars)], ticks=(-1, -0.5, 0, 0.5, 1), mark=(0.0, "none"),
     )  # fmt: skip
 
 

@@ -10,13 +10,13 @@ from server.dashboard.figures.maps import Addresses, Layout, map_svg
 from server.dashboard.maps.cells import Cells
 from server.dashboard.maps.draw import Style
 from server.dashboard.maps.film import Film
-from server.dashboard.maps.sheets import Sheet, Square
+from server.dashboard.maps.sheets import SIDE_PX, SMALL_PX, Sheet, Square
 from server.dashboard.views import map_words as words
 from server.dashboard.views.mean_maps import FLOORS, MAIN, NAMES, MeanMap, difference, find
 from server.figures import Figure
 
-WIDE, MIDDLE = 300, 150  # side of a square in the drawing
-BESIDE = 130
+WIDE, MIDDLE = 360, 184  # side of a square in the drawing
+BESIDE = 140
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,7 @@ def panels(one: MeanMap | None, film: Film | None, label: str, addresses: Addres
         return None
     title = f"{one.name}’s map, {words.of_class(label)}"
     describe = f"{_capital(words.seen(one))}. {words.sides(film)}"
-    note = "" if one.cells is not None else words.seen(one)
-    squares = (Square("overlay", None), Square("alone", one.cells, note), Square("overlay", one.cells, note))
+    squares = (Square("overlay", None), _square(one, "alone"), _square(one))
     layout = Layout(("Film", "Map alone", "Map over the film"), tile=WIDE)
     return _drawn(title, describe, squares, layout, film, words.unit(one), addresses, *_cell_table(one.cells))
 
@@ -49,7 +48,7 @@ def by_source(
         found = [find(maps, subject, source) for subject in subjects]
         squares += [_square(one) for one in found]
         count = next((one.num_images for one in found if one is not None), 0)
-        names.append(f"{words.of_source(source)[:18]}\n{count} images")
+        names.append(f"{words.of_source(source)[:18]}\n{words.counted(count, 'image')}")
         rows += [
             (words.of_source(source), NAMES[subject], words.behind(one), words.seen(one))
             for subject, one in zip(subjects, found, strict=True)
@@ -78,7 +77,7 @@ def differences(
     squares, rows = [], []
     for source in sources:
         cells = _minus_teacher(maps, source)
-        squares.append(Square("difference", cells, "" if cells else "not measured"))
+        squares.append(Square("difference", cells, words.note(cells, "not measured")))
         said = "not measured" if cells is None else words.change(cells)
         rows.append((words.of_source(source), words.behind(find(maps, "student", source)), said))
     if all(one.cells is None for one in squares):
@@ -90,7 +89,9 @@ def differences(
         else "How both maps vary together is not on record, so each cell's interval is the sum of both: at least as "
         "wide as it should be."
     )
-    layout = Layout(tuple(words.of_source(one)[:20] for one in sources), tile=MIDDLE)
+    layout = Layout(
+        tuple(words.of_source(one)[:20] for one in sources), tile=min(MIDDLE, 1100 // len(sources) - 10)
+    )
     said = (
         f"difference of shares of energy, times uniform · {words.behind(find(maps, 'student', sources[0]))}"
     )
@@ -107,8 +108,8 @@ def after_round(
     since = "since the round before" if before is None else f"since round {before.round}"
     why = "first measured round" if before is None else "not measured"
     squares = (
-        Square("overlay", now.cells, "" if now.cells else words.seen(now)),
-        Square("difference", change, "" if change else why),
+        _square(now),
+        Square("difference", change, words.note(change, why)),
     )
     changed = why if change is None else words.change(change)
     describe = f"After round {now.round}: {words.seen(now)}. Change {since}: {changed}."
@@ -134,15 +135,14 @@ def _minus_teacher(maps: Sequence[MeanMap], source: str) -> Cells | None:
 def _square(one: MeanMap | None, style: Style = "overlay") -> Square:
     if one is None:
         return Square(style, None, "not measured")
-    note = "" if one.cells is not None else words.TOO_FEW if one.too_few else "no evidence"
-    return Square(style, one.cells, note)
+    return Square(style, one.cells, words.note(one.cells, words.TOO_FEW if one.too_few else "no evidence"))
 
 
 def _drawn(
     title: str, describe: str, squares: Sequence[Square], layout: Layout, film: Film | None, said: str,
     addresses: Addresses, head: tuple[str, ...], rows: Sequence[tuple[str, ...]],
 ) -> Drawn:  # fmt: skip
-    sheet = Sheet(tuple(squares), len(layout.columns))
+    sheet = Sheet(tuple(squares), len(layout.columns), SIDE_PX if layout.tile > SIDE_PX else SMALL_PX)
     drawing = map_svg(title, describe, sheet, layout, film, said, addresses)
     return Drawn(Figure(title, describe, drawing, head, tuple(rows)), sheet)
 

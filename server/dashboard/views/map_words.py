@@ -78,8 +78,7 @@ def behind(one: MeanMap | None) -> str:
         return "not measured"
     if one.too_few:
         return TOO_FEW
-    images = f"{one.num_images} image{'s' if one.num_images != 1 else ''}"
-    patients = f"{one.num_patients} patient{'s' if one.num_patients != 1 else ''}"
+    images, patients = counted(one.num_images, "image"), counted(one.num_patients, "patient")
     if not one.site_release:
         bare = f", {one.num_without_evidence} without positive evidence" if one.num_without_evidence else ""
         return f"{images} of {patients}{bare}; public images, no noise added"
@@ -89,13 +88,23 @@ def behind(one: MeanMap | None) -> str:
     return f"{patients}; noise added for {spent}: standard deviation {one.noise_std:.2f} a cell"
 
 
+def note(cells: Cells | None, why: str) -> str:
+    """Say what must stand on a square itself: why it has no map, or that its map has no intervals."""
+    return why if cells is None else "" if cells.has_intervals else "no intervals"
+
+
+def counted(count: int, what: str) -> str:
+    """Write '1 image', '6 images'."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def unit(one: MeanMap | None) -> str:
     """Say the unit of a picture's colours and the numbers behind it."""
-    return f"share of energy, times uniform · {behind(one)}"
+    return f"share of energy, times uniform (1 is what an even map has) · {behind(one)}"
 
 
 def sides(film: Film | None) -> str:
     """Say which side of the patient is where."""
     if film is None or film.sides is None:
         return "Which side of the picture is the patient's left is not stated."
-    return f"In the picture, {film.laterality}." if film.laterality else ""
+    return f"{film.laterality[:1].upper()}{film.laterality[1:].rstrip('.')}."

@@ -24,7 +24,7 @@ from server.store.schema import BLOBS, IMAGES
 
 SIZE: Final = 24
 SIDE_PX: Final = 112
-PANELS: Final = ("film, region outlined", "teacher", "mask", "student")
+PANELS: Final = ("film", "teacher", "mask", "student")
 OUTCOMES: Final = {"wrong": "wrong answer", "right": "right answer", "bare": "no positive evidence"}
 _SUBJECTS: Final = {"teacher": "teacher", "explainer": "mask", "student": "student"}
 _FACTS: Final = {
@@ -116,7 +116,9 @@ def _strip(row: Any) -> bytes:
     layers = [
         outlines(row.region_mask, row.lesion_mask, SIDE_PX),
         *(
-            None if grid is None else draw.layer("overlay", SIDE_PX, of_grid(Grid.model_validate(grid)))
+            None
+            if grid is None
+            else draw.layer("overlay", SIDE_PX, of_grid(Grid.model_validate(grid)), single=True)
             for grid in grids
         ),
     ]

@@ -13,13 +13,13 @@ from server.dashboard.figures.maps import Addresses, Layout, map_svg
 from server.dashboard.maps import bands
 from server.dashboard.maps.cells import Cells
 from server.dashboard.maps.film import Film
-from server.dashboard.maps.sheets import Sheet, Square
+from server.dashboard.maps.sheets import SMALL_PX, Sheet, Square
 from server.dashboard.views import map_words as words
 from server.dashboard.views.map_figures import Drawn
 from server.dashboard.views.mean_maps import MeanMap, find
 from server.figures import Figure
 
-TILE, BESIDE = 150, 230
+TILE, BESIDE = 184, 230
 POOL: Final = "all sites"
 
 
@@ -81,8 +81,8 @@ def site_figure(
         "privacy noise together; the difference has an interval of its own. How much patients differ is taken from the "
         "public reference images."
     )
-    said = f"share of energy, times uniform · {_noise(maps)}"
-    sheet = Sheet(tuple(squares), 2)
+    said = f"share of energy, times uniform (1 is what an even map has) · {_noise(maps)}"
+    sheet = Sheet(tuple(squares), 2, SMALL_PX)
     drawing = map_svg(title, describe, sheet, layout, film, said, addresses)
     head = ("site", "patients", "noise", "what is seen", "against all sites")
     return Drawn(Figure(title, describe, drawing, head, tuple(rows)), sheet)
