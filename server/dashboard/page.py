@@ -4,7 +4,7 @@ In: a request. Out: a page, or the one block of it that htmx asked for.
 """
 
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -13,6 +13,8 @@ from fastapi import Depends, HTTPException, Request
 from starlette.responses import HTMLResponse
 
 from server.dashboard.changes import version_of
+from server.dashboard.decisions import views_given
+from server.dashboard.roles import at_least
 from server.dashboard.sessions import Visit
 from server.dashboard.settings import Settings
 from server.dashboard.templating import rendered
@@ -74,10 +76,20 @@ class PageTools:
     def _common(self, study: Head | None, here: str) -> dict[str, Any]:
         visit: Visit | None = getattr(self.request.state, "visit", None)
         return {
-            "visit": visit, "study": study, "here": here,
+            "visit": visit, "study": self._as_shown_to(visit, study), "here": here,
             "fresh": visit is not None and visit.is_fresh(self.settings),
             "now": datetime.now(UTC), "version": "" if study is None else version_of(study),
         }  # fmt: skip
+
+    def _as_shown_to(self, visit: Visit | None, study: Head | None) -> Head | None:
+        """Leave out the gate's verdict for a person who decides and has not yet said what they think."""
+        if visit is None or study is None or study.verdict == "none" or not at_least(visit.role, "auditor"):
+            return study
+        if not self.settings.own_view_first or study.evidence in views_given(
+            self.connection, visit.person
+        ).get(study.uid, ()):
+            return study
+        return replace(study, verdict="hidden")
 
     @property
     def wanted_block(self) -> str | None:

@@ -17,6 +17,7 @@ from server.store.chain import GENESIS, Record
 from server.store.rows import KEYS, Rows
 
 ACCEPTED: Final = "accepted"
+OPINION: Final = "opinion"  # in the table of decisions: what somebody thought, which decides nothing
 _DECIDED: Final = {"accept": "accepted", "hold": "held", "withdraw": "withdrawn"}
 
 
@@ -257,6 +258,12 @@ def _decision(at: At, body: r.DecisionBody) -> None:
     at.tell("decision", f"{body.person} ({body.role}) decided to {body.action}: {body.reason}")
 
 
+def _opinion(at: At, body: r.OpinionBody) -> None:
+    values = {"person": body.person, "role": body.role, "evidence": body.evidence, "own_view": body.view}
+    at.add(schema.DECISIONS, values | {"action": OPINION, "reason": "", "time": at.record.time})
+    at.tell("opinion", f"{body.person} ({body.role}) gave an own view before the verdict was shown")
+
+
 def _person(at: At, body: r.PersonBody) -> None:
     at.tell("person", f"{body.person}: {body.what}" + (f" (by {body.by})" if body.by else ""))
 
@@ -269,5 +276,6 @@ _PROJECTIONS: Final[Mapping[type[Any], Callable[[At, Any], None]]] = {
     r.StudyBody: _study, r.DataBody: _data, r.StatusBody: _status, r.SiteBody: _site, r.RoundBody: _round,
     r.ReleaseBody: _release, r.StatementBody: _statement, r.EventBody: _event, r.FiguresBody: _figures,
     r.DocumentBody: _document, r.MapBody: _map, r.FilmBody: _film, r.ImageBody: _image, r.GateBody: _gate,
-    r.ModelBody: _model, r.DecisionBody: _decision, r.PersonBody: _person, r.IncidentBody: _incident,
+    r.ModelBody: _model, r.DecisionBody: _decision, r.OpinionBody: _opinion, r.PersonBody: _person,
+    r.IncidentBody: _incident,
 }  # fmt: skip
