@@ -3,7 +3,7 @@
 In: a request. Out: a page, or the one block of it that htmx asked for.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -40,10 +40,15 @@ class PageTools:
             raise HTTPException(404)
         return found
 
-    def view(self, build: Callable[[sa.Connection, Head], View], head: Head) -> View:
-        """Return a view of a study that `build` reads, from memory where nothing was recorded since."""
+    def view(
+        self, build: Callable[[sa.Connection, Head], View], head: Head, asked: Hashable = None, name: str = ""
+    ) -> View:
+        """Return a view of a study that `build` reads, from memory where nothing was recorded since.
+
+        `asked` is what else decides the view; a `build` that has no name of its own, such as a lambda, is given one.
+        """
         cache: ViewCache = self.request.app.state.views
-        key = (build.__module__, build.__name__, head.uid)
+        key = (build.__module__, name or build.__name__, head.uid, asked)
         return cache.get(self.connection, key, lambda: build(self.connection, head))
 
     def render(
@@ -59,8 +64,7 @@ class PageTools:
 
         Where htmx asks for an element whose `id` is the name of a block, only that block.
         """
-        block = self.request.headers.get("hx-target") if self._wants_block() else None
-        text = rendered(template, self._common(study, here) | values, block)
+        text = rendered(template, self._common(study, here) | values, self.wanted_block)
         return HTMLResponse(text, status, headers={"vary": "hx-request"})
 
     def block(self, template: str, block: str, *, study: Head | None = None, **values: Any) -> HTMLResponse:
@@ -74,6 +78,11 @@ class PageTools:
             "fresh": visit is not None and visit.is_fresh(self.settings),
             "now": datetime.now(UTC), "version": "" if study is None else version_of(study),
         }  # fmt: skip
+
+    @property
+    def wanted_block(self) -> str | None:
+        """The one block that htmx asked for, None for a whole page: a page need not read what it will not show."""
+        return self.request.headers.get("hx-target") if self._wants_block() else None
 
     def _wants_block(self) -> bool:
         return (
