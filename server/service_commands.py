@@ -12,6 +12,7 @@ from server import feed_commands, study_commands
 from server.cli_code import code_app, serve_app
 from server.cli_hub import DEFAULT_HUB, HubArgument
 from server.control import Control
+from server.dashboard import commands as dashboard_commands
 from server.dashboard import people_commands, token_commands
 from server.doors import Doors, absolute_store
 from server.hub_folder import STORE_VARIABLE, open_hub
@@ -27,6 +28,7 @@ app.add_typer(code_app, name="code")
 app.add_typer(serve_app, name="registry")
 app.add_typer(people_commands.app, name="people")
 app.add_typer(token_commands.app, name="token")
+app.add_typer(dashboard_commands.app, name="dashboard")
 
 
 @app.command(
