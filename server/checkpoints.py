@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
 from shared.arrays import Arrays
 from shared.errors import StudyError
+from shared.private_files import sync_folder
+from shared.tensor_bytes import tensor_pieces
 
 _STATE = "state"
 _VELOCITY = "velocity/"  # before the names of the last step's arrays; a weight's name has no slash
@@ -50,15 +52,16 @@ class StudyState:
 
 
 def save_state(state: StudyState, path: Path) -> None:
-    """Write the state so that a reader sees the old one or the new one, never a part."""
+    """Write the state so that a reader sees the old one or the new one, never a part; it survives a power cut."""
     plain = {key: value for key, value in state.__dict__.items() if key not in {"weights", "velocity"}}
     arrays = dict(state.weights) | {_VELOCITY + name: array for name, array in state.velocity.items()}
     part = path.with_suffix(".part")
     with part.open("wb") as file:
-        file.write(save(arrays, metadata={_STATE: json.dumps(plain, sort_keys=True)}))
+        file.writelines(tensor_pieces(arrays, {_STATE: json.dumps(plain, sort_keys=True)}))
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+    sync_folder(path.parent)
 
 
 def load_state(path: Path, study_digest: str) -> StudyState | None:

@@ -6,6 +6,7 @@ by name, why others are missing. Nothing is believed before it has been checked 
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from server.aggregation import RunningMean, update_norm
 from server.checkpoints import StudyState
@@ -34,6 +35,11 @@ class Stage:
     round: int
     kind: RequestKind
     weights: Arrays
+
+    @cached_property
+    def base_digest(self) -> str:
+        """Digest of the weights, taken once: every answer is held against it."""
+        return arrays_digest(self.weights)
 
 
 @dataclass
@@ -74,7 +80,7 @@ def collect(
         round=stage.round,
         kind=stage.kind,
         study_json=study.canonical_json(),
-        base_digest=arrays_digest(stage.weights),
+        base_digest=stage.base_digest,
         code_digest=code_digest(),
     )
     by_node = {site.node_id: site for site in asked}
@@ -161,7 +167,7 @@ def accept(
         raise StudyError("sent nothing usable")
     if (release.study_uid, release.round) != (state.study_uid, stage.round):
         raise StudyError("answered another round; discarded")
-    if arrays_digest(stage.weights) not in release.fields.model_dump().values():
+    if stage.base_digest not in release.fields.model_dump().values():
         raise StudyError("answered for other base weights; discarded")
     if release.fields.array_type != (study.federation.update_values if stage.kind == "train" else "float32"):
         raise StudyError("sent values of another type than the study asks for; discarded")

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydicom.datadict import tag_for_keyword
 
 from shared.config import Delta, Digest, Epsilon, Frozen, StudyConfig
@@ -111,11 +111,23 @@ class SiteData(Frozen):
 
 
 class Compute(Frozen):
-    """Changes speed and memory, never the result."""
+    """Changes speed and memory, never the result beyond rounding."""
 
-    device: str = "cpu"
+    device: str = Field(
+        "cpu", description="cpu, auto (a GPU where torch finds one, else cpu), cuda, or cuda:N"
+    )
+    gpu_memory_fraction: float = Field(
+        1.0, gt=0, le=1, description="most of the GPU's memory that one request may take"
+    )
     threads: int = Field(1, ge=1)
     patients_per_chunk: int = Field(16, ge=1)
+
+    @field_validator("device")
+    @classmethod
+    def _device_is_known(cls, device: str) -> str:
+        if not re.fullmatch(r"cpu|auto|cuda(:\d{1,2})?", device):
+            raise ValueError("allowed are cpu, auto (a GPU where there is one), cuda and cuda:N; correct it")
+        return device
 
 
 class Hub(Frozen):

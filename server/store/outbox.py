@@ -4,18 +4,19 @@ In: bodies and the blobs that they name. Out: one SQLite file in the run's folde
 deleted: a store that was lost is filled again from here.
 """
 
-import hashlib
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from server.store.append import Head
+from server.store.blobs import Blob
 from server.store.chain import GENESIS, Record, link
 from server.store.records import Body
+
+__all__ = ["FILE", "Blob", "Outbox"]
 
 FILE: Final = "outbox.sqlite"
 _SCHEMA: Final = """
@@ -26,19 +27,6 @@ CREATE TABLE IF NOT EXISTS records (
 CREATE TABLE IF NOT EXISTS blobs (digest TEXT PRIMARY KEY, media_type TEXT NOT NULL, content BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS batches (study_uid TEXT, name TEXT, PRIMARY KEY (study_uid, name)) STRICT;
 """
-
-
-@dataclass(frozen=True)
-class Blob:
-    """Bytes that records name by their SHA-256: a film, weights."""
-
-    content: bytes
-    media_type: str
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the content, in hex."""
-        return hashlib.sha256(self.content).hexdigest()
 
 
 class Outbox:

@@ -1,54 +1,20 @@
 """From records to the tables that pages read: one function for each kind of record.
 
-In: a record that was just appended, and its body. Out: rows, within the same transaction. Nothing here reads a clock
-or anything but records, so the tables can be made anew from them.
+In: records that were just appended, and their bodies. Out: rows, within the same transaction. Nothing here reads a
+clock or anything but records, so the tables can be made anew from them.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from server.store.chain import Record, canonical
-from server.store.records import (
-    DataBody,
-    DecisionBody,
-    DocumentBody,
-    EventBody,
-    FiguresBody,
-    FilmBody,
-    GateBody,
-    ImageBody,
-    IncidentBody,
-    MapBody,
-    ModelBody,
-    PersonBody,
-    ReleaseBody,
-    RoundBody,
-    SiteBody,
-    StatementBody,
-    StatusBody,
-    StudyBody,
-)
-from server.store.schema import (
-    CHECKS,
-    DECISIONS,
-    DOCUMENTS,
-    EVENTS,
-    FIGURES,
-    FILMS,
-    IMAGES,
-    MAPS,
-    MODELS,
-    PARTICIPATION,
-    RELEASES,
-    ROUNDS,
-    SITES,
-    STATEMENTS,
-    STUDIES,
-)
+from server.store import records as r
+from server.store import schema
+from server.store.chain import GENESIS, Record
+from server.store.rows import KEYS, Rows
 
 ACCEPTED: Final = "accepted"
 _DECIDED: Final = {"accept": "accepted", "hold": "held", "withdraw": "withdrawn"}
@@ -58,64 +24,76 @@ _DECIDED: Final = {"accept": "accepted", "hold": "held", "withdraw": "withdrawn"
 class At:
     """Where a projection writes, and which record it is about."""
 
-    connection: sa.Connection
+    rows: Rows
     number: int
     source: str
     record: Record
 
     @property
-    def study(self) -> dict[str, Any]:
+    def of_study(self) -> dict[str, Any]:
         """The columns that every row of a study has."""
         return {"study_uid": self.record.study_uid, "record": self.number}
 
-    def add(self, table: sa.Table, *rows: Mapping[str, Any]) -> None:
-        """Insert rows of this record's study."""
-        if rows:
-            self.connection.execute(sa.insert(table), [self.study | dict(row) for row in rows])
+    def add(self, table: sa.Table, values: Mapping[str, Any]) -> None:
+        """Insert a row of this record's study."""
+        self.rows.add(table, self.of_study | dict(values))
 
     def put(self, table: sa.Table, values: Mapping[str, Any]) -> None:
         """Insert one row, in place of the one that has its key: the newest record counts."""
-        row = self.study | dict(values)
-        key = [column == row[column.name] for column in table.primary_key]
-        self.connection.execute(sa.delete(table).where(*key))
-        self.connection.execute(sa.insert(table).values(row))
+        row = self.of_study | dict(values)
+        self.rows.replace(table, {name: row[name] for name in KEYS[table]}, [row])
 
-    def anew(self, table: sa.Table, *rows: Mapping[str, Any], only: tuple[Any, ...] = ()) -> None:
-        """Replace the rows of this study (those that fit `only`)."""
-        self.connection.execute(sa.delete(table).where(table.c.study_uid == self.record.study_uid, *only))
-        self.add(table, *rows)
+    def anew(self, table: sa.Table, rows: Iterable[Mapping[str, Any]], **key: Any) -> None:
+        """Replace all rows of this study that have this key."""
+        key["study_uid"] = self.record.study_uid
+        self.rows.replace(table, key, [self.of_study | dict(row) for row in rows])
+
+    def study(self) -> dict[str, Any] | None:
+        """Return the study's own row, to be changed; None before the study began."""
+        uid = self.record.study_uid
+        return self.rows.current(schema.STUDIES, study_uid=uid) if uid else None
 
     def change_study(self, **values: Any) -> None:
         """Change the study's own row."""
-        self.connection.execute(
-            sa.update(STUDIES).where(STUDIES.c.study_uid == self.record.study_uid).values(values)
-        )
+        study = self.study()
+        if study is not None:
+            study.update(values)
 
     def tell(self, kind: str, what: str, *, round_: int | None = None, site: str = "") -> None:
         """Add a line to the events."""
         self.add(
-            EVENTS,
+            schema.EVENTS,
             {"source": self.source, "kind": kind, "round": round_, "site": site, "what": what,
              "time": self.record.time},
         )  # fmt: skip
 
 
-def project(connection: sa.Connection, number: int, source: str, record: Record, body: Any) -> None:
-    """Write what the tables say of one record."""
-    at = At(connection, number, source, record)
+def project(rows: Rows, number: int, source: str, record: Record, body: Any) -> None:
+    """Say what the tables hold of one record; `rows.flush()` writes it."""
+    at = At(rows, number, source, record)
     _PROJECTIONS[type(body)](at, body)
-    at.change_study(updated=record.time)
+    study = at.study()
+    if study is not None:
+        study["updated"] = record.time
+        if record.kind in r.EVIDENCE:
+            study["evidence"] = evidence_after(study["evidence"], record.chain)
 
 
-def _study(at: At, body: StudyBody) -> None:
-    known = at.connection.execute(
-        sa.select(STUDIES.c.started, STUDIES.c.rounds_done, STUDIES.c.verdict, STUDIES.c.decision).where(
-            STUDIES.c.study_uid == at.record.study_uid
-        )
-    ).one_or_none()
-    before = {"started": at.record.time, "rounds_done": 0, "verdict": "none", "decision": "none"}
+def evidence_after(before: str, chain: str) -> str:
+    """Return the digest of a study's evidence once a record with this hash is added to it."""
+    return hashlib.sha256(f"{before}{chain}".encode()).hexdigest()
+
+
+def _study(at: At, body: r.StudyBody) -> None:
+    known = at.study()
+    kept = ("started", "rounds_done", "verdict", "decision", "evidence")
+    before = {
+        "started": at.record.time, "rounds_done": 0, "verdict": "none", "decision": "none", "evidence": GENESIS,
+    }  # fmt: skip
+    if known is not None:
+        before = {name: known[name] for name in kept}
     at.put(
-        STUDIES,
+        schema.STUDIES,
         {
             "source": at.source,
             "name": body.config.name,
@@ -126,24 +104,24 @@ def _study(at: At, body: StudyBody) -> None:
             "rounds": body.config.federation.rounds,
             "updated": at.record.time,
         }
-        | (before if known is None else known._asdict()),
+        | before,
     )
-    at.put(DOCUMENTS, {"name": "study", "document": body.model_dump(mode="json")})
+    at.put(schema.DOCUMENTS, {"name": "study", "document": body.model_dump(mode="json")})
     at.tell("study_started" if known is None else "study_resumed", body.config.purpose)
 
 
-def _data(at: At, body: DataBody) -> None:
-    at.put(DOCUMENTS, {"name": "data", "document": body.model_dump(mode="json")})
+def _data(at: At, body: r.DataBody) -> None:
+    at.put(schema.DOCUMENTS, {"name": "data", "document": body.model_dump(mode="json")})
 
 
-def _status(at: At, body: StatusBody) -> None:
+def _status(at: At, body: r.StatusBody) -> None:
     at.change_study(state=body.state, why=body.why)
     at.tell(f"study_{body.state}", body.why)
 
 
-def _site(at: At, body: SiteBody) -> None:
+def _site(at: At, body: r.SiteBody) -> None:
     at.put(
-        SITES,
+        schema.SITES,
         {
             "site": body.site,
             "declared_patients": body.declared_patients,
@@ -155,10 +133,10 @@ def _site(at: At, body: SiteBody) -> None:
     at.tell("enrolled", f"{body.site} takes part", site=body.site)
 
 
-def _round(at: At, body: RoundBody) -> None:
+def _round(at: At, body: r.RoundBody) -> None:
     auc = body.auc
     at.put(
-        ROUNDS,
+        schema.ROUNDS,
         {
             "round": body.round,
             "num_answered": len(body.answered),
@@ -179,31 +157,27 @@ def _round(at: At, body: RoundBody) -> None:
          "epsilon": body.epsilon.get(site)}
         for site, outcome in outcomes.items()
     ]  # fmt: skip
-    at.anew(PARTICIPATION, *rows, only=(PARTICIPATION.c.round == body.round,))
-    at.connection.execute(
-        sa.update(STUDIES)
-        .where(STUDIES.c.study_uid == at.record.study_uid, STUDIES.c.rounds_done < body.round)
-        .values(rounds_done=body.round)
-    )
+    at.anew(schema.PARTICIPATION, rows, round=body.round)
+    study = at.study()
+    if study is not None:
+        study["rounds_done"] = max(study["rounds_done"], body.round)
     for site, why in body.missing.items():
         at.tell("missing", why, round_=body.round, site=site)
 
 
-def _release(at: At, body: ReleaseBody) -> None:
-    at.add(RELEASES, body.model_dump(exclude={"kind"}) | {"time": at.record.time})
-    at.connection.execute(
-        sa.update(SITES)
-        .where(SITES.c.study_uid == at.record.study_uid, SITES.c.site == body.site)
-        .values(last_seen=at.record.time)
-    )
+def _release(at: At, body: r.ReleaseBody) -> None:
+    at.add(schema.RELEASES, body.model_dump(exclude={"kind"}) | {"time": at.record.time})
+    site = at.rows.current(schema.SITES, study_uid=at.record.study_uid, site=body.site)
+    if site is not None:
+        site["last_seen"] = at.record.time
     if body.outcome != ACCEPTED:
         at.tell("refused", f"{body.release}: {body.outcome}", round_=body.round, site=body.site)
 
 
-def _statement(at: At, body: StatementBody) -> None:
+def _statement(at: At, body: r.StatementBody) -> None:
     said = body.statement
     at.add(
-        STATEMENTS,
+        schema.STATEMENTS,
         {
             "site": said.site,
             "round": body.round,
@@ -226,11 +200,11 @@ def _statement(at: At, body: StatementBody) -> None:
         )
 
 
-def _event(at: At, body: EventBody) -> None:
+def _event(at: At, body: r.EventBody) -> None:
     at.tell(body.event, body.what, round_=body.round, site=body.site)
 
 
-def _figures(at: At, body: FiguresBody) -> None:
+def _figures(at: At, body: r.FiguresBody) -> None:
     rows = [
         {
             "of": body.of,
@@ -242,63 +216,58 @@ def _figures(at: At, body: FiguresBody) -> None:
         | one.interval.model_dump()
         for one in body.figures
     ]
-    at.anew(FIGURES, *rows, only=(FIGURES.c.of == body.of,))
+    at.anew(schema.FIGURES, rows, of=body.of)
 
 
-def _document(at: At, body: DocumentBody) -> None:
-    at.put(DOCUMENTS, {"name": body.name, "document": body.document})
+def _document(at: At, body: r.DocumentBody) -> None:
+    at.put(schema.DOCUMENTS, {"name": body.name, "document": body.document})
 
 
-def _map(at: At, body: MapBody) -> None:
+def _map(at: At, body: r.MapBody) -> None:
     grid = None if body.grid is None else body.grid.model_dump(mode="json")
-    same = (
-        MAPS.c.subject == body.subject, MAPS.c.label == body.label, MAPS.c.from_source == body.source,
-        MAPS.c.round.is_(None) if body.round is None else MAPS.c.round == body.round,
-        MAPS.c.site_release == body.site_release,
-    )  # fmt: skip
     values = body.model_dump(exclude={"kind", "grid", "source"})
-    digest = hashlib.sha256(canonical(body.model_dump(mode="json")).encode()).hexdigest()
-    at.anew(MAPS, values | {"from_source": body.source, "grid": grid, "digest": digest}, only=same)
+    digest = hashlib.sha256(at.record.body.encode()).hexdigest()
+    at.put(schema.MAPS, values | {"from_source": body.source, "grid": grid, "digest": digest})
 
 
-def _film(at: At, body: FilmBody) -> None:
-    at.put(FILMS, body.model_dump(exclude={"kind", "source"}) | {"from_source": body.source})
+def _film(at: At, body: r.FilmBody) -> None:
+    at.put(schema.FILMS, body.model_dump(exclude={"kind", "source"}) | {"from_source": body.source})
 
 
-def _image(at: At, body: ImageBody) -> None:
+def _image(at: At, body: r.ImageBody) -> None:
     plain = body.model_dump(mode="json", exclude={"kind", "source"})
-    at.put(IMAGES, plain | {"from_source": body.source})
+    at.put(schema.IMAGES, plain | {"from_source": body.source})
 
 
-def _gate(at: At, body: GateBody) -> None:
+def _gate(at: At, body: r.GateBody) -> None:
     rows = [{"position": index} | check.model_dump() for index, check in enumerate(body.checks)]
-    at.anew(CHECKS, *rows)
-    at.put(DOCUMENTS, {"name": "gate", "document": body.model_dump(mode="json")})
+    at.anew(schema.CHECKS, rows)
+    at.put(schema.DOCUMENTS, {"name": "gate", "document": body.model_dump(mode="json")})
     at.change_study(verdict=body.verdict)
     at.tell("gate", body.sentence)
 
 
-def _model(at: At, body: ModelBody) -> None:
-    at.put(MODELS, body.model_dump(exclude={"kind"}))
+def _model(at: At, body: r.ModelBody) -> None:
+    at.put(schema.MODELS, body.model_dump(exclude={"kind"}))
 
 
-def _decision(at: At, body: DecisionBody) -> None:
-    at.add(DECISIONS, body.model_dump(exclude={"kind"}) | {"time": at.record.time})
+def _decision(at: At, body: r.DecisionBody) -> None:
+    at.add(schema.DECISIONS, body.model_dump(exclude={"kind"}) | {"time": at.record.time})
     at.change_study(decision=_DECIDED[body.action])
     at.tell("decision", f"{body.person} ({body.role}) decided to {body.action}: {body.reason}")
 
 
-def _person(at: At, body: PersonBody) -> None:
+def _person(at: At, body: r.PersonBody) -> None:
     at.tell("person", f"{body.person}: {body.what}" + (f" (by {body.by})" if body.by else ""))
 
 
-def _incident(at: At, body: IncidentBody) -> None:
+def _incident(at: At, body: r.IncidentBody) -> None:
     at.tell("incident", f"{body.source}: {body.what}")
 
 
 _PROJECTIONS: Final[Mapping[type[Any], Callable[[At, Any], None]]] = {
-    StudyBody: _study, DataBody: _data, StatusBody: _status, SiteBody: _site, RoundBody: _round,
-    ReleaseBody: _release, StatementBody: _statement, EventBody: _event, FiguresBody: _figures,
-    DocumentBody: _document, MapBody: _map, FilmBody: _film, ImageBody: _image, GateBody: _gate, ModelBody: _model,
-    DecisionBody: _decision, PersonBody: _person, IncidentBody: _incident,
+    r.StudyBody: _study, r.DataBody: _data, r.StatusBody: _status, r.SiteBody: _site, r.RoundBody: _round,
+    r.ReleaseBody: _release, r.StatementBody: _statement, r.EventBody: _event, r.FiguresBody: _figures,
+    r.DocumentBody: _document, r.MapBody: _map, r.FilmBody: _film, r.ImageBody: _image, r.GateBody: _gate,
+    r.ModelBody: _model, r.DecisionBody: _decision, r.PersonBody: _person, r.IncidentBody: _incident,
 }  # fmt: skip

@@ -5,7 +5,7 @@ checked form for each kind. A record never holds an image, a label or an identif
 kind is one class here, one entry in `AnyBody` and one projection.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -14,12 +14,22 @@ from shared.config import Digest, Frozen, StudyConfig
 from shared.release_kinds import LedgerStatement, SiteName, Versions
 
 Subject = Literal["teacher", "student", "explainer", "random", "centre"]
+# the student's map less the teacher's on the same images, or less the student's own of the measured round before
+Difference = Literal["student-teacher", "student-before"]
 Outcome = Annotated[str, Field(max_length=300)]
+Number = Annotated[int, Field(ge=0, le=2**31 - 1)]  # what PostgreSQL's integer holds
+Bytes = Annotated[int, Field(ge=0, le=2**53)]
+Name = Annotated[str, Field(max_length=200)]  # what tables are indexed by
 EVERY = "all"  # the class or the source of a map or figure that is of all of them
 
 
 class Body(Frozen):
     """What one record says."""
+
+    @property
+    def named_blobs(self) -> tuple[Digest, ...]:
+        """Digests of the blobs that the record names; a store takes it once it has them."""
+        return ()
 
 
 class StudyBody(Body):
@@ -55,7 +65,7 @@ class SiteBody(Body):
 
     kind: Literal["site"] = "site"
     site: SiteName
-    declared_patients: int
+    declared_patients: Number
     code_digest: Digest
     versions: Versions = Field(default_factory=dict)
 
@@ -64,12 +74,12 @@ class RoundBody(Body):
     """A round closed: who took part, who did not and why, and the merged student's figures on public test images."""
 
     kind: Literal["round"] = "round"
-    round: int = Field(ge=0)
-    answered: tuple[str, ...] = ()
-    missing: dict[str, Outcome] = Field(default_factory=dict)
+    round: Number
+    answered: tuple[Name, ...] = ()
+    missing: dict[Name, Outcome] = Field(default_factory=dict)
     asked_again: tuple[str, ...] = ()
     epsilon: dict[str, float | None] = Field(default_factory=dict)
-    num_bytes: dict[str, int] = Field(default_factory=dict)
+    num_bytes: dict[str, Bytes] = Field(default_factory=dict)
     seconds: float | None = None
     auc: Interval | None = None
     mask_area: float | None = None
@@ -80,9 +90,9 @@ class ReleaseBody(Body):
 
     kind: Literal["release"] = "release"
     site: SiteName
-    round: int = Field(ge=0)
+    round: Number
     release: str
-    num_bytes: int = Field(ge=0)
+    num_bytes: Bytes
     outcome: Outcome
 
 
@@ -90,7 +100,7 @@ class StatementBody(Body):
     """A site's ledger statement; `follows` tells whether its head follows the one remembered (None: the first)."""
 
     kind: Literal["statement"] = "statement"
-    round: int = Field(ge=0)
+    round: Number
     statement: LedgerStatement
     follows: bool | None
 
@@ -100,7 +110,7 @@ class EventBody(Body):
 
     kind: Literal["event"] = "event"
     event: str
-    round: int | None = None
+    round: Number | None = None
     site: str = ""
     what: str = ""
     details: dict[str, Any] = Field(default_factory=dict)
@@ -114,10 +124,10 @@ class Figure(Frozen):
     the site of origin of the public images, both `all` where it is of all.
     """
 
-    name: str
-    subject: str
-    label: str = EVERY
-    source: str = EVERY
+    name: Name
+    subject: Name
+    label: Name = EVERY
+    source: Name = EVERY
     interval: Interval
 
 
@@ -154,21 +164,22 @@ class MapBody(Body):
     """A mean map over reference images, or a private sum over a site's audit patients (`site_release`).
 
     `round` None is the final student. `noise_std` is the privacy noise of each value, None where none was added.
+    The values of a difference are around 0, and their intervals resample patients with both maps of each.
     """
 
     kind: Literal["map"] = "map"
-    subject: Subject
-    label: str = EVERY
-    source: str = EVERY
-    round: int | None = None
+    subject: Subject | Difference
+    label: Name = EVERY
+    source: Name = EVERY
+    round: Number | None = None
     site_release: bool = False
-    num_images: int
-    num_patients: int
-    num_without_evidence: int = 0
+    num_images: Number
+    num_patients: Number
+    num_without_evidence: Number = 0
     noise_std: float | None = None
     epsilon: float | None = None
     grid: Grid | None = Field(description="None: no positive evidence on any image")
-    frame: str = "image"
+    frame: Name = "image"
 
 
 class FilmBody(Body):
@@ -178,29 +189,39 @@ class FilmBody(Body):
     """
 
     kind: Literal["film"] = "film"
-    frame: str = "image"
-    source: str = EVERY
+    frame: Name = "image"
+    source: Name = EVERY
     film: Digest
-    num_images: int
+    num_images: Number
     outlines: dict[str, str] = Field(default_factory=dict)
     laterality: str = ""
+
+    @property
+    def named_blobs(self) -> tuple[Digest, ...]:
+        """Return the film."""
+        return (self.film,)
 
 
 class ImageBody(Body):
     """One public reference image with its maps; `rank` 1 is the worst. Blobs are grey PNGs."""
 
     kind: Literal["image"] = "image"
-    key: str
-    rank: int = Field(ge=1)
-    patient: int
-    source: str
-    true_class: str
-    predicted_class: str
+    key: Name
+    rank: Number = Field(ge=1)
+    patient: Number
+    source: Name
+    true_class: Name
+    predicted_class: Name
     film: Digest
     region: Digest | None = None
     lesions: Digest | None = None
     maps: dict[Subject, Grid | None] = Field(default_factory=dict)
     figures: dict[str, float | None] = Field(default_factory=dict)
+
+    @property
+    def named_blobs(self) -> tuple[Digest, ...]:
+        """Return the film and the masks that there are."""
+        return tuple(one for one in (self.film, self.region, self.lesions) if one is not None)
 
 
 class Check(Frozen):
@@ -227,8 +248,13 @@ class ModelBody(Body):
 
     kind: Literal["model"] = "model"
     weights: Digest
-    num_bytes: int
+    num_bytes: Bytes
     facts: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def named_blobs(self) -> tuple[Digest, ...]:
+        """Return the weights."""
+        return (self.weights,)
 
 
 class DecisionBody(Body):
@@ -269,4 +295,16 @@ AnyBody = Annotated[
     | DocumentBody | MapBody | FilmBody | ImageBody | GateBody | ModelBody | DecisionBody | PersonBody | IncidentBody,
     Field(discriminator="kind"),
 ]  # fmt: skip
-EVIDENCE = ("study", "data", "statement", "figures", "document", "map", "film", "image", "gate", "model")
+OWN: Final = ("decision", "person", "incident")  # what the hub itself says; no other source may
+EVIDENCE: Final = (
+    "study",
+    "data",
+    "statement",
+    "figures",
+    "document",
+    "map",
+    "film",
+    "image",
+    "gate",
+    "model",
+)

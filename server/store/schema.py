@@ -1,7 +1,8 @@
 """The tables of the audit store, the same for SQLite and PostgreSQL.
 
 `records`, `sources` and `blobs` are evidence: append-only, and the migration's triggers refuse anything else. The
-tables from `studies` to `events` are made from records and can be made anew. Accounts and sessions are neither.
+tables from `studies` to `events` are made from records and can be made anew. Accounts and sessions are neither. A
+change here needs a revision in `migrations/versions`; its test prints what to write.
 """
 
 from datetime import UTC, datetime
@@ -38,7 +39,7 @@ def _interval() -> list[sa.Column[Any]]:
 
 def _record_id() -> sa.Column[Any]:
     """Which record a row was made from."""
-    return sa.Column("record", sa.ForeignKey("records.id"), nullable=False, index=True)
+    return sa.Column("record", sa.ForeignKey("records.id"), nullable=False)
 
 
 def _of_study(*, key: bool = False) -> sa.Column[Any]:
@@ -48,7 +49,7 @@ def _of_study(*, key: bool = False) -> sa.Column[Any]:
 # --- evidence -------------------------------------------------------------------------------------------------------
 RECORDS: Final = sa.Table(
     "records", METADATA,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),  # 1, 2, 3 ... over all sources, without a gap
     sa.Column("source", sa.String(200), nullable=False),
     sa.Column("seq", sa.Integer, nullable=False),
     _of_study(),
@@ -56,7 +57,8 @@ RECORDS: Final = sa.Table(
     sa.Column("time", Moment, nullable=False),  # the sender's clock
     sa.Column("received", Moment, nullable=False),  # this machine's clock
     sa.Column("body", sa.Text, nullable=False),
-    sa.Column("chain", sa.String(64), nullable=False),
+    sa.Column("chain", sa.String(64), nullable=False),  # of its source
+    sa.Column("seal", sa.String(64), nullable=False),  # of this store, over all sources
     sa.UniqueConstraint("source", "seq"),
     sa.Index("records_of_study", "study_uid", "kind"),
 )  # fmt: skip
@@ -71,7 +73,7 @@ BLOBS: Final = sa.Table(
     "blobs", METADATA,
     sa.Column("digest", sa.String(64), primary_key=True),
     sa.Column("media_type", sa.String(100), nullable=False),
-    sa.Column("num_bytes", sa.Integer, nullable=False),
+    sa.Column("num_bytes", sa.BigInteger, nullable=False),
     sa.Column("content", sa.LargeBinary, nullable=False),
 )  # fmt: skip
 
@@ -80,16 +82,17 @@ STUDIES: Final = sa.Table(
     "studies", METADATA,
     _of_study(key=True),
     _record_id(),
-    sa.Column("source", sa.String(200), nullable=False),
-    sa.Column("name", sa.String(40), nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
     sa.Column("digest", sa.String(64), nullable=False),
     sa.Column("simulation", sa.Boolean, nullable=False),
-    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
     sa.Column("why", sa.Text, nullable=False),
     sa.Column("rounds_done", sa.Integer, nullable=False),
     sa.Column("rounds", sa.Integer, nullable=False),
-    sa.Column("verdict", sa.String(20), nullable=False),  # the gate's: accepted, held, none
-    sa.Column("decision", sa.String(20), nullable=False),  # the last person's: accepted, held, withdrawn, none
+    sa.Column("verdict", sa.Text, nullable=False),  # the gate's: accepted, held, none
+    sa.Column("decision", sa.Text, nullable=False),  # the last person's: accepted, held, withdrawn, none
+    sa.Column("evidence", sa.String(64), nullable=False),  # digest of its evidence so far
     sa.Column("started", Moment, nullable=False),
     sa.Column("updated", Moment, nullable=False),  # sender's time of the last record
 )  # fmt: skip
@@ -98,33 +101,33 @@ ROUNDS: Final = sa.Table(
     _of_study(key=True), sa.Column("round", sa.Integer, primary_key=True), _record_id(),
     sa.Column("num_answered", sa.Integer, nullable=False), sa.Column("num_missing", sa.Integer, nullable=False),
     sa.Column("seconds", sa.Float), sa.Column("mask_area", sa.Float),
-    sa.Column("num_bytes", sa.Integer, nullable=False), *_interval(), sa.Column("closed", Moment, nullable=False),
+    sa.Column("num_bytes", sa.BigInteger, nullable=False), *_interval(), sa.Column("closed", Moment, nullable=False),
 )  # fmt: skip
 PARTICIPATION: Final = sa.Table(  # one row a site and round
     "participation", METADATA,
     _of_study(key=True), sa.Column("round", sa.Integer, primary_key=True),
-    sa.Column("site", sa.String(40), primary_key=True), _record_id(),
-    sa.Column("outcome", sa.String(300), nullable=False),  # `accepted`, or why the site is missing
-    sa.Column("num_bytes", sa.Integer), sa.Column("epsilon", sa.Float),
+    sa.Column("site", sa.Text, primary_key=True), _record_id(),
+    sa.Column("outcome", sa.Text, nullable=False),  # `accepted`, or why the site is missing
+    sa.Column("num_bytes", sa.BigInteger), sa.Column("epsilon", sa.Float),
 )  # fmt: skip
 SITES: Final = sa.Table(
     "sites", METADATA,
-    _of_study(key=True), sa.Column("site", sa.String(40), primary_key=True), _record_id(),
+    _of_study(key=True), sa.Column("site", sa.Text, primary_key=True), _record_id(),
     sa.Column("declared_patients", sa.Integer), sa.Column("code_digest", sa.String(64)),
     sa.Column("versions", sa.JSON, nullable=False), sa.Column("last_seen", Moment, nullable=False),
 )  # fmt: skip
 RELEASES: Final = sa.Table(
     "releases", METADATA,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), _of_study(), _record_id(),
-    sa.Column("site", sa.String(40), nullable=False), sa.Column("round", sa.Integer, nullable=False),
-    sa.Column("release", sa.String(40), nullable=False), sa.Column("num_bytes", sa.Integer, nullable=False),
-    sa.Column("outcome", sa.String(300), nullable=False), sa.Column("time", Moment, nullable=False),
+    sa.Column("site", sa.Text, nullable=False), sa.Column("round", sa.Integer, nullable=False),
+    sa.Column("release", sa.Text, nullable=False), sa.Column("num_bytes", sa.BigInteger, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False), sa.Column("time", Moment, nullable=False),
     sa.Index("releases_of_study", "study_uid", "site", "round"),
 )  # fmt: skip
 STATEMENTS: Final = sa.Table(
     "statements", METADATA,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), _of_study(), _record_id(),
-    sa.Column("site", sa.String(40), nullable=False), sa.Column("round", sa.Integer, nullable=False),
+    sa.Column("site", sa.Text, nullable=False), sa.Column("round", sa.Integer, nullable=False),
     sa.Column("epsilon", sa.Float), sa.Column("delta", sa.Float, nullable=False),
     sa.Column("cap_epsilon", sa.Float), sa.Column("head_seq", sa.Integer, nullable=False),
     sa.Column("head_hash", sa.String(64), nullable=False), sa.Column("follows", sa.Boolean),
@@ -134,37 +137,37 @@ STATEMENTS: Final = sa.Table(
 FIGURES: Final = sa.Table(
     "figures", METADATA,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), _of_study(), _record_id(),
-    sa.Column("of", sa.String(20), nullable=False), sa.Column("name", sa.String(60), nullable=False),
-    sa.Column("subject", sa.String(100), nullable=False), sa.Column("label", sa.String(100), nullable=False),
-    sa.Column("from_source", sa.String(100), nullable=False), *_interval(),
+    sa.Column("of", sa.Text, nullable=False), sa.Column("name", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False), sa.Column("label", sa.Text, nullable=False),
+    sa.Column("from_source", sa.Text, nullable=False), *_interval(),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Index("figures_of_study", "study_uid", "of", "name"),
 )  # fmt: skip
 MAPS: Final = sa.Table(
     "maps", METADATA,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), _of_study(), _record_id(),
-    sa.Column("subject", sa.String(20), nullable=False), sa.Column("label", sa.String(100), nullable=False),
-    sa.Column("from_source", sa.String(100), nullable=False), sa.Column("round", sa.Integer),
-    sa.Column("site_release", sa.Boolean, nullable=False), sa.Column("frame", sa.String(40), nullable=False),
+    sa.Column("subject", sa.Text, nullable=False), sa.Column("label", sa.Text, nullable=False),
+    sa.Column("from_source", sa.Text, nullable=False), sa.Column("round", sa.Integer),
+    sa.Column("site_release", sa.Boolean, nullable=False), sa.Column("frame", sa.Text, nullable=False),
     sa.Column("num_images", sa.Integer, nullable=False), sa.Column("num_patients", sa.Integer, nullable=False),
     sa.Column("num_without_evidence", sa.Integer, nullable=False), sa.Column("noise_std", sa.Float),
     sa.Column("epsilon", sa.Float), sa.Column("digest", sa.String(64), nullable=False),  # names its picture
-    sa.Column("grid", sa.JSON),
+    sa.Column("grid", sa.JSON(none_as_null=True)),
     sa.Index("maps_of_study", "study_uid", "label", "from_source", "round"), sa.Index("maps_by_digest", "digest"),
 )  # fmt: skip
 FILMS: Final = sa.Table(
     "films", METADATA,
-    _of_study(key=True), sa.Column("frame", sa.String(40), primary_key=True),
-    sa.Column("from_source", sa.String(100), primary_key=True), _record_id(),
+    _of_study(key=True), sa.Column("frame", sa.Text, primary_key=True),
+    sa.Column("from_source", sa.Text, primary_key=True), _record_id(),
     sa.Column("film", sa.String(64), nullable=False), sa.Column("num_images", sa.Integer, nullable=False),
     sa.Column("outlines", sa.JSON, nullable=False), sa.Column("laterality", sa.Text, nullable=False),
 )  # fmt: skip
 IMAGES: Final = sa.Table(
     "images", METADATA,
-    _of_study(key=True), sa.Column("key", sa.String(64), primary_key=True), _record_id(),
+    _of_study(key=True), sa.Column("key", sa.Text, primary_key=True), _record_id(),
     sa.Column("rank", sa.Integer, nullable=False), sa.Column("patient", sa.Integer, nullable=False),
-    sa.Column("from_source", sa.String(100), nullable=False), sa.Column("true_class", sa.String(100), nullable=False),
-    sa.Column("predicted_class", sa.String(100), nullable=False), sa.Column("film", sa.String(64), nullable=False),
+    sa.Column("from_source", sa.Text, nullable=False), sa.Column("true_class", sa.Text, nullable=False),
+    sa.Column("predicted_class", sa.Text, nullable=False), sa.Column("film", sa.String(64), nullable=False),
     sa.Column("region", sa.String(64)), sa.Column("lesions", sa.String(64)),
     sa.Column("maps", sa.JSON, nullable=False), sa.Column("figures", sa.JSON, nullable=False),
     sa.Index("images_by_rank", "study_uid", "rank"),
@@ -172,33 +175,33 @@ IMAGES: Final = sa.Table(
 CHECKS: Final = sa.Table(
     "checks", METADATA,
     _of_study(key=True), sa.Column("position", sa.Integer, primary_key=True), _record_id(),
-    sa.Column("name", sa.String(100), nullable=False), sa.Column("value", sa.Float), sa.Column("threshold", sa.Float),
+    sa.Column("name", sa.Text, nullable=False), sa.Column("value", sa.Float), sa.Column("threshold", sa.Float),
     sa.Column("passed", sa.Boolean), sa.Column("sentence", sa.Text, nullable=False),
 )  # fmt: skip
 DOCUMENTS: Final = sa.Table(
     "documents", METADATA,
-    _of_study(key=True), sa.Column("name", sa.String(20), primary_key=True), _record_id(),
+    _of_study(key=True), sa.Column("name", sa.Text, primary_key=True), _record_id(),
     sa.Column("document", sa.JSON, nullable=False),
 )  # fmt: skip
 MODELS: Final = sa.Table(
     "models", METADATA,
     _of_study(key=True), _record_id(), sa.Column("weights", sa.String(64), nullable=False),
-    sa.Column("num_bytes", sa.Integer, nullable=False), sa.Column("facts", sa.JSON, nullable=False),
+    sa.Column("num_bytes", sa.BigInteger, nullable=False), sa.Column("facts", sa.JSON, nullable=False),
 )  # fmt: skip
 DECISIONS: Final = sa.Table(
     "decisions", METADATA,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), _of_study(), _record_id(),
-    sa.Column("person", sa.String(100), nullable=False), sa.Column("role", sa.String(20), nullable=False),
-    sa.Column("action", sa.String(20), nullable=False), sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("evidence", sa.String(64), nullable=False), sa.Column("own_view", sa.String(20), nullable=False),
+    sa.Column("person", sa.Text, nullable=False), sa.Column("role", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False), sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("evidence", sa.String(64), nullable=False), sa.Column("own_view", sa.Text, nullable=False),
     sa.Column("time", Moment, nullable=False),
     sa.Index("decisions_of_study", "study_uid"),
 )  # fmt: skip
 EVENTS: Final = sa.Table(  # also releases that were refused, decisions, logins and incidents, in words
     "events", METADATA,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), _of_study(), _record_id(),
-    sa.Column("source", sa.String(200), nullable=False), sa.Column("kind", sa.String(40), nullable=False),
-    sa.Column("round", sa.Integer), sa.Column("site", sa.String(40), nullable=False),
+    sa.Column("source", sa.Text, nullable=False), sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("round", sa.Integer), sa.Column("site", sa.Text, nullable=False),
     sa.Column("what", sa.Text, nullable=False), sa.Column("time", Moment, nullable=False),
     sa.Index("events_of_study", "study_uid", "time"),
 )  # fmt: skip
