@@ -61,7 +61,7 @@ def bars_figure(
             top += _ROW
         missing = [bar.name for bar in group.bars if not bar.is_known]
         if missing:
-            parts.append(label(f"not measured: {', '.join(missing)}", 14, top + 16, "tick"))
+            parts.append(label(f"not measured: {', '.join(missing)}", 14, top + 16, "tick over"))
             top += _ROW
     axis = [tag("line", "grid", x1=px(one), x2=px(one), y1=_TOP + 4, y2=top + 4) for one in ticks]
     axis += [label(f"{one:g}", px(one), top + 20, "tick middle") for one in ticks]
