@@ -21,7 +21,7 @@ def film(laterality: str = LEFT_RIGHT) -> Film:
 
 def drawn(below: Film | None, where: Addresses | None = None) -> str:
     addresses = where or Addresses(
-        sheet=lambda one: f"/s/{one.digest}", film=lambda digest, side: f"/f/{digest}"
+        sheet=lambda one: f"/s/{one.digest}", film=lambda digest, _: f"/f/{digest}"
     )
     return str(
         map_svg("A <title>", "What is seen", SHEET, Layout(("a", "b", "c")), below, "unit, n", addresses)
