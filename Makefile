@@ -21,7 +21,7 @@ options = $(if $(DATA),--data $(DATA)) $(if $(STUDY),--study $(STUDY)) $(if $(SI
 student = $(if $(STUDENT),--student-file $(STUDENT))
 simulate = $(BIN)/python -m deploy.simulate
 
-.PHONY: help setup demo prepare teacher compare test e2e check bench format clean
+.PHONY: help setup demo prepare teacher compare test e2e check bench proto format clean
 help: ## show the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -59,6 +59,9 @@ check: $(READY) ## lint, types, import contracts
 bench: $(READY) ## time and memory against the alternatives; writes results/bench.json
 	mkdir -p results
 	$(BIN)/python -m tests.benchmarks.run --json results/bench.json
+
+proto: $(READY) ## make the audit feed's code from server/feed/feed.proto
+	PATH="$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I . --python_out=. --mypy_out=. --grpc_python_out=. --mypy_grpc_out=. server/feed/feed.proto
 
 format: $(READY) ## format the code
 	$(BIN)/ruff check --fix .

@@ -6,6 +6,7 @@ machine died) is resumed from its checkpoint, with the same study_uid.
 """
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -17,12 +18,16 @@ from shared.errors import RoundsError, ServiceError, StudyError
 log = logging.getLogger("rounds.hub")
 
 
-def look_after(studies: Path, control: Control) -> None:
-    """Bring every study up to date: start, stop, record its end, or resume it where it was cut off."""
+def look_after(studies: Path, control: Control, let_send: Callable[[str], object] = lambda _: None) -> None:
+    """Bring every study up to date: start, stop, record its end, or resume it where it was cut off.
+
+    Before a study is started `let_send` is called with its name, so that it may send its records to the feed.
+    """
     for study in all_studies(studies):
         try:
             match study.read().state:
                 case "submitted":
+                    _let_send(study, let_send)
                     _start(study, control)
                 case "running":
                     _look(study, control)
@@ -32,6 +37,13 @@ def look_after(studies: Path, control: Control) -> None:
             return  # the SuperLink is away; we are asked again when it answers
         except RoundsError as error:
             log.error("%s: %s", study.path.name, error)
+
+
+def _let_send(study: SubmittedStudy, let_send: Callable[[str], object]) -> None:
+    try:
+        let_send(study.path.name)
+    except RoundsError as error:  # its records wait in its folder; no reason not to run
+        log.error("%s: cannot send its records: %s", study.path.name, error)
 
 
 def _start(study: SubmittedStudy, control: Control) -> None:

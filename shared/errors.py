@@ -67,6 +67,10 @@ class ChainConflictError(StoreError):
     """A record differs from the one that stands in the store, or its hash is not that of its content."""
 
 
+class ForeignStudyError(StoreError):
+    """A record is of a study that another source has told of."""
+
+
 class BlobMissingError(StoreError):
     """A record names a blob that is not in the store yet."""
 

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from server.dashboard import refusals
 from server.dashboard.access import READER
+from server.dashboard.api import routes as api
 from server.dashboard.headers import SecurityHeaders
 from server.dashboard.limits import Limits
 from server.dashboard.origin import OwnOrigin
@@ -61,4 +62,5 @@ def create_app(engine: sa.Engine, settings: Settings | None = None) -> FastAPI:
         app.include_router(router)
     for router in PAGES:
         app.include_router(router, dependencies=[Depends(READER)])
+    app.include_router(api.router)
     return app

@@ -18,6 +18,7 @@ from server.store.records import AnyBody, Body
 from shared.config import Digest, Frozen
 
 GENESIS = "0" * 64
+STUDY_UID: Final = r"^[A-Za-z0-9_-]{0,64}$"  # empty: of no study
 # NUL as JSON writes it; after a backslash that is itself escaped it is text
 _NUL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _BODY: TypeAdapter[Any] = TypeAdapter(AnyBody)
@@ -30,7 +31,7 @@ class Record(Frozen):
     """
 
     seq: int = Field(ge=1)
-    study_uid: str = Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")  # empty: of no study
+    study_uid: str = Field(pattern=STUDY_UID)
     kind: str
     time: AwareDatetime
     body: str
