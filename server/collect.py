@@ -12,6 +12,7 @@ from server.aggregation import RunningMean, update_norm
 from server.checkpoints import StudyState
 from server.enrolment import EnrolledSite
 from server.exchange import Answer, Exchange
+from server.rounding import rounding_error
 from server.run_folder import RunFolder
 from shared.arrays import Arrays, arrays_digest
 from shared.code import code_digest
@@ -45,6 +46,7 @@ class Collected:
     """What came back from one stage, by site: releases, bytes, why others are missing, who was asked again.
 
     Updates go into `mean` as they come, and their releases keep no arrays: those of many sites would fill the memory.
+    `rounding` says how far float16 can have moved an update, over its norm, where updates travel so.
     """
 
     releases: dict[str, Release] = field(default_factory=dict)
@@ -52,6 +54,7 @@ class Collected:
     num_bytes: dict[str, int] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     asked_again: list[str] = field(default_factory=list)
+    rounding: dict[str, float] = field(default_factory=dict)
     mean: RunningMean | None = None
 
 
@@ -168,10 +171,17 @@ def accept(
         raise StudyError("sent values of another type than the study asks for; discarded")
     if stage.kind == "train":
         check_update(study, stage.round, release.arrays, site.declared_patients)
+        release = take_update(site, release, collected)
+    collected.releases[site.name] = release
+
+
+def take_update(site: EnrolledSite, release: Release, collected: Collected) -> Release:
+    """Add a checked update to the mean; returns its release without the arrays."""
     if collected.mean is not None:
         collected.mean.add(site.name, release.arrays)
-        release = replace(release, arrays={})
-    collected.releases[site.name] = release
+    if release.fields.array_type == "float16":
+        collected.rounding[site.name] = rounding_error(release.arrays)
+    return replace(release, arrays={})
 
 
 def accept_statement(

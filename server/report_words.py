@@ -256,6 +256,17 @@ def in_bytes(count: int) -> str:
     return f"{count} B"
 
 
+def rounded(summary: Summary) -> str | None:
+    """Say what travelling as float16 did to updates; None where they travelled exactly."""
+    errors = [error for one in summary.rounds for error in one.rounding.values()]
+    return f"Updates travelled as float16: {rounded_by(max(errors))}." if errors else None
+
+
+def rounded_by(error: float) -> str:
+    """Say how far rounding moved an update, from the largest error over the norm (`server/rounding.py`)."""
+    return f"rounding, after the noise, moved no update by more than {error:.2%} of its length"
+
+
 def in_seconds(seconds: float | None) -> str:
     """Write a duration: '42 s', '3 min 20 s', '2 h 5 min'."""
     if seconds is None:

@@ -17,8 +17,10 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,6 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 import torch
 from flwr.app import Message
-from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.grid.http_grid import HttpGrid
@@ -61,7 +62,7 @@ class Measured:
     sent: dict[str, float] = field(default_factory=dict)
     pulled: dict[str, float] = field(default_factory=dict)
     looks: int = 0
-    look_seconds: float = 0.0
+    look_seconds: float = 0.0  # of all looks together
     values: int = 0
     before_mib: float = 0.0
     peak_mib: float = 0.0
@@ -117,8 +118,8 @@ def benchmark_study(trainable: TrainableSet, sites: int) -> StudyConfig:
     return parse_study(overridden(raw, changes), "the benchmark's study")
 
 
-def run_hub(around: Surroundings, study: StudyConfig, folder: Path) -> Measured:
-    """Run the study in this process and measure it."""
+def run_hub(around: Surroundings, study: StudyConfig, folder: Path, done: Connection) -> None:
+    """Run the study in this process, measure it, and send what was measured through `done`."""
     torch.set_num_threads(1)
     TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = around.run_id, 1, around.task_id
     compact = build_compact(study)
@@ -126,11 +127,8 @@ def run_hub(around: Surroundings, study: StudyConfig, folder: Path) -> Measured:
     initial = to_arrays(
         {name: parameters[name] for name in trainable_names(compact, study.privacy.trainable)}
     )
-    grid = TimedGrid(around)
-    alive = HeartbeatSender(make_task_heartbeat_fn_http(grid._runtime_client))
-    alive.start()
-    measured = grid.measured
-    try:
+    with closing(TimedGrid(around)) as grid:
+        measured = grid.measured
         grid.set_run(Run.create_empty(around.run_id))
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew (proc(5))
         measured.before_mib = memory_mib("VmRSS")
@@ -138,12 +136,9 @@ def run_hub(around: Surroundings, study: StudyConfig, folder: Path) -> Measured:
             study, initial, Exchange(grid), RunFolder(folder), lambda weights: {"norm": update_norm(weights)}
         )
         measured.peak_mib = memory_mib("VmHWM")
-    finally:
-        alive.stop()
-        grid.close()
     assert state.rounds_done == ROUNDS
     measured.values = sum(array.size for array in initial.values())
-    return measured
+    done.send(measured)
 
 
 def memory_mib(what: str) -> float:
@@ -156,21 +151,29 @@ def memory_mib(what: str) -> float:
 def measure(trainable: TrainableSet, sites: int) -> dict[str, Any]:
     """Run one study in three processes and return its figures."""
     study = benchmark_study(trainable, sites)
-    with tempfile.TemporaryDirectory(prefix="rounds-hub-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="rounds-hub-") as scratch, ExitStack() as ends:
         folder = Path(scratch)
-        with surroundings(folder, sites) as around:
-            here, there = CONTEXT.Pipe()
-            simulated = CONTEXT.Process(target=run_sites, args=(around, study, there), daemon=True)
-            simulated.start()
-            try:
-                with CONTEXT.Pool(1) as pool:
-                    measured = pool.apply(run_hub, (around, study, folder))
-                here.send("over")
-                times: Times = here.recv()
-            finally:
-                simulated.join(timeout=60)
-                simulated.kill()
+        around = ends.enter_context(surroundings(folder, sites))
+        simulated = ends.enter_context(_process(run_sites, around, study))
+        hub = ends.enter_context(_process(run_hub, around, study, folder))
+        measured: Measured = hub.recv()  # EOFError where the process ended before its study
+        simulated.send("over")
+        times: Times = simulated.recv()
     return row(trainable, sites, measured, times)
+
+
+@contextmanager
+def _process(work: Callable[..., None], *words: Any) -> Iterator[Connection]:
+    """Start a process; yields this end of the pipe whose other end is the work's last argument."""
+    here, there = CONTEXT.Pipe()
+    process = CONTEXT.Process(target=work, args=(*words, there))
+    process.start()
+    there.close()
+    try:
+        yield here
+    finally:
+        process.terminate()
+        process.join()
 
 
 def row(trainable: TrainableSet, sites: int, measured: Measured, times: Times) -> dict[str, Any]:
@@ -189,18 +192,18 @@ def row(trainable: TrainableSet, sites: int, measured: Measured, times: Times) -
         "answer_waits_most": max(at_hub),
         "request_waits_seconds": statistics.median(at_node),
         "looks_a_round": measured.looks / (ROUNDS + 1),
-        "look_seconds": measured.look_seconds / measured.looks,
+        "look_milliseconds": 1000 * measured.look_seconds / measured.looks,
         "before_mib": measured.before_mib,
         "mib": measured.peak_mib - measured.before_mib,
     }
 
 
-COLUMNS = (
-    ("trained", "{trained:8}"), ("values", "{values:9}"), ("sites", "{sites:6}"), ("hub s", "{seconds:8.3f}"),
-    ("most", "{most:8.3f}"), ("cpu s", "{cpu_seconds:8.3f}"), ("pushed s", "{seconds_to_pushed:9.3f}"),
-    ("answer waits s", "{answer_waits_seconds:15.2f}"), ("request waits s", "{request_waits_seconds:16.2f}"),
-    ("looks", "{looks_a_round:7.0f}"),
-    ("ms a look", "{look_milliseconds:10.1f}"), ("MiB", "{mib:6.0f}"), ("from", "{before_mib:6.0f}"),
+COLUMNS = (  # key, title, form
+    ("trained", "trained", ""), ("values", "values", "d"), ("sites", "sites", "d"), ("seconds", "hub s", ".3f"),
+    ("most", "most", ".3f"), ("cpu_seconds", "core s", ".3f"), ("seconds_to_pushed", "pushed s", ".3f"),
+    ("answer_waits_seconds", "answer waits s", ".2f"), ("request_waits_seconds", "request waits s", ".2f"),
+    ("looks_a_round", "looks", ".0f"), ("look_milliseconds", "ms a look", ".1f"), ("before_mib", "MiB before", ".0f"),
+    ("mib", "MiB more", ".0f"),
 )  # fmt: skip
 
 
@@ -213,16 +216,13 @@ def main() -> None:
     )
     given = parser.parse_args()
     cases = [(trained, int(sites)) for trained, sites in given.case or CASES]
+    print("  ".join(f"{title:>7}" for _, title, _ in COLUMNS), flush=True)
     rows = []
     for case in cases:
-        rows.append(measure(*case))
-        print(f"{case[0]}, {case[1]} sites: done", file=sys.stderr, flush=True)
-    blank = dict.fromkeys(rows[0], 0) | {"look_milliseconds": 0, "trained": ""}
-    print(" ".join(f"{name:>{len(form.format(**blank))}}" for name, form in COLUMNS))
-    for one in rows:
-        print(
-            " ".join(form.format(**one, look_milliseconds=1000 * one["look_seconds"]) for _, form in COLUMNS)
-        )
+        one = measure(*case)
+        rows.append(one)
+        cells = (f"{one[key]:>{max(7, len(title))}{form}}" for key, title, form in COLUMNS)
+        print("  ".join(cells), flush=True)
     if given.json:
         given.json.write_text(json.dumps({"rounds": ROUNDS, "rows": rows}, indent=1))
 

@@ -6,21 +6,25 @@ do, and answers by made updates. Nothing of them is in the study's process, whos
 """
 
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, Message, RecordDict
 from flwr.app.message import remove_content_from_message
+from flwr.proto.message_pb2 import ObjectTree
 from flwr.server.superlink.linkstate import LinkState, LinkStateFactory
 from flwr.supercore.constant import NOOP_FEDERATION_ID, TaskType
+from flwr.supercore.heartbeat import HeartbeatSender
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
     get_object_tree,
@@ -89,14 +93,18 @@ def surroundings(folder: Path, num_sites: int) -> Iterator[Surroundings]:
                 assert process.poll() is None, (folder / "superlink.log").read_text()
                 assert time.monotonic() < end, "the SuperLink does not answer"
                 time.sleep(0.1)
-            yield _begun(str(hub.database), f"127.0.0.1:{port}", hub.ca_file.read_bytes(), num_sites)
+            with _begun(
+                str(hub.database), f"127.0.0.1:{port}", hub.ca_file.read_bytes(), num_sites
+            ) as around:
+                yield around
         finally:
             process.terminate()
             process.wait()
 
 
-def _begun(database: str, superlink: str, ca: bytes, num_sites: int) -> Surroundings:
-    """Admit sites and begin a run, in the SuperLink's own database, as its SuperExec would."""
+@contextmanager
+def _begun(database: str, superlink: str, ca: bytes, num_sites: int) -> Iterator[Surroundings]:
+    """Admit sites, begin a run as its SuperExec would, and keep it alive, in the SuperLink's own database."""
     state: LinkState = LinkStateFactory(
         database, NoOpFederationManager(), ObjectStoreFactory(database)
     ).state()
@@ -109,7 +117,12 @@ def _begun(database: str, superlink: str, ca: bytes, num_sites: int) -> Surround
     assert token is not None
     assert state.activate_task(task.task_id)
     keys = tuple(private_key_to_bytes(private) for private, _ in pairs)
-    return Surroundings(superlink, ca, run_id, task.task_id, token, keys)
+    alive = HeartbeatSender(lambda: state.acknowledge_task_heartbeat(task.task_id))
+    alive.start()
+    try:
+        yield Surroundings(superlink, ca, run_id, task.task_id, token, keys)
+    finally:
+        alive.stop()
 
 
 @dataclass
@@ -120,21 +133,22 @@ class Times:
     available: dict[str, float]
 
 
-def run_sites(around: Surroundings, study: StudyConfig, done: Connection) -> None:
+def run_sites(around: Surroundings, study: StudyConfig, done: Pipe) -> None:
     """Be all sites until something comes through `done`; the times go back through it."""
-    times, over, turn = Times({}, {}), threading.Event(), threading.Semaphore(AT_ONCE)
+    times, over = Times({}, {}), threading.Event()
     maker = _Maker(study, np.random.default_rng(0))
-    threads = [
-        threading.Thread(target=_run_site, args=(around, key, number, maker, times, over, turn))
-        for number, key in enumerate(around.site_keys)
-    ]
-    for thread in threads:
-        thread.start()
-    done.recv()
-    over.set()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(AT_ONCE) as turns, ThreadPoolExecutor(len(around.site_keys)) as sites:
+        for number, key in enumerate(around.site_keys):
+            sites.submit(_run_site, around, key, number, maker, times, over, turns).add_done_callback(_ended)
+        done.recv()
+        over.set()
     done.send(times)
+
+
+def _ended(site: "Future[None]") -> None:
+    """Say why a site ended before its time: the study would wait for it until its deadline."""
+    if (error := site.exception()) is not None:
+        print(f"a site ended: {error!r}", file=sys.stderr)
 
 
 def _run_site(
@@ -144,39 +158,42 @@ def _run_site(
     maker: "_Maker",
     times: Times,
     over: threading.Event,
-    turn: threading.Semaphore,
+    turns: ThreadPoolExecutor,
 ) -> None:
+    """Be one site: look for requests, and answer each when it is this site's turn to work."""
     private = bytes_to_private_key(key)
     keys = (private, private.public_key())
     with http_request_response(around.superlink, False, around.ca, keys) as connection:
-        _, receive, send, _, _, pull_object, push_object, confirm = connection
+        receive = connection[1]
         over.wait(LOOK_SECONDS * number / len(around.site_keys))  # sites do not look all at the same moment
         while not over.is_set():
             announced = receive()
             if announced is None:
                 over.wait(LOOK_SECONDS)
                 continue
-            plain, tree = announced
-            request_id, run_id = plain.metadata.message_id, plain.metadata.run_id
-            times.received[request_id] = time.monotonic()
-            with turn:
-                ids = [one.object_id for one in iterate_object_tree(tree)]
-                pieces = pull_objects(ids, lambda one, run=run_id: pull_object(run, one))
-                confirm(run_id, request_id)
-                request = inflate_object_from_contents(request_id, pieces)
-                assert isinstance(request, Message)
-                reply = Message(maker.answer(request, number), reply_to=plain)
-                del request
-                reply.metadata.__dict__["_message_id"] = reply.object_id
-                wanted, session = send(remove_content_from_message(reply), get_object_tree(reply), 0.0)
-                objects = get_all_nested_objects(reply)
-                push_objects(
-                    objects,
-                    lambda one, data, run=run_id, to=session: push_object(run, to, one, data),
-                    object_ids_to_push=wanted,
-                )
-                times.available[reply.metadata.message_id] = time.monotonic()
-                del objects, reply
+            times.received[announced[0].metadata.message_id] = time.monotonic()
+            answered = turns.submit(_answer, connection, *announced, maker, number).result()
+            times.available[answered] = time.monotonic()
+
+
+def _answer(connection: Any, plain: Message, tree: ObjectTree, maker: "_Maker", number: int) -> str:
+    """Fetch a request, answer it, and return the answer's id once all of it is at the SuperLink."""
+    _, _, send, _, _, pull_object, push_object, confirm = connection
+    request_id, run_id = plain.metadata.message_id, plain.metadata.run_id
+    ids = [one.object_id for one in iterate_object_tree(tree)]
+    pieces = pull_objects(ids, lambda one: pull_object(run_id, one))
+    confirm(run_id, request_id)
+    request = inflate_object_from_contents(request_id, pieces)
+    assert isinstance(request, Message)
+    reply = Message(maker.answer(request, number), reply_to=plain)
+    reply.metadata.__dict__["_message_id"] = reply.object_id
+    wanted, session = send(remove_content_from_message(reply), get_object_tree(reply), 0.0)
+    push_objects(
+        get_all_nested_objects(reply),
+        lambda one, data: push_object(run_id, session, one, data),
+        object_ids_to_push=wanted,
+    )
+    return reply.metadata.message_id
 
 
 @dataclass
