@@ -104,7 +104,9 @@ def _of_group(group: Group, label: str = EVERY, source: str = EVERY) -> Iterator
         subject = name.rpartition("_")[2]
         yield Figure(
             name=name,
-            subject=subject if subject in {"student", "teacher", "explainer", "random", "centre"} else "student",
+            subject=subject
+            if subject in {"student", "teacher", "explainer", "random", "centre"}
+            else "student",
             label=label,
             source=source,
             interval=group.figures[name],
