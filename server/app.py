@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
+from flwr.superlink.grid import InMemoryGrid
 
 from server.exchange import Exchange
 from server.feed.sender import feeding
+from server.journal import record_status
 from server.run_folder import RunFolder
 from server.scoring import round_score
 from server.study import run_study
@@ -46,6 +48,7 @@ def main(grid: Grid, context: Context) -> None:
         except RoundsError as error:
             log.error("%s", error)
             if folder.path.is_dir():
+                record_status(folder, "failed", str(error))
                 folder.record_event("study_failed", why=str(error))
             raise
 
@@ -64,7 +67,8 @@ def _run(grid: Grid, run: Mapping[str, Any], folder: RunFolder) -> None:
     )
     score = round_score(workspace, study, compact)
     with folder.held(_PREDECESSOR_SECONDS):
-        run_study(study, initial, Exchange(grid), folder, score)
+        in_memory = isinstance(grid, InMemoryGrid)  # Flower's simulation, all in one process
+        run_study(study, initial, Exchange(grid), folder, score, simulation=in_memory)
 
 
 def prepared(workspace: Path) -> Path:

@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS records (
     body TEXT NOT NULL, chain TEXT NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS blobs (digest TEXT PRIMARY KEY, media_type TEXT NOT NULL, content BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS batches (study_uid TEXT, name TEXT, PRIMARY KEY (study_uid, name)) STRICT;
 """
 
 
@@ -34,10 +35,13 @@ class Outbox:
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
 
-    def add(self, study_uid: str, *bodies: Body, blobs: Sequence[Blob] = ()) -> None:
-        """Write records, and blobs that they name, in one durable transaction."""
+    def add(self, study_uid: str, *bodies: Body, blobs: Sequence[Blob] = (), batch: str = "") -> None:
+        """Write records, and blobs that they name, in one durable transaction; a batch with a name only once."""
         with self._open() as database:
             database.execute("BEGIN IMMEDIATE")
+            if batch and _is_known(database, study_uid, batch):
+                database.execute("ROLLBACK")
+                return
             database.executemany(
                 "INSERT OR IGNORE INTO blobs VALUES (?, ?, ?)",
                 [(blob.digest, blob.media_type, blob.content) for blob in blobs],
@@ -70,6 +74,16 @@ class Outbox:
             for row in rows
         ]  # fmt: skip
 
+    def bodies(self, study_uid: str, kinds: Sequence[str]) -> list[str]:
+        """Return the bodies of a study's records of these kinds, as JSON, in order."""
+        marks = ", ".join("?" * len(kinds))
+        with self._open() as database:
+            rows = database.execute(
+                f"SELECT body FROM records WHERE study_uid = ? AND kind IN ({marks}) ORDER BY seq",  # noqa: S608 - question marks alone
+                (study_uid, *kinds),
+            )
+            return [row[0] for row in rows]
+
     def blob_digests(self) -> list[str]:
         """Return the digests of all blobs, in the order of their writing."""
         with self._open() as database:
@@ -90,6 +104,12 @@ class Outbox:
             database.execute("PRAGMA synchronous=FULL")
             database.executescript(_SCHEMA)
             yield database
+
+
+def _is_known(database: sqlite3.Connection, study_uid: str, batch: str) -> bool:
+    """Note that a batch is written; whether it was before."""
+    cursor = database.execute("INSERT OR IGNORE INTO batches VALUES (?, ?)", (study_uid, batch))
+    return cursor.rowcount == 0
 
 
 def _head(database: sqlite3.Connection) -> Head:

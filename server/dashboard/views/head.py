@@ -12,6 +12,10 @@ import sqlalchemy as sa
 from server.store.schema import DOCUMENTS, SOURCES, STUDIES
 
 STALE_SECONDS: Final = 30
+_FROM_STUDIES: Final = (
+    "name", "digest", "simulation", "state", "why", "rounds_done", "rounds", "verdict", "decision", "started",
+    "updated",
+)  # fmt: skip
 _STATES: Final = {
     "running": ("▶", "running"),
     "completed": ("✓", "completed"),
@@ -69,7 +73,7 @@ class Head:
 
 def study_head(connection: sa.Connection, uid: str) -> Head | None:
     """Read the head of one study, in two statements."""
-    columns = [column for column in STUDIES.c if column.name not in {"record", "source"}]
+    columns = [STUDIES.c[name] for name in ("study_uid", *_FROM_STUDIES)]
     row = connection.execute(
         sa.select(*columns, SOURCES.c.last_received)
         .join_from(STUDIES, SOURCES, STUDIES.c.source == SOURCES.c.source)

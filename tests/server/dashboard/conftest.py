@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from fastapi import FastAPI
 
 from server.dashboard import sessions
-from server.dashboard.access import ROLES, cookie_name
+from server.dashboard.access import cookie_name
 from server.dashboard.app import create_app
+from server.dashboard.roles import ROLES
 from server.dashboard.settings import Settings
 from server.store.database import open_store, writing
 from server.store.schema import ACCOUNTS
