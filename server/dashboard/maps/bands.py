@@ -130,5 +130,7 @@ def student_quantile(chance: float, freedom: Floats) -> Floats:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
-    quantile: Floats = np.sum([z / freedom**0, *(term / freedom ** (k + 1) for k, term in enumerate(terms))], axis=0)
+    quantile: Floats = np.sum(
+        [z / freedom**0, *(term / freedom ** (k + 1) for k, term in enumerate(terms))], axis=0
+    )
     return quantile
