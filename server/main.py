@@ -12,6 +12,9 @@ _LIGHT = (
     "study",
     "code",
     "registry",
+    "people",
+    "token",
+    "dashboard",
     "feed",
 )  # by these alone: a second, and 140 MB in place of 680
 

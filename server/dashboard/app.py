@@ -4,6 +4,8 @@ In: a store and settings. Out: an application whose every response carries the s
 asks for a login unless it is listed as open.
 """
 
+import asyncio
+
 import sqlalchemy as sa
 from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -14,6 +16,7 @@ from starlette.types import ASGIApp
 
 from server.dashboard import refusals
 from server.dashboard.access import READER
+from server.dashboard.api import routes as api
 from server.dashboard.headers import SecurityHeaders
 from server.dashboard.limits import Limits
 from server.dashboard.origin import OwnOrigin
@@ -44,6 +47,7 @@ def create_app(engine: sa.Engine, settings: Settings | None = None) -> FastAPI:
         middleware=[Middleware(OwnOrigin), Middleware(GZipMiddleware, minimum_size=_COMPRESS_FROM, compresslevel=6)],
     )  # fmt: skip
     app.state.engine, app.state.settings, app.state.views = engine, settings or Settings(), ViewCache()
+    app.state.closing = asyncio.Event()
     app.state.hashing = Hashing(app.state.settings.hashes_at_once)
     for refused, answer in (
         (Exception, refusals.broke),
@@ -58,4 +62,5 @@ def create_app(engine: sa.Engine, settings: Settings | None = None) -> FastAPI:
         app.include_router(router)
     for router in PAGES:
         app.include_router(router, dependencies=[Depends(READER)])
+    app.include_router(api.router)
     return app

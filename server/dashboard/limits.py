@@ -5,7 +5,9 @@ or with 400 what is addressed to another host.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.dashboard.settings import Settings
 
+_HOST: Final = re.compile(r"([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 Refuse = Callable[[Request, int], Awaitable[Response]]
 
 
@@ -43,7 +46,7 @@ class Limits:
         """Return the status to refuse with, 0 for none, and the body."""
         if self._running >= self._settings.most_requests:
             return 503, b""
-        if self._settings.hosts and request.url.hostname not in self._settings.hosts:
+        if not self._is_ours(request) or _holds_nul(request):
             return 400, b""
         if request.method in {"GET", "HEAD"}:
             return 0, b""
@@ -52,6 +55,11 @@ class Limits:
                 return await self._body(request)
         except TimeoutError:
             return 408, b""
+
+    def _is_ours(self, request: Request) -> bool:
+        """Tell whether a request is addressed to a name of ours: another site's name may be made to lead here."""
+        host, names = request.headers.get("host", ""), self._settings.hosts
+        return _HOST.fullmatch(host) is not None and (not names or _HOST.sub(r"\1", host).lower() in names)
 
     async def _body(self, request: Request) -> tuple[int, bytes]:
         most = self._settings.max_body_bytes
@@ -63,7 +71,12 @@ class Limits:
             body += piece
             if len(body) > most:
                 return 413, b""
-        return 0, bytes(body)
+        return (400 if b"\0" in body or b"%00" in body else 0), bytes(body)
+
+
+def _holds_nul(request: Request) -> bool:
+    """Tell whether an address holds a zero character, which no text of ours does and PostgreSQL cannot look for."""
+    return "\0" in request.scope["path"] or b"%00" in request.scope["query_string"]
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

@@ -13,7 +13,7 @@ from fastapi import Request
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from server.dashboard.templating import rendered
+from server.dashboard.templating import NOBODY, rendered
 
 
 class LoginNeeded(Exception):  # noqa: N818 - it is a question, not an error
@@ -78,7 +78,7 @@ def refusal(
     said = Refused(status, HTTPStatus(status).phrase, sentence or _SENTENCES.get(status, ""))
     if request.url.path.startswith("/api/"):
         return JSONResponse({"status": status, "error": said.sentence or said.title}, status, headers)
-    text = rendered("error.html", {"refused": said, "visit": None, "study": None, "here": ""})
+    text = rendered("error.html", {"refused": said} | NOBODY)
     return HTMLResponse(text, status, headers)
 
 

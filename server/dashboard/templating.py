@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from server.dashboard.statics import static_url
 from server.dashboard.status import status
@@ -19,6 +18,13 @@ from server.privacy_words import NOT_FOR_DIAGNOSIS
 from server.words import event_word, in_bytes, in_seconds, shown
 
 FOLDER: Final = Path(__file__).parent / "templates"
+NOBODY: Final = {
+    "visit": None,
+    "study": None,
+    "here": "",
+    "fresh": False,
+    "version": "",
+}  # for a page without login
 
 
 @cache
@@ -35,8 +41,10 @@ def environment() -> Environment:
     made.globals |= {"static": static_url, "status_of": status, "NOT_FOR_DIAGNOSIS": NOT_FOR_DIAGNOSIS}
     made.filters |= {
         "shown": shown, "interval": interval_text, "in_bytes": in_bytes, "in_seconds": in_seconds,
-        "event_word": event_word, "sentence": sentence, "moment": moment, "day": day, "machine_time": machine_time,
+        "event_word": event_word, "sentence": sentence, "age": age, "moment": moment, "day": day,
+        "machine_time": machine_time,
     }  # fmt: skip
+    made.globals["m"] = made.get_template("macros.html").module  # also for a block that is asked for alone
     return made
 
 
@@ -45,12 +53,20 @@ def rendered(template: str, values: Mapping[str, Any], block: str | None = None)
     found = environment().get_template(template)
     if block is None or block not in found.blocks:
         return found.render(values)
-    return Markup("").join(found.blocks[block](found.new_context(dict(values))))
+    return "".join(found.blocks[block](found.new_context(dict(values))))
 
 
 def sentence(said: str) -> str:
     """Write a bare code, such as `budget_spent`, as words; anything else stays as it is."""
     return said.replace("_", " ") if said.replace("_", "").isalpha() and said.islower() else said
+
+
+def age(seconds: float) -> str:
+    """Write how long ago something was: '12 s', '4 min', '3 h', '9 days'."""
+    for unit, size, most in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 48)):
+        if seconds < size * most:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds // 86400)} days"
 
 
 def moment(when: datetime | None) -> str:

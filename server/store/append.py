@@ -98,7 +98,7 @@ def _check_known(connection: sa.Connection, source: str, known: Sequence[Record]
             RECORDS.c.source == source, RECORDS.c.seq.between(first, last)
         )
     )
-    chains = {row.seq: row.chain for row in here}
+    chains = dict(here.all())
     for record in known:
         if chains.get(record.seq) != record.chain:
             raise ChainConflictError(f"record {record.seq} of {source}: another one stands here already")

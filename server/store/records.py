@@ -14,6 +14,8 @@ from shared.config import Digest, Frozen, StudyConfig
 from shared.release_kinds import LedgerStatement, SiteName, Versions
 
 Subject = Literal["teacher", "student", "explainer", "random", "centre"]
+# the student's map less the teacher's on the same images, or less the student's own of the measured round before
+Difference = Literal["student-teacher", "student-before"]
 Outcome = Annotated[str, Field(max_length=300)]
 Number = Annotated[int, Field(ge=0, le=2**31 - 1)]  # what PostgreSQL's integer holds
 Bytes = Annotated[int, Field(ge=0, le=2**53)]
@@ -162,10 +164,11 @@ class MapBody(Body):
     """A mean map over reference images, or a private sum over a site's audit patients (`site_release`).
 
     `round` None is the final student. `noise_std` is the privacy noise of each value, None where none was added.
+    The values of a difference are around 0, and their intervals resample patients with both maps of each.
     """
 
     kind: Literal["map"] = "map"
-    subject: Subject
+    subject: Subject | Difference
     label: Name = EVERY
     source: Name = EVERY
     round: Number | None = None

@@ -39,9 +39,7 @@ def missing_triggers(connection: sa.Connection) -> list[str]:
     """Return the names of triggers that are not there, not switched on, or not as they were made."""
     if connection.dialect.name == "sqlite":
         made: dict[str, str] = dict(
-            connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
-            .tuples()
-            .all()
+            connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").all()
         )
         return [name for name, statement in _of_sqlite().items() if made.get(name) != statement]
     works = connection.execute(

@@ -101,8 +101,6 @@ def test_a_restored_hub_gets_its_blobs_again(hub: FeedHub, tmp_path: Path) -> No
     file = tmp_path / "carried.json"
     hub.senders.issue(RUN, hub.address, hub.hub.ca_file.read_bytes()).write(file)
     assert rounds_hub("feed", "send", outbox.path.parent, "--with", file).exit_code == 0
-    hub.hub.own_store.parent.mkdir()
-    hub.hub.own_store.write_bytes((tmp_path / "store.sqlite").read_bytes())
     back_up_hub(hub.hub, tmp_path / "hub.sealed", "twelve mild winters")
     hub.stop()
     hub.hub = restore_hub(tmp_path / "hub.sealed", tmp_path / "back", "twelve mild winters")

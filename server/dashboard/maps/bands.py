@@ -17,7 +17,6 @@ import numpy as np
 
 from server.dashboard.maps.cells import EVEN, Cells
 from server.dashboard.maps.colours import Floats
-from server.store.records import Grid
 
 LEVEL: Final = 0.95  # of one interval
 JOINT_LEVEL: Final = (
@@ -80,16 +79,13 @@ def enough(num_patients: int, noise_std: float | None) -> bool:
     return num_patients >= FEWEST_PATIENTS and (noise_std or 0.0) <= MOST_NOISE
 
 
-def spread_of(reference: Grid, num_patients: int) -> Spread | None:
+def spread_of(reference: Cells, num_patients: int) -> Spread | None:
     """Read from the intervals of a reference map how much patients differ; None without intervals."""
-    if len(reference.low) != len(reference.values) or len(reference.high) != len(reference.values):
+    if reference.low is None or reference.high is None or num_patients < 2:
         return None
-    if num_patients < 2:
-        return None
-    width = np.array(reference.high) - np.array(reference.low)
+    width = reference.high - reference.low
     quantile = NormalDist().inv_cdf(1 - (1 - LEVEL) / (2 * width.size))
-    std = width / (2 * quantile) * math.sqrt(num_patients)
-    return Spread(std.reshape(reference.rows, reference.columns), num_patients)
+    return Spread(width / (2 * quantile) * math.sqrt(num_patients), num_patients)
 
 
 def single(values: Floats, num_patients: int, noise_std: float | None, spread: Spread) -> Estimate:
@@ -130,7 +126,5 @@ def student_quantile(chance: float, freedom: Floats) -> Floats:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
-    quantile: Floats = np.sum(
-        [z / freedom**0, *(term / freedom ** (k + 1) for k, term in enumerate(terms))], axis=0
-    )
+    quantile: Floats = z + np.sum([term / freedom ** (k + 1) for k, term in enumerate(terms)], axis=0)
     return quantile

@@ -86,7 +86,7 @@ def most_energy(values: Floats, count: int = 2) -> list[tuple[str, float]]:
         for row, names in enumerate(PLACES)
         for column, name in enumerate(names)
     ]
-    return sorted(shares, key=lambda one: -one[1])[:count]
+    return [one for one in sorted(shares, key=lambda one: -one[1])[:count] if one[1] > 0]
 
 
 def enlarged(cells: npt.NDArray[T], side: int) -> npt.NDArray[T]:

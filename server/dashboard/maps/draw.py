@@ -24,6 +24,7 @@ RENDERING: Final = (
 GAP_PX: Final = 4  # between squares on a sheet
 _HATCH_PX: Final = 7
 _DASH_PX: Final = 5
+_RIM_FROM_PX: Final = 150  # a smaller square has no room for rims
 _NOISE: Final = {
     "alone": (214, 138),
     "difference": (214, 138),
@@ -45,15 +46,19 @@ def film_picture(film: bytes, side: int) -> npt.NDArray[np.uint8]:
     return colours.dimmed(lightness(film, side))
 
 
-def layer(style: Style, side: int, cells: Cells) -> Layer:
-    """Draw the cells on a square of `side` pixels -> (side, side, 4); only an overlay lets the film through."""
+def layer(style: Style, side: int, cells: Cells, *, single: bool = False) -> Layer:
+    """Draw the cells on a square of `side` pixels -> (side, side, 4); only an overlay lets the film through.
+
+    A mean map has contours where any of its cells can be told from noise. A `single` image's map, of which nothing is
+    concluded, always has them.
+    """
     paint = {"alone": colours.alone, "overlay": colours.over, "difference": colours.difference}[style]
     drawn = enlarged(paint(cells.values), side)
     if cells.has_intervals:
         _hatch(drawn, enlarged(~cells.stands_out, side), *_NOISE[style])
     if style == "difference":
         _write_signs(drawn, cells)
-    elif not cells.has_intervals or cells.stands_out.any():
+    elif single or cells.stands_out.any():
         _write_contours(drawn, cells.values)
     return drawn
 
@@ -116,7 +121,8 @@ def _write_contours(drawn: Layer, values: Floats) -> None:
         line = _edge(enlarged(inside, side))
         if dashed:
             line &= np.add.outer(np.arange(side), np.arange(side)) // _DASH_PX % 2 == 0
-        drawn[_grown(line) & ~line] = _RIM
+        if side >= _RIM_FROM_PX:
+            drawn[_grown(line) & ~line] = _RIM
         drawn[line] = _LINE
 
 

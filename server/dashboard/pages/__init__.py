@@ -8,7 +8,20 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from server.dashboard.pages import account, events, login, people, privacy, sites, studies, study, unguarded
+from server.dashboard.pages import (
+    account,
+    changes,
+    events,
+    explanations,
+    login,
+    people,
+    pictures,
+    privacy,
+    sites,
+    studies,
+    study,
+    unguarded,
+)
 
 OPEN: Final[tuple[APIRouter, ...]] = (unguarded.router, login.router)
 OWN: Final[tuple[APIRouter, ...]] = (
@@ -20,5 +33,8 @@ PAGES: Final[tuple[APIRouter, ...]] = (
     privacy.router,
     sites.router,
     events.router,
+    explanations.router,
+    pictures.router,
+    changes.router,
     people.router,
 )

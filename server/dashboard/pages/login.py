@@ -10,7 +10,7 @@ from server.dashboard import sessions
 from server.dashboard.access import cookie_name, give_cookie
 from server.dashboard.login import WRONG, Try, log_in
 from server.dashboard.refusals import TooMany, local
-from server.dashboard.templating import rendered
+from server.dashboard.templating import NOBODY, rendered
 
 router = APIRouter()
 Next = Annotated[str, Query(max_length=2000)]
@@ -52,5 +52,4 @@ def _form(
     back: str, mistake: str = "", name: str = "", status: int = 200, headers: Mapping[str, str] | None = None
 ) -> HTMLResponse:
     values = {"back": local(back), "mistake": mistake, "name": name[:100]}
-    common = {"visit": None, "study": None, "here": ""}
-    return HTMLResponse(rendered("login.html", common | values), status, headers)
+    return HTMLResponse(rendered("login.html", NOBODY | values), status, headers)

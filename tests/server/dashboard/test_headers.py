@@ -1,5 +1,3 @@
-import logging
-
 import pytest
 from fastapi import FastAPI
 
@@ -31,10 +29,9 @@ def broken() -> None:
     ],
 )
 def test_every_answer_carries_the_policy_byte_for_byte(
-    ask: Ask, app: FastAPI, path: str, status: int, caplog: pytest.LogCaptureFixture
+    ask: Ask, app: FastAPI, path: str, status: int
 ) -> None:
     """Pages, errors of every kind and failures carry the same policy and headers, and are not kept."""
-    caplog.set_level(logging.CRITICAL, "rounds.dashboard")
     app.add_api_route("/broken", broken)
     answer = ask("viewer").get(path)
     assert answer.status_code == status

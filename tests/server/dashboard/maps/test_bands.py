@@ -10,6 +10,7 @@ import pytest
 from scipy.stats import t
 
 from server.dashboard.maps import bands
+from server.dashboard.maps.cells import Cells, of_grid
 from server.store.records import Grid
 
 CELLS, SIDE = 49, 7
@@ -36,11 +37,12 @@ def maps_of_patients(rng: np.random.Generator, truth: np.ndarray, count: int) ->
     return energy / energy.mean(1, keepdims=True)
 
 
-def reference_grid(maps: np.ndarray) -> Grid:
+def reference(maps: np.ndarray) -> Cells:
     """Mean map of reference patients with its intervals, corrected for the number of cells."""
     mean, std = maps.mean(0), maps.std(0, ddof=1) / math.sqrt(len(maps))
     half = NormalDist().inv_cdf(1 - 0.025 / CELLS) * std
-    return Grid(rows=SIDE, columns=SIDE, values=tuple(mean), low=tuple(mean - half), high=tuple(mean + half))
+    edges = {"low": tuple(mean - half), "high": tuple(mean + half)}
+    return of_grid(Grid(rows=SIDE, columns=SIDE, values=tuple(mean), **edges))
 
 
 def discrete_gaussian(rng: np.random.Generator, std: float, count: int) -> np.ndarray:
@@ -61,7 +63,7 @@ def simulate(seed: int, *, flat: bool) -> Study:
     """One study; its reference patients are others than its sites' patients."""
     rng = np.random.default_rng(seed)
     common = np.ones(CELLS) if flat else rng.lognormal(0, 0.4, CELLS)
-    spread = bands.spread_of(reference_grid(maps_of_patients(rng, common / common.mean(), 48)), 48)
+    spread = bands.spread_of(reference(maps_of_patients(rng, common / common.mean(), 48)), 48)
     assert spread is not None
     truths, sites = [], []
     for count in PATIENTS:
@@ -135,11 +137,11 @@ def test_too_few_patients_or_too_much_noise_say_nothing(count: int, noise: float
 def test_the_spread_of_patients_is_read_from_intervals() -> None:
     """What went into the reference map's intervals comes out; without intervals nothing is known."""
     maps = maps_of_patients(np.random.default_rng(1), np.ones(CELLS), 30)
-    spread = bands.spread_of(reference_grid(maps), 30)
+    spread = bands.spread_of(reference(maps), 30)
     assert spread is not None
     np.testing.assert_allclose(spread.std.ravel(), maps.std(0, ddof=1), rtol=1e-6)
-    assert bands.spread_of(Grid(rows=1, columns=1, values=(1.0,)), 30) is None
-    assert bands.spread_of(reference_grid(maps), 1) is None
+    assert bands.spread_of(Cells(np.ones((1, 1))), 30) is None
+    assert bands.spread_of(reference(maps), 1) is None
 
 
 def test_a_site_is_part_of_the_pool_that_it_is_held_against() -> None:
