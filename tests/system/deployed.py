@@ -32,7 +32,7 @@ from server.authority import Names
 from server.hub_folder import make_hub
 from server.registry import Registry
 from server.run_folder import read_lines
-from server.services import PROXY, REGISTRY, SUPEREXEC, SUPERLINK, Hub, is_healthy
+from server.services import FEED, PROXY, REGISTRY, SUPEREXEC, SUPERLINK, Hub, is_healthy
 from server.submissions import SubmittedStudy, find_study
 from shared.config_files import parse_site, read_site, read_yaml, write_yaml
 from shared.errors import ServiceError
@@ -63,6 +63,7 @@ class Deployment:
     address: str = ""
     started: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     superlink_port: int = 0
+    feed_port: int = 0
 
     @property
     def hub(self) -> Hub:
@@ -71,7 +72,7 @@ class Deployment:
     def make(self) -> None:
         """Make hub and sites, as their people would by `init`, `join` and `admit`."""
         self.address = self.address or f"127.0.0.1:{free_port()}"
-        self.superlink_port = free_port()
+        self.superlink_port, self.feed_port = free_port(), free_port()
         names = Names.of([], ["127.0.0.1", *(link.host for link in self.links.values())])
         hub = make_hub(self.hub.path, "tiny", self.address, names)
         digest = submitted_study(self.workspace, self.settings).digest()
@@ -104,7 +105,8 @@ class Deployment:
 
     def start_hub(self) -> None:
         self._start("hub", "server.main", "serve", str(self.hub.path), "--listen", self.address,
-                    "--superlink-port", str(self.superlink_port))  # fmt: skip
+                    "--superlink-port", str(self.superlink_port),
+                    "--feed-listen", f"127.0.0.1:{self.feed_port}")  # fmt: skip
 
     def start_site(self, name: str) -> None:
         self._start(name, "client.main", "run", str(self.folder / name / SITE_FILE))
@@ -165,7 +167,7 @@ class Deployment:
     def process(self, what: str) -> int | None:
         """Return the process of `hub`, of one of its services, of a site (`film`) or of its node (`film node`)."""
         try:
-            if what in {SUPERLINK, SUPEREXEC, REGISTRY, PROXY}:
+            if what in {SUPERLINK, SUPEREXEC, REGISTRY, PROXY, FEED}:
                 return read_status(self.hub.status, "").pid(what)
             if what.endswith(f" {NODE}"):
                 return read_status(self.folder / what.split(maxsplit=1)[0] / "state" / NODE_STATUS, "").pid(
