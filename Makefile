@@ -24,7 +24,7 @@ simulate = $(BIN)/python -m deploy.simulate
 lint = @if [ -x $(BIN)/$(1) ]; then echo $(BIN)/$(1) $(2) && $(BIN)/$(1) $(2); \
 	else echo "$(1): not made for this machine, so these are NOT linted: $(2)" >&2; fi
 
-.PHONY: help setup demo prepare teacher compare test e2e check bench format clean
+.PHONY: help setup demo prepare teacher compare test e2e check bench proto format clean
 help: ## show the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -64,6 +64,9 @@ check: $(READY) ## lint, types, import contracts, container files, scripts
 bench: $(READY) ## time and memory against the alternatives; writes results/bench.json
 	mkdir -p results
 	$(BIN)/python -m tests.benchmarks.run --json results/bench.json
+
+proto: $(READY) ## make the audit feed's code from server/feed/feed.proto
+	PATH="$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I . --python_out=. --mypy_out=. --grpc_python_out=. --mypy_grpc_out=. server/feed/feed.proto
 
 format: $(READY) ## format the code
 	$(BIN)/ruff check --fix .

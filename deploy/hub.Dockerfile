@@ -12,7 +12,7 @@ COPY shared /src/shared
 COPY client /src/client
 COPY server /src/server
 COPY deploy/studies /src/deploy/studies
-RUN /opt/rounds/bin/pip install -c /src/constraints.txt /src
+RUN /opt/rounds/bin/pip install -c /src/constraints.txt "/src[postgresql]"
 
 FROM python:3.11.14-slim-bookworm
 # the distribution's own nginx, with its security updates: a version pinned here would shut them out

@@ -15,9 +15,9 @@ from rich.table import Table
 from server.cli_hub import DEFAULT_HUB, HubOption
 from server.control import Control
 from server.registry import Registry
-from server.report_words import in_bytes
 from server.services import Hub
 from server.submissions import EXIT_STATUS, GOING_ON, SubmittedStudy, all_studies, find_study, new_study
+from server.words import in_bytes
 from shared.command_line import AsJson, examples
 from shared.errors import ConfigError, StudyError
 from shared.tables import plain_table, wide_console

@@ -55,6 +55,26 @@ class ServiceError(RoundsError):
     """A process that should run does not, or does not answer."""
 
 
+class StoreError(RoundsError):
+    """The audit store cannot be opened, or was sent what it cannot keep."""
+
+
+class ChainGapError(StoreError):
+    """Records of a source are missing before the one that came."""
+
+
+class ChainConflictError(StoreError):
+    """A record differs from the one that stands in the store, or its hash is not that of its content."""
+
+
+class ForeignStudyError(StoreError):
+    """A record is of a study that another source has told of."""
+
+
+class BlobMissingError(StoreError):
+    """A record names a blob that is not in the store yet."""
+
+
 class ErrorCode(StrEnum):
     """All that a site may say about a failure. Which code is sent never depends on patients."""
 
