@@ -106,7 +106,9 @@ class Deployment:
 
     def start_hub(self) -> None:
         command = hub_command(str(self.hub.path), self.address, self.superlink_port)
-        self._start("hub", [*command, "--feed-listen", f"127.0.0.1:{self.feed_port}"])  # several hubs on one machine
+        self._start(
+            "hub", [*command, "--feed-listen", f"127.0.0.1:{self.feed_port}"]
+        )  # several hubs on one machine
 
     def start_site(self, name: str) -> None:
         self._start(name, site_command(str(self.folder / name / SITE_FILE)))
