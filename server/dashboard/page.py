@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import sqlalchemy as sa
 from fastapi import Depends, HTTPException, Request
+from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
 from server.dashboard.changes import version_of
@@ -49,9 +50,22 @@ class PageTools:
 
         `asked` is what else decides the view; a `build` that has no name of its own, such as a lambda, is given one.
         """
-        cache: ViewCache = self.request.app.state.views
         key = (build.__module__, name or build.__name__, head.uid, asked)
-        return cache.get(self.connection, key, lambda: build(self.connection, head))
+        return self.remembered(key, lambda: build(self.connection, head))
+
+    def remembered(self, key: Hashable, make: Callable[[], View]) -> View:
+        """Return what `make` reads, from memory where nothing was recorded since; `key` says all that decides it."""
+        cache: ViewCache = self.request.app.state.views
+        return cache.get(self.connection, key, make)
+
+    def body(self, template: str, head: Head, **values: Any) -> Markup:
+        """Return the part of a page that all readers see alike, made once for each newest record.
+
+        `values` follow from the study alone: nothing of who reads may be among them.
+        """
+        return self.remembered(
+            (template, head.uid), lambda: Markup(rendered(template, {"study": head} | values))
+        )
 
     def render(
         self,
