@@ -18,6 +18,7 @@ with warnings.catch_warnings():  # starlette's client uses an old name of anyio
 SMALL, RUNNING = "5" * 32, "d" * 32
 BROWSER = {"sec-fetch-site": "same-origin", "origin": "http://testserver"}
 Ask = Callable[..., TestClient]
+Open = Callable[..., TestClient]  # a reader of a dashboard over some entries
 
 
 def token_of(client: TestClient, path: str = "/studies") -> str:

@@ -15,10 +15,11 @@ from server.dashboard.figures.map_scale import FOOT, foot
 from server.dashboard.maps import draw
 from server.dashboard.maps.film import Film
 from server.dashboard.maps.sheets import SIDE_PX, Sheet
-from server.figures import label
+from server.figures import label, tag
 
 GAP, HEAD = 10, 22
 NARROWEST: Final = 440
+_NOISE_PX: Final = 150
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,16 @@ class Addresses:
 
 @dataclass(frozen=True)
 class Layout:
-    """Names of columns and rows, `tile` the side of a square in the drawing, `beside` the room for names of rows."""
+    """Names of columns and rows, `tile` the side of a square in the drawing, `beside` the room for names of rows.
+
+    `privacy_shares` draws for each row how much of its noise is privacy's, in two tints of one bar.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[str, ...] = ("",)
     tile: int = 150
     beside: int = 0
+    privacy_shares: tuple[float | None, ...] = ()
 
     @property
     def width(self) -> int:
@@ -88,7 +93,18 @@ def _names(layout: Layout) -> list[Markup]:
         for line, text in enumerate(name.split("\n")):
             top = layout.corner(row, 0)[1] + 18 + 17 * line
             parts.append(label(text, 0, top, "tick" if line else "name"))
+        share = layout.privacy_shares[row] if row < len(layout.privacy_shares) else None
+        if share is not None:
+            parts.append(_two_tints(share, layout.corner(row, 0)[1] + 18 + 17 * len(name.split("\n")) - 8))
     return parts
+
+
+def _two_tints(share: float, y: float) -> Markup:
+    """Draw what part of a row's noise is privacy's (lighter) and what part is few patients' (darker)."""
+    sampling = tag("rect", "bar", x=0, y=y, width=_NOISE_PX * (1 - share), height=9)
+    return sampling + tag(
+        "rect", "bar noise", x=_NOISE_PX * (1 - share), y=y, width=_NOISE_PX * share, height=9
+    )
 
 
 def _square(

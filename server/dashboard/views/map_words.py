@@ -32,9 +32,7 @@ def of_source(source: str) -> str:
 
 def places(cells: Cells) -> str:
     """Say where most energy lies: 'lower right (40 %) and centre (15 %)', as seen in the picture."""
-    named = [
-        f"{name} ({share:.0%})".replace("%", " %") for name, share in most_energy(cells.values) if share > 0
-    ]
+    named = [f"{name} ({share:.0%})".replace("%", " %") for name, share in most_energy(cells.values)]
     return " and ".join(named)
 
 
