@@ -67,7 +67,7 @@ def simulate(seed: int, *, flat: bool) -> Study:
     assert spread is not None
     truths, sites = [], []
     for count in PATIENTS:
-        own = common if flat else common * rng.lognormal(0, 0.2, CELLS)
+        own = common if flat else common * rng.lognormal(0, 0.5, CELLS)
         values, noise = released(rng, own / own.mean(), count)
         assert bands.enough(count, noise)
         truths.append((own / own.mean()).reshape(SIDE, SIDE))
