@@ -93,7 +93,9 @@ def _marks(stretches: Sequence[Stretch], corners: Sequence[tuple[float, float]],
         if not one.accepted:
             side = 2 * min(width, height) / 3
             left, top = x + (width - side) / 2, y + (height - side) / 2
-            crosses.append(f"M{left:.1f},{top:.1f}l{side:.1f},{side:.1f}m0,{-side:.1f}l{-side:.1f},{side:.1f}")
+            crosses.append(
+                f"M{left:.1f},{top:.1f}l{side:.1f},{side:.1f}m0,{-side:.1f}l{-side:.1f},{side:.1f}"
+            )
     paths = (("took-part", full), ("was-missing", frames), ("cross", crosses))
     return Markup("").join(
         Markup('<path class="{}" d="{}"/>').format(kind, "".join(pieces)) for kind, pieces in paths if pieces
