@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 
-from server.dashboard import sessions
+from server.dashboard import passwords, sessions
 from server.dashboard.access import cookie_name
 from server.dashboard.app import create_app
 from server.dashboard.roles import ROLES
@@ -19,6 +20,12 @@ from server.store.database import open_store, writing
 from server.store.schema import ACCOUNTS
 from tests.audit_records import Entry, fill, running_study, small_study
 from tests.dashboard_site import BROWSER, RUNNING, SMALL, Ask, Open, TestClient
+
+
+@pytest.fixture(autouse=True)
+def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash with the same function at less cost: a hundred hashes of 64 MiB would take minutes."""
+    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +77,13 @@ def ask(app: FastAPI, engine: sa.Engine) -> Iterator[Ask]:
             return client
 
         yield browser
+
+
+@pytest.fixture
+def must_change(engine: sa.Engine) -> None:
+    """Let every account have a one-time password."""
+    with writing(engine).begin() as connection:
+        connection.execute(sa.update(ACCOUNTS).values(must_change=True))
 
 
 @pytest.fixture
