@@ -158,13 +158,13 @@ def serve_dashboard(store: str, door: Door, workers: int, say: Callable[[str], N
 
 def _run(config: uvicorn.Config, bound: socket.socket) -> None:
     server = Server(config)
-    for sign in (signal.SIGINT, signal.SIGTERM):  # uvicorn gives the signal on once it has ended in order
-        signal.signal(sign, lambda *_: None)
     with bound:
         if config.workers > 1:
             Multiprocess(config, target=server.run, sockets=[bound]).run()
-        else:
-            server.run(sockets=[bound])
+            return
+        for sign in (signal.SIGINT, signal.SIGTERM):  # uvicorn hands them on once it has ended in order
+            signal.signal(sign, server.handle_exit)
+        server.run(sockets=[bound])
 
 
 def _config(start: Start, door: Door, workers: int) -> uvicorn.Config:
