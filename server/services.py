@@ -17,7 +17,7 @@ from pathlib import Path
 
 from server.hub_folder import HubFolder, verify_hub
 from server.proxy import Proxy
-from server.superlink import loopback_superlink, superlink_answers
+from server.superlink import health_answers, loopback_superlink
 from shared.errors import ConfigError, RoundsError
 from shared.flower_environment import bin_folder, flower_environment
 from shared.service_health import answers, read_status
@@ -63,12 +63,13 @@ def serve(
 ) -> None:
     """Run the hub until SIGTERM; `ConfigError` when something it needs is missing.
 
-    `ready` is called with the SuperLink's host:port whenever it has begun to answer, `tick` every 3 s while it does.
+    `ready` is called with the SuperLink's host:port whenever it has begun to answer, `tick` every 3 s while it and the
+    registry do.
     """
     check_start(hub, listen, port)
-    superlink = f"127.0.0.1:{port}"
-    with _services(hub, listen, port) as services:
-        watch = _Watch(hub, superlink, ready, tick)
+    superlink, bundles = f"127.0.0.1:{port}", free_port()
+    with _services(hub, listen, port, bundles) as services:
+        watch = _Watch(hub, superlink, f"127.0.0.1:{bundles}", ready, tick)
         facts = {"superlink": superlink, "listen": listen, "answers": False}
         log.info("hub: sites reach %s, the SuperLink is at %s", listen, superlink)
         Supervisor(services, hub.status, facts, watch).run()
@@ -103,10 +104,11 @@ def is_healthy(hub: Hub) -> str:
 
 @dataclass
 class _Watch:
-    """Looks at the SuperLink between the supervisor's looks."""
+    """Looks at SuperLink and registry between the supervisor's looks: without both, no study can be started."""
 
     hub: Hub
     superlink: str
+    registry: str
     ready: Callable[[str], None]
     tick: Callable[[str], None]
     looked: float = 0.0
@@ -117,19 +119,22 @@ class _Watch:
         starts = supervisor.starts(SUPERLINK)
         if starts == 0 or time.monotonic() - self.looked < _LOOK_SECONDS:
             return
-        supervisor.facts["answers"] = superlink_answers(self.superlink, self.hub.ca_file)
-        if supervisor.facts["answers"]:
+        superlink = health_answers(self.superlink, self.hub.ca_file)
+        registry = health_answers(self.registry, None)
+        supervisor.facts["answers"] = superlink and registry
+        if superlink:
             try:
-                self._look(starts)
+                self._look(starts, studies=registry)
             except RoundsError as error:  # a person's matter, and no reason to end what runs
                 log.error("%s", error)
         self.looked = time.monotonic()
 
-    def _look(self, starts: int) -> None:
+    def _look(self, starts: int, *, studies: bool) -> None:
         if (starts, self._listed()) != self.seen:
             self.ready(self.superlink)
             self.seen = (starts, self._listed())  # asked again: reading the list touches its file
-        self.tick(self.superlink)
+        if studies:
+            self.tick(self.superlink)
 
     def _listed(self) -> float:
         """Return when the list of sites was last changed."""
@@ -137,14 +142,13 @@ class _Watch:
 
 
 @contextmanager
-def _services(hub: Hub, listen: str, port: int) -> Iterator[Sequence[Service]]:
-    """Yield the services; their homes and nginx's own files are gone afterwards."""
+def _services(hub: Hub, listen: str, port: int, bundles: int) -> Iterator[Sequence[Service]]:
+    """Yield the services, the registry at the port `bundles`; their homes and nginx's own files are gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="rounds-hub-") as scratch:
         run = Path(scratch)
         for name in ("flwr", "empty", "nginx"):
             (run / name).mkdir()
         environment = flower_environment(run / "flwr")
-        bundles = free_port()
         registry = {
             "FLWR_SUPERGRID_API_URL": f"http://127.0.0.1:{bundles}"
         }  # where SuperLink asks for an app's name

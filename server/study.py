@@ -12,7 +12,7 @@ from typing import Any
 
 from server.aggregation import applied, merged_step
 from server.checkpoints import StudyState, load_state, save_state
-from server.collect import Collected, Stage, collect
+from server.collect import Collected, Stage, collect, record_late
 from server.enrolment import EnrolledSite, enrol_sites
 from server.exchange import Exchange
 from server.run_folder import RunFolder, read_lines
@@ -50,6 +50,8 @@ def run_study(
     if study.federation.evaluate_sites:
         state = evaluate_sites(study, state, sites, exchange, folder)
         save_state(state, folder.checkpoint)
+    for answer in exchange.late():
+        record_late(answer, sites, folder)
     folder.record_event("study_completed", rounds=state.rounds_done)
     return state
 
