@@ -45,7 +45,7 @@ USUAL = (
     "hub stored", "hub evaluation", "node enrolment", "node charged", "node stored", "site last round", "app charged",
     "app counting", "power stored", "power evaluation",
 )  # fmt: skip
-LATE = "late"
+LATE, STOP = "late", "stop"  # rows in which nothing is killed
 _NEVER = {
     (what, when) for what in ("study", "app") for when in ("submitted", "starting")
 }  # no such process then
@@ -71,7 +71,8 @@ class Matrix:
         """Run the study of one row, by its words; of an undisturbed study without words."""
         if not row:
             return self.row("nothing", "an undisturbed study")
-        return self.late() if row == LATE else self.killed(*row.split(maxsplit=1))
+        others = {LATE: self.late, STOP: self.stopped}
+        return others[row]() if row in others else self.killed(*row.split(maxsplit=1))
 
     def killed(self, victim: str, moment: str) -> Row:
         """Run a study, kill the victim at the moment, and start again what nobody on this machine would."""
@@ -110,6 +111,26 @@ class Matrix:
         killed = "a site's app: not killed, but held back until the deadline is over"
         return self.row(killed, "in round 1", strike, settings, unseen)
 
+    def stopped(self) -> Row:
+        """Stop a study as a coordinator does, and resume it when nothing of it is at work, here or at sites."""
+
+        def strike(study: SubmittedStudy) -> None:
+            wait_for(self.deployment, study, SITE, "charged", SECONDS)
+            self.order("stop", study)
+            at_work = (STUDY, *(f"{name} {APP}" for name in SITES))
+            quiet = lambda: all(self.deployment.process(one) is None for one in at_work)  # noqa: E731
+            wait_until(quiet, 120, "no process at work after the stop")
+            self.order("resume", study)
+
+        killed = "nothing: `study stop`, and `study resume` once no process is at work"
+        return self.row(killed, MOMENTS["charged"].told, strike)
+
+    def order(self, what: str, study: SubmittedStudy) -> None:
+        """Carry out one of the coordinator's commands on a study."""
+        hub = str(self.deployment.hub.path)
+        done = self.deployment.command("server.main", "study", what, study.path.name, "--hub", hub)
+        assert done.returncode == 0, done.stderr
+
     def row(
         self,
         killed: str,
@@ -132,9 +153,8 @@ class Matrix:
             ValueError,
             OSError,
         ) as error:  # too slow, two study_uids, a process that was gone
-            self.deployment.command(
-                "server.main", "study", "stop", study.path.name, "--hub", str(self.deployment.hub.path)
-            )
+            with suppress(AssertionError):  # it may be over
+                self.order("stop", study)
             return Row(killed, when, study.read().state, time.monotonic() - started, wrong=repr(error))
         student, again, wrong = students(self.deployment, study, self.tiny)
         return Row(
@@ -163,12 +183,12 @@ def chosen(words: Sequence[str], *, everything: bool) -> list[str]:
         f"{what} {when}": (what, when) for what in VICTIMS for when in MOMENTS if (what, when) not in _NEVER
     }
     if everything or not words:
-        return [*pairs, LATE] if everything else [*USUAL, LATE]
-    unknown = set(words) - {*VICTIMS, *MOMENTS, *pairs, LATE}
+        return [*(pairs if everything else USUAL), STOP, LATE]
+    unknown = set(words) - {*VICTIMS, *MOMENTS, *pairs, STOP, LATE}
     if unknown:
         raise SystemExit(
             f"{', '.join(sorted(unknown))}: not known; processes are {', '.join(VICTIMS)}; moments are "
-            f"{', '.join(map(repr, MOMENTS))}; a process with a moment is one row, as {USUAL[0]!r}; so is {LATE!r}"
+            f"{', '.join(map(repr, MOMENTS))}; a row is a process with a moment, as {USUAL[0]!r}, or {STOP}, or {LATE}"
         )
     what, when = set(words) & set(VICTIMS), set(words) & set(MOMENTS)
     crossed = {
@@ -176,7 +196,7 @@ def chosen(words: Sequence[str], *, everything: bool) -> list[str]:
         for pair, (victim, moment) in pairs.items()
         if (what or when) and (not what or victim in what) and (not when or moment in when)
     }
-    return [one for one in (*pairs, LATE) if one in crossed | set(words)]
+    return [one for one in (*pairs, STOP, LATE) if one in crossed | set(words)]
 
 
 def run(rows: Sequence[str], file: Path | None) -> bool:
@@ -208,6 +228,7 @@ def main() -> int:
         prog="python -m tests.system.kill_matrix", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f"processes: {', '.join(VICTIMS)}\nmoments:   {', '.join(map(repr, MOMENTS))}\n"
+        f"{STOP}:      a row of its own, a study that is stopped and resumed by command\n"
         f"{LATE}:      a row of its own, an app that is held back until the round's deadline is over\n\n"
         "A row takes one to two minutes. Without words the usual rows are run, about 40 minutes. Examples:\n"
         "  python -m tests.system.kill_matrix --markdown table.md\n"
