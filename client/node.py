@@ -27,6 +27,10 @@ from shared.supervisor import Service, Supervisor, free_port
 log = logging.getLogger("rounds.site")
 STATUS = "node.json"
 NODE = "node"
+# Flower sends an answer in pieces, two at once, and gives a piece up when the hub has said nothing for 30 s after the
+# system took its last byte, of which it may hold 4 MiB back. Pieces of 5 MiB (Flower's own) fail below 3 Mbit/s, over
+# and over; these go through from 0.6 Mbit/s on.
+PIECES = {"FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE": str(1 << 20)}
 _HINT = (
     "if the node or its machine ended hard, the hub still counts it as connected, and lets it in again about 55 s "
     "after its last sign of life; if the hub has not admitted this key, ask the hub. It is started again until it stays"
@@ -132,7 +136,7 @@ def _node_service(config: SiteConfig, site_file: Path, connection: Connection) -
                 written_trust(config, config.keys_dir)
             return node_command(site_file, connection, free_port())
 
-        yield Service(NODE, command, empty, flower_environment(home), _HINT, signal.SIGTERM)
+        yield Service(NODE, command, empty, flower_environment(home) | PIECES, _HINT, signal.SIGTERM)
 
 
 def node_command(site_file: Path, connection: Connection, port: int) -> list[str]:

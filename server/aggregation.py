@@ -32,7 +32,8 @@ class RunningMean:
         share = self._shares.pop(site)  # a site counts once
         self._answered += share
         for name, array in update.items():
-            part = np.rint(array.astype(np.float64) * (share / _QUANTUM)).astype(np.int64)
+            quanta = np.multiply(array, share / _QUANTUM, dtype=np.float64)
+            part = np.rint(quanta, out=quanta).astype(np.int64)
             if name in self._sum:
                 self._sum[name] += part
             else:

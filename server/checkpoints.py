@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
 from shared.arrays import Arrays
 from shared.errors import StudyError
+from shared.private_files import sync_folder
+from shared.tensor_bytes import tensor_pieces
 
 _STATE = "state"
 _VELOCITY = "velocity/"  # before the names of the last step's arrays; a weight's name has no slash
@@ -22,7 +24,8 @@ class StudyState:
     """All that outlives a round. `study_uid` is made at submit, kept on resume, new for a new study.
 
     `velocity` is the last merged step, for `federation.server_momentum`; empty before the first round.
-    `last_round` is what rounds.jsonl is to say of the last closed round, but for the figures of its student.
+    `last_round` is what rounds.jsonl is to say of the last closed round, but for the figures of its student. `heard` is
+    what the audit store is to say of the last stage, under the stage's name.
     """
 
     study_digest: str
@@ -34,6 +37,7 @@ class StudyState:
     excluded: dict[str, str] = field(default_factory=dict)  # site: why it is not asked any more
     velocity: Arrays = field(default_factory=dict)
     last_round: dict[str, Any] = field(default_factory=dict)
+    heard: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def after_round(self, weights: Arrays, velocity: Arrays, record: dict[str, Any]) -> "StudyState":
         """Return the state after one more closed round."""
@@ -48,15 +52,16 @@ class StudyState:
 
 
 def save_state(state: StudyState, path: Path) -> None:
-    """Write the state so that a reader sees the old one or the new one, never a part."""
+    """Write the state so that a reader sees the old one or the new one, never a part; it survives a power cut."""
     plain = {key: value for key, value in state.__dict__.items() if key not in {"weights", "velocity"}}
     arrays = dict(state.weights) | {_VELOCITY + name: array for name, array in state.velocity.items()}
     part = path.with_suffix(".part")
     with part.open("wb") as file:
-        file.write(save(arrays, metadata={_STATE: json.dumps(plain, sort_keys=True)}))
+        file.writelines(tensor_pieces(arrays, {_STATE: json.dumps(plain, sort_keys=True)}))
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+    sync_folder(path.parent)
 
 
 def load_state(path: Path, study_digest: str) -> StudyState | None:

@@ -7,12 +7,16 @@ by name, why others are missing. Nothing is believed before it has been checked 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from server.aggregation import RunningMean, update_norm
 from server.checkpoints import StudyState
 from server.enrolment import EnrolledSite
 from server.exchange import Answer, Exchange
+from server.journal import ACCEPTED, plain
+from server.rounding import rounding_error
 from server.run_folder import RunFolder
+from server.store.records import Body, ReleaseBody, StatementBody
 from shared.arrays import Arrays, arrays_digest
 from shared.code import code_digest
 from shared.config import StudyConfig
@@ -34,12 +38,19 @@ class Stage:
     kind: RequestKind
     weights: Arrays
 
+    @cached_property
+    def base_digest(self) -> str:
+        """Digest of the weights, taken once: every answer is held against it."""
+        return arrays_digest(self.weights)
+
 
 @dataclass
 class Collected:
     """What came back from one stage, by site: releases, bytes, why others are missing, who was asked again.
 
     Updates go into `mean` as they come, and their releases keep no arrays: those of many sites would fill the memory.
+    `heard` is what the audit store is to know of the answers.
+    `rounding` says how far float16 can have moved an update, over its norm, where updates travel so.
     """
 
     releases: dict[str, Release] = field(default_factory=dict)
@@ -47,6 +58,8 @@ class Collected:
     num_bytes: dict[str, int] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     asked_again: list[str] = field(default_factory=list)
+    heard: list[Body] = field(default_factory=list)
+    rounding: dict[str, float] = field(default_factory=dict)
     mean: RunningMean | None = None
 
 
@@ -71,7 +84,7 @@ def collect(
         round=stage.round,
         kind=stage.kind,
         study_json=study.canonical_json(),
-        base_digest=arrays_digest(stage.weights),
+        base_digest=stage.base_digest,
         code_digest=code_digest(),
     )
     by_node = {site.node_id: site for site in asked}
@@ -100,12 +113,13 @@ def collect(
             accept(study, state, stage, site, answer, collected)
         except RoundsError as error:
             collected.missing[site.name] = str(error)
+        collected.heard += release_body(stage, site, answer, collected.missing.get(site.name, ACCEPTED))
         folder.record_event(
             "answered",
             round=stage.round,
             kind=stage.kind,
             site=site.name,
-            outcome=collected.missing.get(site.name, "accepted"),
+            outcome=collected.missing.get(site.name, ACCEPTED),
             epsilon=collected.statements[site.name].epsilon if site.name in collected.statements else None,
         )
     for site in asked:
@@ -179,16 +193,23 @@ def accept(
         raise StudyError("sent nothing usable")
     if (release.study_uid, release.round) != (state.study_uid, stage.round):
         raise StudyError("answered another round; discarded")
-    if arrays_digest(stage.weights) not in release.fields.model_dump().values():
+    if stage.base_digest not in release.fields.model_dump().values():
         raise StudyError("answered for other base weights; discarded")
     if release.fields.array_type != (study.federation.update_values if stage.kind == "train" else "float32"):
         raise StudyError("sent values of another type than the study asks for; discarded")
     if stage.kind == "train":
         check_update(study, stage.round, release.arrays, site.declared_patients)
+        release = take_update(site, release, collected)
+    collected.releases[site.name] = release
+
+
+def take_update(site: EnrolledSite, release: Release, collected: Collected) -> Release:
+    """Add a checked update to the mean; returns its release without the arrays."""
     if collected.mean is not None:
         collected.mean.add(site.name, release.arrays)
-        release = replace(release, arrays={})
-    collected.releases[site.name] = release
+    if release.fields.array_type == "float16":
+        collected.rounding[site.name] = rounding_error(release.arrays)
+    return replace(release, arrays={})
 
 
 def accept_statement(
@@ -201,7 +222,14 @@ def accept_statement(
     said = (statement.fields.site, statement.study_uid, statement.round)
     if said != (site.name, state.study_uid, stage.round):
         raise StudyError("sent a ledger statement of another site or round; discarded")
-    check_head(known_head(state, site), statement.fields)
+    known = known_head(state, site)
+    follows = None if known is None else follows_head(known, statement.fields)
+    collected.heard.append(StatementBody(round=stage.round, statement=statement.fields, follows=follows))
+    if known is not None and not follows:
+        raise StudyError(
+            f"its ledger is at row {statement.fields.head_seq} with another head than row {known.seq} stated before: "
+            "it was restored or cut; discarded, the site must put back the newest ledger and head file"
+        )
     collected.statements[site.name] = statement.fields
 
 
@@ -211,18 +239,24 @@ def known_head(state: StudyState, site: EnrolledSite) -> LedgerHead | None:
     return None if stated is None else LedgerHead(seq=stated["head_seq"], hash=stated["head_hash"])
 
 
-def check_head(known: LedgerHead | None, stated: LedgerStatement) -> None:
-    """Refuse a statement of a ledger that has lost rows since the last one, or has others in their place."""
-    if (
-        known is None
-        or stated.head_seq > known.seq
-        or (stated.head_seq, stated.head_hash) == (known.seq, known.hash)
-    ):
-        return
-    raise StudyError(
-        f"its ledger is at row {stated.head_seq} with another head than row {known.seq} stated before: it was restored "
-        "or cut; discarded, the site must put back the newest ledger and head file"
-    )
+def follows_head(known: LedgerHead, stated: LedgerStatement) -> bool:
+    """Tell whether a stated ledger has more rows than the one known, or is the same: it was not restored or cut."""
+    return stated.head_seq > known.seq or (stated.head_seq, stated.head_hash) == (known.seq, known.hash)
+
+
+def release_body(stage: Stage, site: EnrolledSite, answer: Answer, outcome: str) -> list[ReleaseBody]:
+    """Return the record of an answer; none where a node failed, of which nothing came."""
+    if answer.parts is None:
+        return []
+    return [
+        ReleaseBody(
+            site=site.name,
+            round=stage.round,
+            release="error" if "error" in answer.parts else _ANSWERS[stage.kind],
+            num_bytes=answer.num_bytes,
+            outcome=plain(outcome),
+        )
+    ]
 
 
 def read_part(answer: Answer, kind: ReleaseKind, expected: Shapes | None = None) -> Release | None:

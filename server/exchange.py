@@ -18,6 +18,7 @@ from flwr.app import ArrayRecord, Message, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
+from server.inbox import Inbox
 from shared.records import RequestKind
 
 PAYLOAD: Final = "payload"
@@ -27,7 +28,6 @@ _MESSAGE_TYPES: Final[dict[RequestKind, str]] = {
     "evaluate": "evaluate",
 }
 _POLL_SECONDS: Final = 0.1  # Grid has no way to wait for a reply; its own loop sleeps 3 s between polls
-_PULL_AT_ONCE: Final = 4
 _LOOK_SECONDS: Final = 1.0  # how often to see which nodes are connected, and since when
 _SPARE_SECONDS: Final = (
     60.0  # a message outlives the deadline by this, so that an answer on its way is not cut off
@@ -76,7 +76,7 @@ class Exchange:
     """Sends requests to nodes and yields their answers as they come."""
 
     def __init__(self, grid: Grid) -> None:
-        self._grid = grid
+        self._grid, self._inbox = grid, Inbox(grid)
         # message: the node, and kind and round of the stage that was closed without it
         self._late: dict[str, tuple[int, tuple[RequestKind, int]]] = {}
 
@@ -108,15 +108,15 @@ class Exchange:
         connected. Where it is not, only a stage that has not got `enough` waits for it alone. Answers to stages that
         were closed before are yielded too, as late for theirs; `number` is the round that this one belongs to.
         """
-        stage, looked = _Stage(self._grid, kind, payloads, seconds), -math.inf
+        stage, looked = _Stage(self._grid, self._inbox, kind, payloads, seconds), -math.inf
         meanwhile()
         while True:
             in_time = time.monotonic() < stage.end  # what had come by the deadline is still taken
             if time.monotonic() - looked >= _LOOK_SECONDS:
                 looked = time.monotonic()
                 yield from self.late()
-            for node, reply in stage.replies():
-                yield _answer(node, reply)
+            for node, content in stage.replies():
+                yield _answer(node, content)
             for node in stage.lost() if in_time else ():
                 stage.send(node, again=True)
                 yield Answer(node, None, asked_again=True)
@@ -134,20 +134,22 @@ class Exchange:
 
         Pulled, an answer leaves the SuperLink's database; unpulled, it would stay there and nobody would know of it.
         """
-        for reply in _pulled(self._grid, sorted(self._late)):
-            asked = self._late.pop(reply.metadata.reply_to_message_id, None)
-            if asked is None or reply.has_error():
+        for reply in self._inbox.pull(sorted(self._late)):
+            asked = self._late.pop(reply.to, None)
+            if asked is None or reply.content is None:
                 continue
             self._late = {message: one for message, one in self._late.items() if one != asked}
             node, stage = asked
-            yield replace(_answer(node, reply), late_for=stage)
+            yield replace(_answer(node, reply.content), late_for=stage)
 
 
 class _Stage:
     """One request to several nodes: `asked` holds those that have not answered."""
 
-    def __init__(self, grid: Grid, kind: RequestKind, payloads: Mapping[int, bytes], seconds: float) -> None:
-        self._grid, self._kind, self._payloads = grid, kind, payloads
+    def __init__(
+        self, grid: Grid, inbox: Inbox, kind: RequestKind, payloads: Mapping[int, bytes], seconds: float
+    ) -> None:
+        self._grid, self._inbox, self._kind, self._payloads = grid, inbox, kind, payloads
         self.end = time.monotonic() + seconds
         self.asked: dict[int, _Asked] = {}
         self._look()
@@ -170,22 +172,22 @@ class _Stage:
         one.since, one.again = self._connected.get(node), again
         one.messages |= {message_id for message_id in self._grid.push_messages([message]) if message_id}
 
-    def replies(self) -> Iterator[tuple[int, Message]]:
+    def replies(self) -> Iterator[tuple[int, RecordDict]]:
         """Yield the first reply of each node; an error only ends the message that it answers.
 
         A failed node's error comes from the SuperLink's own id, so the message id tells who it was.
         """
         asked_by = {message_id: node for node, one in self.asked.items() for message_id in one.messages}
-        for reply in _pulled(self._grid, sorted(asked_by)):
-            node = asked_by.get(reply.metadata.reply_to_message_id)
+        for reply in self._inbox.pull(sorted(asked_by)):
+            node = asked_by.get(reply.to)
             if node is None or node not in self.asked:
                 continue  # nobody asked for this, or this node has answered
-            self.asked[node].messages.discard(reply.metadata.reply_to_message_id)
-            if reply.has_error():
-                self.asked[node].refused |= reply.error.code == ErrorCode.INVALID_FAB
+            self.asked[node].messages.discard(reply.to)
+            if reply.content is None:
+                self.asked[node].refused |= reply.error == ErrorCode.INVALID_FAB
             else:
                 del self.asked[node]
-                yield node, reply
+                yield node, reply.content
 
     def lost(self) -> list[int]:
         """Return the connected nodes whose answer is lost and that were asked only once; a refusal is an answer."""
@@ -219,22 +221,16 @@ class _Stage:
         self._looked = time.monotonic()
 
 
-def _pulled(grid: Grid, message_ids: list[str]) -> Iterator[Message]:
-    """Pull a few replies at a time: those of many sites at once would fill the hub's memory."""
-    for start in range(0, len(message_ids), _PULL_AT_ONCE):
-        yield from grid.pull_messages(message_ids[start : start + _PULL_AT_ONCE])
-
-
 def _packed(payload: bytes) -> RecordDict:
     array = np.frombuffer(payload, dtype=np.uint8)
     return RecordDict({PAYLOAD: ArrayRecord([array])})
 
 
-def _answer(node: int, reply: Message) -> Answer:
+def _answer(node: int, content: RecordDict) -> Answer:
     try:
         parts = {
             name: next(iter(record.values())).numpy().tobytes()
-            for name, record in reply.content.array_records.items()
+            for name, record in content.array_records.items()
         }
     except Exception:  # noqa: BLE001 - numpy parses what the site sent, and nothing in it may end the study
         return Answer(node, None)

@@ -15,9 +15,9 @@ from rich.table import Table
 from server.cli_hub import DEFAULT_HUB, HubOption
 from server.control import Control
 from server.registry import Registry
-from server.report_words import in_bytes
 from server.services import Hub
 from server.submissions import EXIT_STATUS, GOING_ON, SubmittedStudy, all_studies, find_study, new_study
+from server.words import in_bytes, rounded_by
 from shared.command_line import AsJson, examples
 from shared.errors import ConfigError, StudyError
 from shared.tables import plain_table, wide_console
@@ -76,6 +76,8 @@ def status(
         wide_console().print(plain_table(_COLUMNS, rows))
         if name is not None and (sent := study.bytes_sent()):
             wide_console().print("", _sent_by_round(sent), sep="\n")
+            if (error := study.rounding_error()) is not None:
+                wide_console().print(f"updates travel as float16: {rounded_by(error)}")
     if wait:
         _wait(study)
     raise typer.Exit(EXIT_STATUS[study.read().state])
@@ -177,5 +179,6 @@ def _as_json(study: SubmittedStudy) -> dict[str, object]:
         "runs": len(submission.runs),
         "why": submission.why,
         "bytes_sent": study.bytes_sent(),
+        "rounding_error": study.rounding_error(),
         "folder": str(study.path.resolve()),
     }

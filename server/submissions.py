@@ -77,6 +77,13 @@ class SubmittedStudy:
                 sent.setdefault(site, {})[int(line["round"])] = int(count)
         return sent
 
+    def rounding_error(self) -> float | None:
+        """Return the largest rounding error of an update over its norm; None where updates travel exactly."""
+        return max(
+            (error for line in read_lines(self.folder.rounds) for error in line.get("rounding", {}).values()),
+            default=None,
+        )
+
     def read(self) -> Submission:
         """Read the submission; `StudyError` where it is damaged."""
         try:

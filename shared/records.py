@@ -10,15 +10,17 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
 from shared.arrays import Arrays, arrays_digest
 from shared.config import Digest, Frozen
 from shared.errors import StudyError
+from shared.tensor_bytes import tensor_bytes
 
 RequestKind = Literal["enrol", "train", "evaluate"]
 MAX_REQUEST_BYTES = 1 << 28
 _HEADER = "request"
+_WEIGHTS_BEGIN_AT = 4096  # times a whole number
 
 
 class LedgerHead(Frozen):
@@ -52,8 +54,13 @@ class Request:
 
 
 def encode_request(request: Request) -> bytes:
-    """Return the request as bytes; the header travels in the file's metadata."""
-    return save(dict(request.weights), metadata={_HEADER: request.header.model_dump_json()})
+    """Return the request as bytes; the header travels in the file's metadata.
+
+    The header is padded, so that the same weights begin at the same byte for every site, whatever is said to that site
+    alone: Flower keeps equal pieces of 5 MiB once.
+    """
+    metadata = {_HEADER: request.header.model_dump_json()}
+    return tensor_bytes(request.weights, metadata, multiple=_WEIGHTS_BEGIN_AT)
 
 
 def decode_request(payload: bytes) -> Request:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
 from shared.config import ArrayType
 from shared.errors import StudyError, WeightsError
@@ -34,6 +34,7 @@ from shared.release_kinds import (
     UpdateRelease,
 )
 from shared.site_config import ReleaseKind
+from shared.tensor_bytes import tensor_bytes
 
 __all__ = [
     "AnyFields",
@@ -119,7 +120,7 @@ def encode_release(release: Release) -> bytes:
     header = {"study_uid": release.study_uid, "round": release.round, "fields": fields}
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), allow_nan=False)
     arrays = {name: _packed(array, release.fields.array_type) for name, array in release.arrays.items()}
-    return save(arrays, metadata={"release": text})
+    return tensor_bytes(arrays, {"release": text})
 
 
 def decode_release(

@@ -1,15 +1,13 @@
 """A whole federation in miniature, made once a session: three phantom hospitals, a teacher, a warm start."""
 
 import sqlite3
-import uuid
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -17,13 +15,8 @@ with warnings.catch_warnings():  # Flower imports typer, which imports a name th
     warnings.simplefilter("ignore", DeprecationWarning)
     import flwr.serverapp  # noqa: F401 - imported for its warning, once
 
-from flwr.app import ArrayRecord, Error, Message, RecordDict
-from flwr.server.superlink.linkstate import LinkStateFactory
-from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME, NOOP_FEDERATION_ID, TaskType
-from flwr.supercore.object_store import ObjectStoreFactory
+from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME
 from flwr.supercore.task_identity import TaskIdentity
-from flwr.superlink.federation import NoOpFederationManager
-from flwr.superlink.grid import InMemoryGrid
 
 from client.round import answer
 from client.site import Site
@@ -40,10 +33,11 @@ from shared.models.trainable import trainable_names
 from shared.phantoms import STYLES, SitePlan, write_phantoms
 from shared.records import Request, RequestHeader, RequestKind, encode_request
 from shared.release_kinds import THIS_RUN_ALONE
+from tests.flower_nodes import FlowerNodes, HttpNodes, LocalNodes, served_superlink
 
 UID = "a" * 32
 SITES = ("bedside", "children", "film")
-STUDY = {
+STUDY: dict[str, Any] = {
     "name": "tiny",
     "purpose": "test the whole way",
     "ethics_reference": "none needed",
@@ -104,84 +98,29 @@ class Hospitals(Exchange):
         return iter(())
 
 
-Said = dict[str, bytes] | RecordDict | Error
-
-
-class FlowerNodes(InMemoryGrid):
-    """Flower's own Grid over its own LinkState, with nodes that get their turn before each pull: no test waits.
-
-    `behaviour[node]` says what a node replies to a request; None is silence. A node without one fetches nothing.
-    """
-
-    def __init__(self, database: str, count: int) -> None:
-        with warnings.catch_warnings():  # Flower's migrations use an old form of Alembic's configuration
-            warnings.simplefilter("ignore", DeprecationWarning)
-            super().__init__(LinkStateFactory(database, NoOpFederationManager(), ObjectStoreFactory()))
-        run_id = self.state.create_run(
-            None, None, None, {}, NOOP_FEDERATION_ID, None, None, TaskType.SERVER_APP
-        )
-        TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = run_id, self.node.node_id, 1
-        self.set_run(self.state.get_run_info(run_ids=[run_id])[0])
-        self.behaviour: dict[int, Callable[[Message], Said | None]] = {}
-        self.received: list[tuple[int, str, bytes]] = []  # node, message type, payload
-        self.nodes = [self.connected() for _ in range(count)]
-
-    def connected(self, name: str | None = None) -> int:
-        """Add a node that is online for 60 s."""
-        node = self.state.create_node("owner", "owner", uuid.uuid4().bytes, 30.0, name=name)
-        assert self.state.activate_node(node, 30.0)
-        return node
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Let the connected nodes act, then pull what is there."""
-        for node in set(self.behaviour) & set(self.get_node_ids()):
-            for request in self.requests(node):
-                if (said := self.behaviour[node](request)) is not None:
-                    self.reply(request, said)
-        return super().pull_messages(message_ids)
-
-    def requests(self, node: int) -> list[Message]:
-        """Deliver what a node was sent and has not seen."""
-        found = list(self.state.get_message_ins(node, None))
-        self.received += [(node, one.metadata.message_type, payload_of(one)) for one in found]
-        return found
-
-    def reply(self, request: Message, said: Said, sender: int | None = None) -> bool:
-        """Send a reply in the name of the asked node, or of another; whether Flower took it."""
-        if isinstance(said, dict) and not isinstance(said, RecordDict):
-            said = RecordDict({n: ArrayRecord([np.frombuffer(p, np.uint8)]) for n, p in said.items()})
-        reply = Message(said, reply_to=request)
-        reply.metadata.__dict__["_message_id"] = str(uuid.uuid4())
-        if sender is not None:
-            reply.metadata.__dict__["_src_node_id"] = sender
-        return self.state.store_message_res(reply) is not None
-
-
-def payload_of(request: Message) -> bytes:
-    """Return the bytes that a node was sent."""
-    return next(iter(request.content.array_records["payload"].values())).numpy().tobytes()
-
-
 @pytest.fixture(scope="session")
 def flower_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make the file of an empty state once: Flower's migrations take a second."""
     path = tmp_path_factory.mktemp("flower") / "state.db"
-    FlowerNodes(str(path), 0)
+    LocalNodes(str(path), 0)
     return path
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def flower(
-    request: pytest.FixtureRequest, flower_database: Path, tmp_path: Path
-) -> Iterator[Callable[[int], FlowerNodes]]:
-    """Put nodes in touch with the hub over each of Flower's two kinds of state."""
+@pytest.fixture(params=["memory", "sqlite", "http"])
+def flower(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[int], FlowerNodes]]:
+    """Put nodes in touch with the hub over Flower's two kinds of state in this process, and over HTTP."""
     identity = dict(vars(TaskIdentity))
-    database = FLWR_IN_MEMORY_DB_NAME
-    if request.param == "sqlite":
-        database = str(tmp_path / "state.db")
-        with closing(sqlite3.connect(flower_database)) as old, closing(sqlite3.connect(database)) as new:
-            old.backup(new)
-    yield lambda count: FlowerNodes(database, count)
+    if request.param == "http":
+        with served_superlink() as superlink, ExitStack() as opened:
+            yield lambda count: opened.enter_context(closing(HttpNodes(superlink, count)))
+    else:
+        database = FLWR_IN_MEMORY_DB_NAME
+        if request.param == "sqlite":
+            database = str(tmp_path / "state.db")
+            made = request.getfixturevalue("flower_database")
+            with closing(sqlite3.connect(made)) as old, closing(sqlite3.connect(database)) as new:
+                old.backup(new)
+        yield lambda count: LocalNodes(database, count)
     for name in ("_run_id", "_node_id", "_task_id"):
         setattr(TaskIdentity, name, identity[name])
 
@@ -249,8 +188,8 @@ def tiny_federation(tmp_path_factory: pytest.TempPathFactory) -> TinyFederation:
     return make_tiny_federation(tmp_path_factory.mktemp("tiny"))
 
 
-def make_tiny_federation(workspace: Path) -> TinyFederation:
-    """Make phantoms, workspace, teacher and warm start: about 3 s of one core."""
+def make_tiny_federation(workspace: Path, raw: Mapping[str, Any] = STUDY) -> TinyFederation:
+    """Make phantoms, workspace, teacher and warm start of a study: about 3 s of one core for the usual one."""
     torch.set_num_threads(1)
     patients = {"train": 4, "val": 2, "test": 4}
     plans = [SitePlan(name, patients, STYLES[name], max_images=2) for name in SITES]
@@ -259,7 +198,7 @@ def make_tiny_federation(workspace: Path) -> TinyFederation:
     federation = Federation(
         title="tiny", public_site="public", declared_patients=dict.fromkeys(SITES, 4), teacher_epochs=1
     )
-    study = parse_study(STUDY)
+    study = parse_study(raw)
     build_workspace(Recipe("tiny", study, federation, source), workspace, seed=0, progress=_quiet)
     study = with_public_digests(study, workspace)
     study = with_teacher(study, workspace, federation.teacher_fit, seed=0, progress=_quiet)

@@ -17,7 +17,8 @@ from server.recorded import _events
 from server.run_folder import RunFolder, read_lines
 from server.study import run_study
 from shared.records import decode_request
-from tests.conftest import SITES, payload_of
+from tests.conftest import SITES
+from tests.flower_nodes import payload_of
 from tests.system.site_records import closed_rounds, stored_updates
 
 DEADLINE_SECONDS = 2.0  # what came by then counts, also where the hub was busy until later

@@ -210,6 +210,21 @@ def test_the_status_of_a_study_lists_what_sites_sent(study: SubmittedStudy) -> N
         ["1", "221.0", "kB", "442", "B"],
         ["2", "221.0", "kB"],
     ]
+    assert status["rounding_error"] is None
+
+
+def test_the_status_says_what_rounding_did(study: SubmittedStudy) -> None:
+    """Where updates travel as float16 the largest error of all rounds and sites is stated, as share of the length."""
+    for number, error in ((1, {"north": 2.1e-4, "south": 3.3e-4}), (2, {"north": 2.8e-4})):
+        sent = dict.fromkeys(error, 1000)
+        study.folder.record_round({"round": number, "test": {}, "bytes": sent, "rounding": error})
+    words = ["study", "status", study.path.name, "--hub", str(study.path.parent.parent)]
+    (status,) = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
+    assert status["rounding_error"] == 3.3e-4
+    *_, told = CliRunner().invoke(app, words).stdout.splitlines()
+    assert told == (
+        "updates travel as float16: rounding, after the noise, moved no update by more than 0.03% of its length"
+    )
 
 
 def test_commands_say_that_no_hub_runs(study: SubmittedStudy) -> None:

@@ -24,12 +24,13 @@ from client.node import STATUS as NODE_STATUS
 from client.site_folder import SITE_FILE
 from server.app import submitted_study
 from server.run_folder import read_lines
-from server.services import PROXY, REGISTRY, SUPEREXEC, SUPERLINK, Hub, is_healthy
+from server.services import FEED, PROXY, REGISTRY, SUPEREXEC, SUPERLINK, Hub, is_healthy
 from server.submissions import SubmittedStudy, find_study
 from shared.config_files import read_site, read_yaml, write_yaml
 from shared.errors import ServiceError
 from shared.service_health import read_status
 from shared.site_config import SiteConfig
+from tests.system.commands import from_this_repository, hub_command, site_command
 from tests.system.founded import REPOSITORY, found_hub, found_site
 from tests.system.links import Link
 from tests.system.processes import below, of_folder, strays, youngest, zombies
@@ -60,6 +61,7 @@ class Deployment:
     address: str = ""
     started: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     superlink_port: int = 0
+    feed_port: int = 0
 
     @property
     def hub(self) -> Hub:
@@ -68,10 +70,9 @@ class Deployment:
     def make(self) -> None:
         """Make hub and sites, as their people would by `init`, `join` and `admit`."""
         self.address = self.address or f"127.0.0.1:{free_port()}"
-        self.superlink_port = free_port()
-        hub, registry, bundle = found_hub(
-            self.hub.path, self.address, [one.host for one in self.links.values()]
-        )
+        self.superlink_port, self.feed_port = free_port(), free_port()
+        also = [one.host for one in self.links.values()]
+        hub, registry, bundle = found_hub(self.hub.path, self.address, also)
         digest = submitted_study(self.workspace, self.settings).digest()
         for name in self.names:
             raw = read_yaml(self.workspace / "sites" / f"{name}.yaml") | {"approved_studies": [digest]}
@@ -81,11 +82,13 @@ class Deployment:
             found_site(self.folder / name, raw, hub, dialled, registry, bundle)
 
     def start_hub(self) -> None:
-        self._start(HUB, "server.main", "serve", str(self.hub.path), "--listen", self.address,
-                    "--superlink-port", str(self.superlink_port))  # fmt: skip
+        command = hub_command(str(self.hub.path), self.address, self.superlink_port)
+        self._start(
+            HUB, [*command, "--feed-listen", f"127.0.0.1:{self.feed_port}"]
+        )  # several hubs on one machine
 
     def start_site(self, name: str) -> None:
-        self._start(name, "client.main", "run", str(self.folder / name / SITE_FILE))
+        self._start(name, site_command(str(self.folder / name / SITE_FILE)))
 
     def start(self) -> None:
         """Start everything, and wait until the hub is healthy."""
@@ -153,7 +156,7 @@ class Deployment:
             return youngest(self.started[HUB].pid, "flwr-serverapp")
         if part == APP:
             return youngest(self.started[name].pid, "flwr-clientapp")
-        if what in {SUPERLINK, SUPEREXEC, REGISTRY, PROXY}:
+        if what in {SUPERLINK, SUPEREXEC, REGISTRY, PROXY, FEED}:
             return self._service(HUB, self.hub.status, what)
         if part == NODE:
             return self._service(name, self.folder / name / "state" / NODE_STATUS, NODE)
@@ -219,11 +222,11 @@ class Deployment:
         """Return every process that still runs, of all that was ever started here."""
         return of_folder(self.folder)
 
-    def _start(self, what: str, program: str, *words: str) -> None:
+    def _start(self, what: str, command: list[str]) -> None:
         before = self.links[what].words if what in self.links else ()
         with (self.folder / f"{what}.log").open("ab") as log:
             self.started[what] = subprocess.Popen(
-                [*before, sys.executable, "-m", program, *words],
+                [*before, *from_this_repository(command)],
                 env=environment() | {"TMPDIR": str(scratch(self.folder))},
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
