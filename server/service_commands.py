@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from server import feed_commands, study_commands
+from server import feed_commands, store_commands, study_commands
 from server.cli_code import code_app, serve_app
 from server.cli_hub import DEFAULT_HUB, HubArgument
 from server.control import Control
@@ -23,6 +23,7 @@ from shared.command_line import examples, program
 
 app = program("The hub's services.")
 app.add_typer(study_commands.app, name="study")
+app.add_typer(store_commands.app, name="store")
 app.add_typer(feed_commands.app, name="feed")
 app.add_typer(code_app, name="code")
 app.add_typer(serve_app, name="registry")

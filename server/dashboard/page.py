@@ -63,9 +63,11 @@ class PageTools:
 
         `values` follow from the study alone: nothing of who reads may be among them.
         """
-        return self.remembered(
-            (template, head.uid), lambda: Markup(rendered(template, {"study": head} | values))
-        )
+
+        def made() -> Markup:
+            return Markup(rendered(template, {"study": head} | values))  # noqa: S704 - a template of ours, autoescaped
+
+        return self.remembered((template, head.uid), made)
 
     def render(
         self,

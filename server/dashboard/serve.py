@@ -100,6 +100,7 @@ class Door:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             made.bind((self.host.strip("[]"), self.port))
+            made.listen(_BACKLOG)  # readers who come before the workers are ready wait
         except OSError as error:
             made.close()
             raise ConfigError(
@@ -146,17 +147,19 @@ def serve_dashboard(store: str, door: Door, workers: int, say: Callable[[str], N
         password = people.first_administrator(connection)
     engine.dispose()  # workers open it themselves
     bound = door.bound()
-    say(f"Dashboard: {door.url(bound)}")
     if password is not None:
         say(
             f"First login: name {people.FIRST}, one-time password {password} (shown this once; it must be changed)"
         )
+    say(f"Dashboard: {door.url(bound)}")
     settings = replace(door.settings, hashes_at_once=MOST_AT_ONCE // workers)
     _run(_config(Start(store, settings), door, workers), bound)
 
 
 def _run(config: uvicorn.Config, bound: socket.socket) -> None:
     server = Server(config)
+    for sign in (signal.SIGINT, signal.SIGTERM):  # uvicorn gives the signal on once it has ended in order
+        signal.signal(sign, lambda *_: None)
     with bound:
         if config.workers > 1:
             Multiprocess(config, target=server.run, sockets=[bound]).run()

@@ -18,7 +18,7 @@ from server.store.projections import project
 from server.store.records import OWN, Body
 from server.store.rows import Rows
 from server.store.schema import RECORDS, SOURCES
-from shared.errors import BlobMissingError, ChainConflictError, ChainGapError, StoreError
+from shared.errors import BlobMissingError, ChainConflictError, ChainGapError, ForeignStudyError, StoreError
 
 OWN_SOURCES: Final = ("people", "store", "feed")  # the hub's own, which may speak of every study
 
@@ -51,8 +51,9 @@ def append_batch(engine: sa.Engine, source: str, batch: Sequence[Record]) -> Hea
     """Append the records of a batch that are new, in one transaction; returns the head.
 
     `ChainGapError` where records before them are missing, `ChainConflictError` where one differs from what stands
-    here or its hash is not that of its content, `BlobMissingError` where one names a blob that is not here, and
-    `StoreError` where a body has no known form or is not this source's to send.
+    here or its hash is not that of its content, `BlobMissingError` where one names a blob that is not here,
+    `ForeignStudyError` where its study is another source's, and `StoreError` where a body has no known form or is not
+    this source's to send.
     """
     with writing(engine).begin() as connection:
         head = head_of(connection, source)
@@ -97,7 +98,7 @@ def _check_known(connection: sa.Connection, source: str, known: Sequence[Record]
             RECORDS.c.source == source, RECORDS.c.seq.between(first, last)
         )
     )
-    chains = {row.seq: row.chain for row in here}
+    chains = dict(here.all())
     for record in known:
         if chains.get(record.seq) != record.chain:
             raise ChainConflictError(f"record {record.seq} of {source}: another one stands here already")
@@ -127,7 +128,7 @@ def _check_theirs(connection: sa.Connection, source: str, new: Sequence[_New]) -
         ).scalar_one_or_none()
         if owner is not None:
             seq = next(one.record.seq for one in new if one.record.study_uid == uid)
-            raise StoreError(
+            raise ForeignStudyError(
                 f"record {seq} of {source}: is of study {uid}, which {owner} has told of; send it under that name"
             )
 

@@ -19,6 +19,9 @@ from shared.errors import StoreError
 __all__ = ["COMPACT", "open_store", "writing"]
 _FORMS: Final = "allowed are a file's path, sqlite:///FILE and postgresql://USER@HOST/NAME"
 COMPACT: Final = partial(json.dumps, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_MOST_CONNECTIONS: Final = (
+    50  # of one process beyond the five that are kept: a page holds one while it is made
+)
 _CONNECT_SECONDS: Final = 10
 
 
@@ -55,9 +58,15 @@ def _engine(where: str) -> sa.Engine:
         if url.drivername not in ("sqlite", "postgresql+psycopg"):
             raise StoreError(f"store: {url.drivername} is no database that it works on, {_FORMS}; correct it")
         if url.drivername == "sqlite":
-            return sa.create_engine(url, json_serializer=COMPACT)
+            return sa.create_engine(url, json_serializer=COMPACT, max_overflow=_MOST_CONNECTIONS)
         connect = {"connect_timeout": _CONNECT_SECONDS, "application_name": "teaching-rounds"}
-        return sa.create_engine(url, json_serializer=COMPACT, pool_pre_ping=True, connect_args=connect)
+        return sa.create_engine(
+            url,
+            json_serializer=COMPACT,
+            pool_pre_ping=True,
+            connect_args=connect,
+            max_overflow=_MOST_CONNECTIONS,
+        )
     except ArgumentError as error:
         raise StoreError(f"store: is no URL of a database, {_FORMS}; correct it") from error
     except ImportError as error:

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from flwr.proto.runtime_pb2 import AcquireTaskRequest
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor, SuperExecAuthHttpInterceptor
 from flwr.supercore.runtime.runtime_http_client import RuntimeHttpClient
@@ -21,8 +22,12 @@ from flwr.supercore.runtime.runtime_http_client import RuntimeHttpClient
 from client.site_folder import SITE_FILE
 from server.app import submitted_study
 from server.control import Control
+from server.feed.senders import hub_senders
 from server.run_folder import read_lines
-from server.services import SUPERLINK
+from server.services import FEED, SUPERLINK
+from server.store.database import open_store
+from server.store.outbox import Outbox
+from server.store.schema import RECORDS
 from server.submissions import SubmittedStudy
 from shared.config_files import parse_site, read_yaml, write_yaml
 from shared.phantoms import STYLES, SitePlan
@@ -185,6 +190,35 @@ def acquire_task(deployment: Deployment, secret: bytes | None) -> int:
     return 200
 
 
+def test_the_hubs_store_has_what_the_study_wrote(deployment: Deployment, undisturbed: SubmittedStudy) -> None:
+    """The study's own process has sent its records by the feed, under the name of its folder: each one, in order."""
+    assert stored(deployment, undisturbed) == chains(undisturbed)
+    kinds = {record.kind for record in Outbox(undisturbed.path).after(0, 1000)}
+    assert kinds >= {"study", "site", "round", "release", "statement", "status"}
+    assert undisturbed.path.name in hub_senders(deployment.hub).listed()
+
+
+def stored(deployment: Deployment, study: SubmittedStudy) -> list[str]:
+    """Return the hashes of a study's records in the hub's store, once they are all there."""
+    wait_until(
+        lambda: len(kept(deployment, study)) >= len(chains(study)), 60, "the study's records in the store"
+    )
+    return kept(deployment, study)
+
+
+def kept(deployment: Deployment, study: SubmittedStudy) -> list[str]:
+    store = open_store(deployment.hub.own_store, must_exist=True)
+    with store.connect() as connection:
+        query = sa.select(RECORDS.c.chain).where(RECORDS.c.source == f"study/{study.path.name}")
+        found = list(connection.execute(query.order_by(RECORDS.c.id)).scalars())
+    store.dispose()
+    return found
+
+
+def chains(study: SubmittedStudy) -> list[str]:
+    return [record.chain for record in Outbox(study.path).after(0, 10_000)]
+
+
 @pytest.fixture(scope="module")
 def snapshot(deployment: Deployment, undisturbed: SubmittedStudy) -> Path:
     """Copy the volume of the site on DICOM as it is after the first study."""
@@ -196,7 +230,7 @@ def snapshot(deployment: Deployment, undisturbed: SubmittedStudy) -> Path:
 def test_kills_lose_nothing_and_charge_nothing_twice(
     deployment: Deployment, tiny_federation: Any, undisturbed: SubmittedStudy
 ) -> None:
-    """A node killed in round 1 and the SuperLink killed in round 2: completed, one study_uid, the undisturbed spend.
+    """A node and the feed killed in round 1, the SuperLink in round 2: one study_uid, the same spend, all records.
 
     The student is the one that the updates make which the sites' ledgers stored, bit for bit.
     """
@@ -206,11 +240,13 @@ def test_kills_lose_nothing_and_charge_nothing_twice(
     assert control.going_on(str(study.path.resolve())) == study.read().runs[-1].run_id
     assert control.going_on(str(undisturbed.path.resolve())) is None  # it has ended
     deployment.kill("film node")
+    deployment.kill(FEED)
     wait_until(lambda: len(deployment.events(study, "round_started")) > 1, SECONDS, "round 2")
     deployment.kill(SUPERLINK)
     assert deployment.finish(study, SECONDS) == "completed", study.read().why
     assert deployment.study_uid(study) != deployment.study_uid(undisturbed)
     assert charges(deployment, study) == charges(deployment, undisturbed)
+    assert stored(deployment, study) == chains(study)
     assert all(
         len(rows) == 4 for rows in charges(deployment, study).values()
     )  # reserve and commit, two rounds

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from server.dashboard.figures.map_scale import FOOT, foot
 from server.dashboard.maps import draw
-from server.dashboard.maps.film import Film
+from server.dashboard.maps.film import EDGES, Film
 from server.dashboard.maps.sheets import SIDE_PX, Sheet
 from server.figures import label, tag
 
@@ -142,7 +142,8 @@ def _sides(film: Film | None, x: float, y: float, tile: int) -> Markup:
     """Write the patient's sides, or that they are not known."""
     sides = None if film is None else film.sides
     if sides is None:
-        return label("sides not stated", x + tile / 2, y + 15, "side middle")
+        why = "sides not stated" if film is None else film.sides_unknown
+        return label(why, x + tile / 2, y + 15, "side middle")
     return label(sides[0], x + 6, y + 15, "side") + label(sides[1], x + tile - 6, y + 15, "side end")
 
 
@@ -155,7 +156,9 @@ def _outline_shapes(film: Film | None, sheet: Sheet) -> Markup:
     if film is None or not film.outlines:
         return Markup("")
     paths = Markup("").join(
-        Markup('<path d="{}" vector-effect="non-scaling-stroke"><title>{}</title></path>').format(path, name)
+        Markup('<path class="{}" d="{}" vector-effect="non-scaling-stroke"><title>{}</title></path>').format(
+            "edge" if name in EDGES else "organ", path, name
+        )
         for name, path in sorted(film.outlines.items())
     )
     return Markup('<defs><g id="{}">{}</g></defs>').format(_outline_id(sheet), paths)

@@ -103,6 +103,6 @@ def unit(one: MeanMap | None) -> str:
 
 def sides(film: Film | None) -> str:
     """Say which side of the patient is where."""
-    if film is None or film.sides is None:
+    if film is None or not film.laterality:
         return "Which side of the picture is the patient's left is not stated."
     return f"{film.laterality[:1].upper()}{film.laterality[1:].rstrip('.')}."

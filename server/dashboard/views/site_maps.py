@@ -99,12 +99,15 @@ def _spread(maps: Sequence[MeanMap]) -> bands.Spread | None:
 def _estimates(
     released: Sequence[MeanMap], spread: bands.Spread | None
 ) -> list[tuple[MeanMap, bands.Estimate]]:
-    """Return an estimate for each map that may be shown and whose cells the reference maps have, too."""
-    return [
-        (one, bands.single(one.cells.values, one.num_patients, one.noise_std, spread))
-        for one in released
-        if one.cells is not None and spread is not None and one.cells.values.shape == spread.std.shape
-    ]
+    """Return an estimate for each map that may be shown and on whose cells the spread of patients is known."""
+    found = []
+    for one in released:
+        if one.cells is None or spread is None:
+            continue
+        own = bands.on_cells(spread, one.cells.values.shape)
+        if own is not None:
+            found.append((one, bands.single(one.cells.values, one.num_patients, one.noise_std, own)))
+    return found
 
 
 def _silent(one: MeanMap) -> SiteMap:
