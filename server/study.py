@@ -12,7 +12,7 @@ from typing import Any
 
 from server.aggregation import applied, merged_step
 from server.checkpoints import StudyState, load_state, save_state
-from server.collect import Collected, Stage, collect
+from server.collect import Collected, Stage, collect, record_late
 from server.enrolment import EnrolledSite, enrol_sites
 from server.exchange import Exchange
 from server.journal import Journal
@@ -65,6 +65,8 @@ def run_study(
             state = evaluate_sites(study, state, sites, exchange, journal)
             save_state(state, folder.checkpoint)
             journal.stage(state.heard)
+        for answer in exchange.late():
+            record_late(answer, sites, journal)
         journal.completed()
         journal.record_event("study_completed", rounds=state.rounds_done)
     return state
