@@ -181,7 +181,7 @@ def chains(study: SubmittedStudy) -> list[str]:
 def test_kills_lose_nothing_and_charge_nothing_twice(
     deployment: Deployment, undisturbed: SubmittedStudy
 ) -> None:
-    """A node and the feed killed in round 1, the SuperLink in round 2: one study_uid, the undisturbed spend, all records."""
+    """Node and feed killed in round 1, the SuperLink in round 2: one study_uid, the undisturbed spend, every record."""
     study = deployment.submit()
     wait_until(lambda: deployment.events(study, "round_started"), SECONDS, "round 1")
     deployment.kill("film node")
