@@ -13,6 +13,7 @@ from server.checkpoints import StudyState
 from server.enrolment import EnrolledSite
 from server.exchange import Answer, Exchange
 from server.journal import ACCEPTED, plain
+from server.rounding import rounding_error
 from server.run_folder import RunFolder
 from server.store.records import Body, ReleaseBody, StatementBody
 from shared.arrays import Arrays, arrays_digest
@@ -48,6 +49,7 @@ class Collected:
 
     Updates go into `mean` as they come, and their releases keep no arrays: those of many sites would fill the memory.
     `heard` is what the audit store is to know of the answers.
+    `rounding` says how far float16 can have moved an update, over its norm, where updates travel so.
     """
 
     releases: dict[str, Release] = field(default_factory=dict)
@@ -56,6 +58,7 @@ class Collected:
     missing: dict[str, str] = field(default_factory=dict)
     asked_again: list[str] = field(default_factory=list)
     heard: list[Body] = field(default_factory=list)
+    rounding: dict[str, float] = field(default_factory=dict)
     mean: RunningMean | None = None
 
 
@@ -173,10 +176,17 @@ def accept(
         raise StudyError("sent values of another type than the study asks for; discarded")
     if stage.kind == "train":
         check_update(study, stage.round, release.arrays, site.declared_patients)
+        release = take_update(site, release, collected)
+    collected.releases[site.name] = release
+
+
+def take_update(site: EnrolledSite, release: Release, collected: Collected) -> Release:
+    """Add a checked update to the mean; returns its release without the arrays."""
     if collected.mean is not None:
         collected.mean.add(site.name, release.arrays)
-        release = replace(release, arrays={})
-    collected.releases[site.name] = release
+    if release.fields.array_type == "float16":
+        collected.rounding[site.name] = rounding_error(release.arrays)
+    return replace(release, arrays={})
 
 
 def accept_statement(

@@ -9,6 +9,7 @@ from shared.flower_environment import direct_loopback
 _LIGHT = (
     "serve",
     "healthy",
+    "store",
     "study",
     "code",
     "registry",

@@ -102,6 +102,7 @@ def _round(line: dict[str, Any]) -> Round:
         seconds=line.get("seconds"),
         epsilon={site: value for site, value in line.get("epsilon", {}).items() if value is not None},
         bytes_sent=line.get("bytes", {}),
+        rounding=line.get("rounding", {}),
     )
 
 

@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from server import feed_commands, study_commands
+from server import feed_commands, store_commands, study_commands
 from server.cli_code import code_app, serve_app
 from server.cli_hub import DEFAULT_HUB, HubArgument
 from server.control import Control
+from server.dashboard import commands as dashboard_commands
 from server.dashboard import people_commands, token_commands
 from server.doors import Doors, absolute_store
 from server.hub_folder import STORE_VARIABLE, open_hub
@@ -22,11 +23,13 @@ from shared.command_line import examples, program
 
 app = program("The hub's services.")
 app.add_typer(study_commands.app, name="study")
+app.add_typer(store_commands.app, name="store")
 app.add_typer(feed_commands.app, name="feed")
 app.add_typer(code_app, name="code")
 app.add_typer(serve_app, name="registry")
 app.add_typer(people_commands.app, name="people")
 app.add_typer(token_commands.app, name="token")
+app.add_typer(dashboard_commands.app, name="dashboard")
 
 
 @app.command(

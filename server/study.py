@@ -101,6 +101,7 @@ def run_round(
         "asked_again": sorted(collected.asked_again),
         "epsilon": {name: one.epsilon for name, one in state_statements(state).items()},
         "bytes": collected.num_bytes,
+        "rounding": collected.rounding,
         "seconds": round(time.monotonic() - started, 2),
     }
     return state.after_round(applied(state.weights, step), step, record)

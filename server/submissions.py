@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -74,6 +74,13 @@ class SubmittedStudy:
             for site, count in line.get("bytes", {}).items():
                 sent.setdefault(site, {})[int(line["round"])] = int(count)
         return sent
+
+    def rounding_error(self) -> float | None:
+        """Return the largest rounding error of an update over its norm; None where updates travel exactly."""
+        return max(
+            (error for line in read_lines(self.folder.rounds) for error in line.get("rounding", {}).values()),
+            default=None,
+        )
 
     def read(self) -> Submission:
         """Read the submission; `StudyError` where it is damaged."""
@@ -146,16 +153,21 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def new_study(
-    studies: Path, workspace: Path, app: str, settings: dict[str, str | int | float | bool]
-) -> SubmittedStudy:
-    """Make the folder of a new study; `ConfigError` where the workspace was never prepared."""
+def prepared_study(workspace: Path) -> dict[str, Any]:
+    """Read the study of a workspace as it is there; `ConfigError` where the workspace was never prepared."""
     study_file = workspace / "study.yaml"
     if not study_file.is_file():
         raise ConfigError(
             f"WORKSPACE is {str(workspace)!r}: holds no study.yaml; run `make prepare` or give another folder"
         )
-    name = re.sub(r"[^A-Za-z0-9_-]", "-", str(read_yaml(study_file).get("name", "study")))
+    return read_yaml(study_file)
+
+
+def new_study(
+    studies: Path, workspace: Path, app: str, settings: dict[str, str | int | float | bool]
+) -> SubmittedStudy:
+    """Make the folder of a new study; `ConfigError` where the workspace was never prepared."""
+    name = re.sub(r"[^A-Za-z0-9_-]", "-", str(prepared_study(workspace).get("name", "study")))
     study = SubmittedStudy(studies / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
     try:
         study.path.mkdir(parents=True)

@@ -13,7 +13,7 @@ from server.aggregation import update_norm
 from server.checkpoints import StudyState, load_state, save_state
 from server.recorded import About, recorded_summary
 from server.report import write_report
-from server.report_words import headline
+from server.report_words import headline, rounded
 from server.run_folder import RunFolder, read_lines
 from server.study import run_study
 from shared.arrays import Arrays, arrays_digest
@@ -236,8 +236,8 @@ def test_a_site_over_its_cap_is_left_out_and_named(troubled: tuple) -> None:
 
 
 def test_updates_travel_as_the_study_says(tiny_federation, troubled: tuple, interrupted: Interrupted) -> None:
-    """With update_values float16 an answer has half the bytes, and the hub merges just what travelled."""
-    _, _, exchange = troubled
+    """With update_values float16 an answer has half the bytes, the hub merges just what travelled, and says so."""
+    folder, state, exchange = troubled
     short, exact = (
         next(
             parts["update"]
@@ -250,6 +250,14 @@ def test_updates_travel_as_the_study_says(tiny_federation, troubled: tuple, inte
     assert len(exact) - len(short) == pytest.approx(values / 2, rel=0.01)
     for array in decode_release(short, tiny_federation.shapes).arrays.values():
         assert np.array_equal(array, array.astype(np.float16))
+    for line in read_lines(folder.rounds):
+        assert sorted(line.get("rounding", {})) == line.get("answered", [])
+        assert all(1e-4 < error < 2.0**-11 for error in line.get("rounding", {}).values())
+    told = recorded_summary(folder, tiny_federation.study, state, About("made", "tiny"), completed=True)
+    assert rounded(told).startswith(
+        "Updates travelled as float16: rounding, after the noise, moved no update by"
+    )
+    assert all(line["rounding"] == {} for line in list(read_lines(interrupted.folder.rounds))[1:])
 
 
 def test_below_the_quorum_the_study_stops_and_can_resume(tiny_federation, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from server.submissions import SubmittedStudy, find_study
 from shared.config_files import parse_site, read_site, read_yaml, write_yaml
 from shared.errors import ServiceError
 from shared.service_health import read_status
+from tests.system.commands import from_this_repository, hub_command, site_command
 from tests.system.links import Link
 
 Settings = Mapping[str, Any]
@@ -104,12 +105,13 @@ class Deployment:
             registry.sign_in(site / f"{name}.signatures.json", name, introduction.approval_key)
 
     def start_hub(self) -> None:
-        self._start("hub", "server.main", "serve", str(self.hub.path), "--listen", self.address,
-                    "--superlink-port", str(self.superlink_port),
-                    "--feed-listen", f"127.0.0.1:{self.feed_port}")  # fmt: skip
+        command = hub_command(str(self.hub.path), self.address, self.superlink_port)
+        self._start(
+            "hub", [*command, "--feed-listen", f"127.0.0.1:{self.feed_port}"]
+        )  # several hubs on one machine
 
     def start_site(self, name: str) -> None:
-        self._start(name, "client.main", "run", str(self.folder / name / SITE_FILE))
+        self._start(name, site_command(str(self.folder / name / SITE_FILE)))
 
     def start(self) -> None:
         """Start everything, and wait until the hub is healthy."""
@@ -214,11 +216,11 @@ class Deployment:
         """Return every process that still runs, of all that was ever started here."""
         return [one for one in psutil.process_iter() if belongs(one, self.folder)]
 
-    def _start(self, what: str, program: str, *words: str) -> None:
+    def _start(self, what: str, command: list[str]) -> None:
         before = self.links[what].words if what in self.links else ()
         with (self.folder / f"{what}.log").open("ab") as log:
             self.started[what] = subprocess.Popen(
-                [*before, sys.executable, "-m", program, *words],
+                [*before, *from_this_repository(command)],
                 env=environment() | {"TMPDIR": str(scratch(self.folder))},
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,

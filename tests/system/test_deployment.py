@@ -5,6 +5,7 @@ and then the hub's SuperLink are killed hard. `python -m tests.system.kill_matri
 """
 
 import http.client
+import json
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor, SuperExec
 from flwr.supercore.runtime.runtime_http_client import RuntimeHttpClient
 
 from client.site_folder import SITE_FILE
+from server.app import submitted_study
 from server.feed.senders import hub_senders
 from server.run_folder import read_lines
 from server.services import FEED, SUPERLINK
@@ -25,7 +27,7 @@ from server.store.database import open_store
 from server.store.outbox import Outbox
 from server.store.schema import RECORDS
 from server.submissions import SubmittedStudy
-from shared.config_files import parse_site, read_yaml
+from shared.config_files import parse_site, read_yaml, write_yaml
 from shared.phantoms import STYLES, SitePlan
 from tests.conftest import SITES
 from tests.dicom_files import PLANTED, dicom_hospital
@@ -101,6 +103,42 @@ def test_the_site_on_dicom_takes_part_in_every_round(
     data = parse_site(read_yaml(deployment.folder / ON_DICOM / SITE_FILE)).data
     assert data.dicom is not None
     assert {path.suffix for path in data.source.rglob("*") if path.is_file()} == {".dcm", ".csv"}
+
+
+CHECKED = (  # every question of `rounds-site check` that a joined site with approved code and study is asked
+    "approval", "code", "expiry", "teacher", "initial student", "sample rate", "delta", "releases", "label map", "data",
+    "images", "masks", "declared", "device", "threads", "memory", "target cache", "ledger", "budget", "node key",
+    "approval key", "federation", "enrolment", "proxy", "name", "connection", "CA", "TLS", "hub certificate", "health",
+    "clock", "key",
+)  # fmt: skip
+
+
+def test_the_check_of_a_site_asks_everything(
+    deployment: Deployment, undisturbed: SubmittedStudy, tmp_path: Path
+) -> None:
+    """From data to the key that the hub admitted, each on a line, none of which fails; exit status and JSON say so."""
+    write_yaml(tmp_path / "study.yaml", submitted_study(deployment.workspace, deployment.settings))
+    site_file = deployment.folder / SITES[0] / SITE_FILE
+    done = deployment.command("client.main", "check", str(site_file), str(tmp_path / "study.yaml"), "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    marks: dict[str, set[str]] = {}
+    for line in json.loads(done.stdout)["findings"]:
+        marks.setdefault(line["what"], set()).add(line["mark"])
+    assert set(CHECKED) <= marks.keys()
+    sure = {
+        "approval",
+        "data",
+        "device",
+        "ledger",
+        "connection",
+        "TLS",
+        "health",
+        "clock",
+        "key",
+        "enrolment",
+    }
+    assert {what: marks[what] for what in sure} == {what: {"ok"} for what in sure}
+    assert undisturbed.read().state == "completed"
 
 
 @pytest.mark.parametrize("path", CONTROL)
@@ -181,7 +219,7 @@ def chains(study: SubmittedStudy) -> list[str]:
 def test_kills_lose_nothing_and_charge_nothing_twice(
     deployment: Deployment, undisturbed: SubmittedStudy
 ) -> None:
-    """Node and feed killed in round 1, the SuperLink in round 2: one study_uid, the undisturbed spend, every record."""
+    """A node and the feed killed in round 1, the SuperLink in round 2: one study_uid, the same spend, all records."""
     study = deployment.submit()
     wait_until(lambda: deployment.events(study, "round_started"), SECONDS, "round 1")
     deployment.kill("film node")

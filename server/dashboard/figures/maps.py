@@ -13,12 +13,13 @@ from markupsafe import Markup
 
 from server.dashboard.figures.map_scale import FOOT, foot
 from server.dashboard.maps import draw
-from server.dashboard.maps.film import Film
+from server.dashboard.maps.film import EDGES, Film
 from server.dashboard.maps.sheets import SIDE_PX, Sheet
-from server.figures import label
+from server.figures import label, tag
 
 GAP, HEAD = 10, 22
 NARROWEST: Final = 440
+_NOISE_PX: Final = 150
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,16 @@ class Addresses:
 
 @dataclass(frozen=True)
 class Layout:
-    """Names of columns and rows, `tile` the side of a square in the drawing, `beside` the room for names of rows."""
+    """Names of columns and rows, `tile` the side of a square in the drawing, `beside` the room for names of rows.
+
+    `privacy_shares` draws for each row how much of its noise is privacy's, in two tints of one bar.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[str, ...] = ("",)
     tile: int = 150
     beside: int = 0
+    privacy_shares: tuple[float | None, ...] = ()
 
     @property
     def width(self) -> int:
@@ -88,7 +93,18 @@ def _names(layout: Layout) -> list[Markup]:
         for line, text in enumerate(name.split("\n")):
             top = layout.corner(row, 0)[1] + 18 + 17 * line
             parts.append(label(text, 0, top, "tick" if line else "name"))
+        share = layout.privacy_shares[row] if row < len(layout.privacy_shares) else None
+        if share is not None:
+            parts.append(_two_tints(share, layout.corner(row, 0)[1] + 18 + 17 * len(name.split("\n")) - 8))
     return parts
+
+
+def _two_tints(share: float, y: float) -> Markup:
+    """Draw what part of a row's noise is privacy's (lighter) and what part is few patients' (darker)."""
+    sampling = tag("rect", "bar", x=0, y=y, width=_NOISE_PX * (1 - share), height=9)
+    return sampling + tag(
+        "rect", "bar noise", x=_NOISE_PX * (1 - share), y=y, width=_NOISE_PX * share, height=9
+    )
 
 
 def _square(
@@ -126,7 +142,8 @@ def _sides(film: Film | None, x: float, y: float, tile: int) -> Markup:
     """Write the patient's sides, or that they are not known."""
     sides = None if film is None else film.sides
     if sides is None:
-        return label("sides not stated", x + tile / 2, y + 15, "side middle")
+        why = "sides not stated" if film is None else film.sides_unknown
+        return label(why, x + tile / 2, y + 15, "side middle")
     return label(sides[0], x + 6, y + 15, "side") + label(sides[1], x + tile - 6, y + 15, "side end")
 
 
@@ -139,7 +156,9 @@ def _outline_shapes(film: Film | None, sheet: Sheet) -> Markup:
     if film is None or not film.outlines:
         return Markup("")
     paths = Markup("").join(
-        Markup('<path d="{}" vector-effect="non-scaling-stroke"><title>{}</title></path>').format(path, name)
+        Markup('<path class="{}" d="{}" vector-effect="non-scaling-stroke"><title>{}</title></path>').format(
+            "edge" if name in EDGES else "organ", path, name
+        )
         for name, path in sorted(film.outlines.items())
     )
     return Markup('<defs><g id="{}">{}</g></defs>').format(_outline_id(sheet), paths)

@@ -80,12 +80,29 @@ def enough(num_patients: int, noise_std: float | None) -> bool:
 
 
 def spread_of(reference: Cells, num_patients: int) -> Spread | None:
-    """Read from the intervals of a reference map how much patients differ; None without intervals."""
-    if reference.low is None or reference.high is None or num_patients < 2:
+    """Read from the intervals of a reference map how much patients differ; None without intervals.
+
+    From their upper arms: a share is never below 0, so lower arms may end early. Arms are Student's t for this many
+    patients, corrected for the number of cells (`server.mean_maps`); what else widened them errs on the safe side.
+    """
+    if reference.high is None or num_patients < 2:
         return None
-    width = reference.high - reference.low
-    quantile = NormalDist().inv_cdf(1 - (1 - LEVEL) / (2 * width.size))
-    return Spread(width / (2 * quantile) * math.sqrt(num_patients), num_patients)
+    arm = reference.high - reference.values
+    chance = 1 - (1 - LEVEL) / (2 * arm.size)
+    quantile = student_quantile(chance, np.full(arm.shape, num_patients - 1.0))
+    return Spread(arm / quantile * math.sqrt(num_patients), num_patients)
+
+
+def on_cells(spread: Spread, shape: tuple[int, ...]) -> Spread | None:
+    """Return the spread of patients on coarser cells; None where those do not hold whole finer ones.
+
+    A coarse cell is the mean of finer ones, which vary together at most: the mean of their deviations bounds its own.
+    """
+    rows, columns = spread.std.shape
+    if rows % shape[0] or columns % shape[1]:
+        return None
+    blocks = spread.std.reshape(shape[0], rows // shape[0], shape[1], columns // shape[1])
+    return Spread(blocks.mean(axis=(1, 3)), spread.num_patients)
 
 
 def single(values: Floats, num_patients: int, noise_std: float | None, spread: Spread) -> Estimate:
