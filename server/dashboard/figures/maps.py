@@ -145,7 +145,7 @@ def _name(what: str, sheet: Sheet) -> str:
 
 
 def _shared(sheet: Sheet, film: Film | None, addresses: Addresses) -> Markup:
-    """Write what all squares use, once: the film and outlines on a square of side 1, and the sheet in its own pixels."""
+    """Write what all squares use, once: film and outlines on a square of side 1, the sheet in its own pixels."""
     image = Markup('<image id="{}" href="{}" width="{}" height="{}" preserveAspectRatio="none"/>')
     parts = []
     if film is not None:
