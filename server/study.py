@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from server.aggregation import applied, merged_step
-from server.checkpoints import StudyState, load_state, save_state
+from server.checkpoints import Checkpoints, StudyState, load_state
 from server.collect import Collected, Stage, collect
 from server.enrolment import EnrolledSite, enrol_sites
 from server.exchange import Exchange
@@ -39,17 +39,21 @@ def run_study(
     folder.record_event(
         "study_started", study=study.name, uid=state.study_uid, rounds=study.federation.rounds
     )
-    save_state(state, folder.checkpoint)
-    if state.rounds_done == 0:
-        folder.record_round({"round": 0, "test": score(state.weights)})
-    sites = enrol_sites(study, state.study_uid, exchange, folder)
-    while state.rounds_done < study.federation.rounds:
-        state = run_round(study, state, sites, exchange, folder, partial(record_last, state, folder, score))
-        save_state(state, folder.checkpoint)
-    record_last(state, folder, score)
-    if study.federation.evaluate_sites:
-        state = evaluate_sites(study, state, sites, exchange, folder)
-        save_state(state, folder.checkpoint)
+    with Checkpoints(folder.checkpoint) as checkpoints:
+        checkpoints.save(state)
+        if state.rounds_done == 0:
+            folder.record_round({"round": 0, "test": score(state.weights)})
+        checkpoints.wait()  # no site may hear of a study whose uid could be lost
+        sites = enrol_sites(study, state.study_uid, exchange, folder)
+        while state.rounds_done < study.federation.rounds:
+            last = partial(record_last, state, folder, score)
+            state = run_round(study, state, sites, exchange, folder, checkpoints.wait, last)
+            checkpoints.save(state)
+        checkpoints.wait()
+        record_last(state, folder, score)
+        if study.federation.evaluate_sites:
+            state = evaluate_sites(study, state, sites, exchange, folder)
+            checkpoints.save(state)
     folder.record_event("study_completed", rounds=state.rounds_done)
     return state
 
@@ -60,11 +64,13 @@ def run_round(
     sites: tuple[EnrolledSite, ...],
     exchange: Exchange,
     folder: RunFolder,
+    before_sending: Callable[[], None],
     meanwhile: Callable[[], None],
 ) -> StudyState:
     """Ask, collect until all answered or the deadline, merge; `StudyError` below the quorum.
 
-    `meanwhile` is done while sites work: scoring the last round must not keep them waiting.
+    No request leaves before `before_sending` has returned: the state that it rests on must be durable. `meanwhile` is
+    done while sites work: scoring the last round must not keep them waiting.
     """
     started = time.monotonic()
     number = state.rounds_done + 1
@@ -72,7 +78,10 @@ def run_round(
     folder.record_event("round_started", round=number, sites=[site.name for site in asked])
     stage = Stage(number, "train", state.weights)
     quorum = study.federation.quorum
-    collected = collect(study, state, stage, asked, exchange, folder, at_least=quorum, meanwhile=meanwhile)
+    collected = collect(
+        study, state, stage, asked, exchange, folder,
+        at_least=quorum, before_sending=before_sending, meanwhile=meanwhile,
+    )  # fmt: skip
     state = remembered(state, collected)
     if collected.mean is None or len(collected.releases) < quorum:
         raise StudyError(
@@ -89,7 +98,10 @@ def run_round(
         "rounding": collected.rounding,
         "seconds": round(time.monotonic() - started, 2),
     }
-    return state.after_round(applied(state.weights, step), step, record)
+    kept = (
+        step if study.federation.server_momentum else {}
+    )  # 30 MB of checkpoint, where nothing would read it
+    return state.after_round(applied(state.weights, step), kept, record)
 
 
 def record_last(state: StudyState, folder: RunFolder, score: Score) -> None:
