@@ -11,6 +11,7 @@ from client.check_approvals import approval_findings
 from client.check_data import data_findings
 from client.check_keys import key_findings
 from client.check_ledger import ledger_findings
+from client.check_machine import machine_findings
 from client.findings import Finding, tried
 from client.site import Site
 from shared.config import StudyConfig
@@ -31,7 +32,10 @@ def check_site(site: Site, study: StudyConfig) -> Iterator[Finding]:
     yield from _weights(site, study)
     yield from _declared(site, study)
     yield from _releases(site, study)
-    yield from data_findings(site, study)
+    num_train = yield from data_findings(site, study)
+    yield from machine_findings(
+        site, study, site.config.declared_patients if num_train is None else num_train
+    )
     yield from ledger_findings(site, study)
     yield from key_findings(site.config)
     last = tried("enrolment", lambda: site.check_study(study), "the study's rules are the hospital's rules")

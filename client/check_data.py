@@ -7,10 +7,9 @@ import secrets
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
-from client.check_machine import machine_findings
 from client.findings import Finding
 from client.partition import Partition, assign_partitions
 from client.site import Site
@@ -31,8 +30,11 @@ FAR_ABOVE, FAR_BELOW = 1.25, 0.5  # real over declared patients, where the decla
 MOST_LABELS = 6  # named in one line
 
 
-def data_findings(site: Site, study: StudyConfig) -> Iterator[Finding]:
-    """Yield what is to be said of labels, patients, classes, images, masks, the declared number and the machine."""
+def data_findings(site: Site, study: StudyConfig) -> Generator[Finding, None, int | None]:
+    """Yield what is to be said of labels, patients, classes, images, masks and the declared number.
+
+    Returns the number of training patients, None where they cannot be counted.
+    """
     data = site.config.data
     try:
         check_hospital_source(data.source, data.dicom)
@@ -40,14 +42,14 @@ def data_findings(site: Site, study: StudyConfig) -> Iterator[Finding]:
         labels = _label_map(rows, site, study)
         yield labels
         if labels.mark == "fail":
-            return
+            return None
         patients = site.not_forgotten(
             patients_of(rows, study.task, data.source, site=data.site, label_map=data.label_map)
         )
         parts = _partitions(site, patients)
     except RoundsError as error:
         yield Finding("fail", "data", str(error))
-        return
+        return None
     num_images = sum(len(patient.images) for patient in patients)
     kinds = ", ".join(f"{len(part)} {name}" for name, part in parts.items())
     yield Finding("ok", "data", f"{len(patients)} patients ({kinds}), {num_images} images")
@@ -57,7 +59,7 @@ def data_findings(site: Site, study: StudyConfig) -> Iterator[Finding]:
     yield from _images(site, patients, study)
     yield _masks(patients)
     yield from _number(site, len(parts["train"]))
-    yield from machine_findings(site, study, len(parts["train"]))
+    return len(parts["train"])
 
 
 def _label_map(rows: Sequence[Row], site: Site, study: StudyConfig) -> Finding:

@@ -10,18 +10,23 @@ from pathlib import Path
 import psutil
 import torch
 
+from client.device import Gpu, find_device, gpu_facts
 from client.findings import Finding
 from client.site import Site
 from shared.config import StudyConfig
-from shared.errors import RoundsError
+from shared.errors import Refusal, RoundsError
 from shared.models.compact import CompactModel
 from shared.models.trainable import trainable_names
+from shared.site_config import Compute
 from shared.targets import forecast_bytes
 from shared.traffic import RoundTraffic, num_trained, round_traffic
 
 PROCESS_BYTES = (
     1_000_000_000  # Python with torch and Flower, before any model: 840 MB measured, and Flower's node
 )
+# What NVIDIA's libraries take beside that, of the machine's memory and of the GPU's: not measured by us, rounded up
+# from what torch's users report.
+GPU_LIBRARIES_BYTES, GPU_CONTEXT_BYTES = 2_000_000_000, 800_000_000
 LOADING = 2.0  # a weights file and the model it fills are in memory together
 STEP = 1.5  # peak of a step over what autograd saves: 0.7 to 1.25 measured for five studies
 SPARE = 2.0  # free space or memory over what is needed, below which we warn
@@ -34,39 +39,47 @@ LIMITS = (
 
 def machine_findings(site: Site, study: StudyConfig, num_train: int) -> Iterator[Finding]:
     """Yield device, threads, memory, disk and link; the last three need models that can be loaded."""
-    yield device_finding(site.config.compute.device, torch.cuda.device_count())
-    yield _threads(site.config.compute.threads)
+    compute = site.config.compute
+    gpu = None
+    try:
+        device = find_device(compute)
+        gpu = gpu_facts(device) if device.type == "cuda" else None
+        yield device_finding(compute, str(device), gpu)
+    except Refusal as error:
+        yield Finding("fail", "device", str(error))
+    yield _threads(compute.threads)
     try:
         teacher, (compact, _) = site.teacher(study), site.compact(study)
     except (RoundsError, ValueError):
         return  # said under 'teacher' and 'initial student'
     weights = sum(one.nbytes for model in (teacher, compact) for one in model.parameters())
-    needed = memory_needed(compact, weights, study, site.config.compute.patients_per_chunk)
-    yield memory_finding(needed, memory_available())
+    step = step_bytes(compact, study, compute.patients_per_chunk)
+    if gpu is None:
+        yield memory_finding(int(PROCESS_BYTES + LOADING * weights + step), memory_available())
+    else:
+        needed = int(PROCESS_BYTES + GPU_LIBRARIES_BYTES + LOADING * weights)
+        yield memory_finding(needed, memory_available())
+        yield gpu_memory_finding(GPU_CONTEXT_BYTES + weights + step, gpu, compute.gpu_memory_fraction)
     yield disk_finding(site.config.state_dir, forecast_bytes(teacher, study, num_train))
     yield link_finding(round_traffic(study, num_trained(study)))
 
 
-def device_finding(device: str, num_gpus: int) -> Finding:
-    """Say whether the device that `site.yaml` asks for is there and used."""
-    try:
-        asked = torch.device(device)
-    except RuntimeError:
-        sentence = f"compute.device is {device!r}, allowed is cpu or cuda; correct site.yaml"
-        return Finding("fail", "device", sentence)
-    if asked.type == "cpu":
-        return Finding("ok", "device", "cpu, as compute.device asks")
-    if asked.type == "cuda" and (asked.index or 0) < num_gpus:
-        sentence = f"{device} is here, but this version takes its steps on the cpu; set compute.device: cpu"
-        return Finding("warn", "device", sentence)
-    sentence = f"compute.device is {device!r}, which torch does not find here; set compute.device: cpu"
-    return Finding("fail", "device", sentence)
+def device_finding(compute: Compute, device: str, gpu: Gpu | None) -> Finding:
+    """Say where steps are taken, and of a GPU its name and memory."""
+    asked = f"compute.device is {compute.device}"
+    if gpu is None:
+        why = "" if compute.device == "cpu" else ", for torch finds no GPU here that works"
+        return Finding("ok", "device", f"{asked}: steps are taken on the cpu{why}")
+    share = f", of which a request may take {compute.gpu_memory_fraction:.0%}"
+    memory = f"{gpu.free_bytes / 1e9:.1f} of {gpu.total_bytes / 1e9:.1f} GB free"
+    limit = "" if compute.gpu_memory_fraction == 1 else share
+    return Finding("ok", "device", f"{asked}: steps are taken on {device}, {gpu.name}, {memory}{limit}")
 
 
-def memory_needed(compact: CompactModel, weights_bytes: int, study: StudyConfig, chunk: int) -> int:
-    """Forecast the bytes of the site's process: itself, its models, and a step with `chunk` patients at once.
+def step_bytes(compact: CompactModel, study: StudyConfig, chunk: int) -> int:
+    """Forecast the bytes of a step with `chunk` patients at once, wherever it is taken.
 
-    A step keeps what autograd saves for each patient's views, and each patient's gradient of what is trained.
+    It keeps what autograd saves for each patient's views, and each patient's gradient of what is trained.
     """
     names = set(trainable_names(compact, study.privacy.trainable))
     parameters = dict(compact.named_parameters())
@@ -84,7 +97,7 @@ def memory_needed(compact: CompactModel, weights_bytes: int, study: StudyConfig,
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         compact.run(torch.zeros(study.distillation.views_per_step, 3, size, size))
     saved = sum(one.untyped_storage().nbytes() for place, one in kept.items() if place not in own)
-    return int(PROCESS_BYTES + LOADING * weights_bytes + STEP * chunk * (saved + trained))
+    return int(STEP * chunk * (saved + trained))
 
 
 def memory_available(cgroups: Path = CGROUPS) -> int:
@@ -105,6 +118,18 @@ def memory_finding(needed: int, available: int) -> Finding:
     remedy = "; lower compute.patients_per_chunk or give the machine more"
     warning = ": little to spare if anything else runs here"
     return _room("memory", needed, available, sentence, warning, remedy)
+
+
+def gpu_memory_finding(needed: int, gpu: Gpu, fraction: float) -> Finding:
+    """Compare memory needed with what is free on the GPU and allowed by `compute.gpu_memory_fraction`, in bytes."""
+    available = int(min(gpu.free_bytes, fraction * gpu.total_bytes))
+    sentence = (
+        f"a round takes about {needed / 1e9:.1f} GB of the GPU, {available / 1e9:.1f} GB are free and allowed"
+    )
+    remedy = (
+        "; lower compute.patients_per_chunk, raise compute.gpu_memory_fraction, or end what else runs on it"
+    )
+    return _room("GPU memory", needed, available, sentence, ": little to spare", remedy)
 
 
 def disk_finding(state_dir: Path, needed: int) -> Finding:

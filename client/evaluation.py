@@ -3,7 +3,7 @@
 Each evaluation patient is one bounded vector: the mean, over the patient's images, of a one-hot confusion
 matrix (class x predicted class). Its L2 norm is at most 1, so the sum changes by at most 1 when a patient
 comes or goes. A patient that cannot be read, that the model fails on, or whose logits are not finite, is the zero
-vector.
+vector. The model runs where it is; on a GPU what it fails on is the machine's fault and ends the evaluation.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from shared.config import Task
 from shared.data.images import load_pixels, normalise
@@ -18,16 +19,17 @@ from shared.data.records import Patient
 from shared.models.compact import CompactModel
 from shared.privacy.noise import NoiseSource
 
+IMAGES_AT_ONCE = 8  # whatever a patient brings, no more memory is taken than by the made-up images
+
 
 def noised_confusion(
     model: CompactModel, patients: Sequence[Patient], task: Task, noise_multiplier: float, noise: NoiseSource
 ) -> NDArray[np.float32]:
     """Return the noised confusion counts (C, C): the sum of the patients' vectors plus Gaussian noise.
 
-    Raises whatever the model raises for a made-up image: a mistake that is no patient's stops here.
+    Raises whatever the model raises for made-up images: a mistake that is no patient's stops here.
     """
-    with torch.inference_mode():
-        model(torch.zeros(1, 3, task.image_size, task.image_size))
+    _logits(model, torch.zeros(IMAGES_AT_ONCE, 3, task.image_size, task.image_size))
     num_classes = len(task.classes)
     total = np.zeros((num_classes, num_classes))
     for patient in patients:
@@ -43,12 +45,27 @@ def patient_confusion(model: CompactModel, patient: Patient, task: Task) -> NDAr
     cells = np.zeros((len(task.classes), len(task.classes)))
     try:
         images = torch.stack([normalise(load_pixels(image, task)) for image in patient.images])
-        with torch.inference_mode():
-            logits = model(images)
     except Exception:  # noqa: BLE001 - whatever is wrong with one patient must not show in the answer
+        return cells
+    try:
+        logits = torch.cat([_logits(model, part) for part in torch.split(images, IMAGES_AT_ONCE)])
+    except Exception:
+        if _device_of(model).type != "cpu":  # no patient's values raise there: see client.private_training
+            raise
         return cells
     if not bool(torch.isfinite(logits).all()):
         return cells
     for image, predicted in zip(patient.images, logits.argmax(dim=1).tolist(), strict=True):
         cells[image.label, predicted] += 1 / len(patient.images)
     return cells
+
+
+def _logits(model: nn.Module, images: Tensor) -> Tensor:
+    """Run the model where it is; images (N, 3, H, W) and logits (N, C) are on the CPU."""
+    with torch.inference_mode():
+        logits: Tensor = model(images.to(_device_of(model)))
+        return logits.cpu()
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    return next((one.device for one in model.parameters()), torch.device("cpu"))

@@ -17,7 +17,7 @@ from shared.errors import DataError, PrivacyError, UnsupportedLayerError
 from shared.privacy.noise import Coins, NoiseSource
 from shared.privacy.step_plan import StepPlan
 
-__all__ = ["PatientSource", "StepPlan", "clipped_sum_for_step", "private_steps"]
+__all__ = ["PatientSource", "StepPlan", "clipped_sum_for_step", "private_steps", "rehearse_step"]
 
 Fields = Mapping[str, Tensor]
 
@@ -54,6 +54,7 @@ def private_steps(
 ) -> dict[str, Tensor]:
     """Take `plan.steps` private SGD steps and return the update by name, float32: final minus base weights.
 
+    The steps run where the model is; noise is drawn on the CPU, from operating system entropy, and moved there.
     The model is back at its base weights afterwards. Steps are numbered from `first_step`, which must differ
     between rounds under one coin key. Each step: (sum of clipped gradients + noise of standard deviation
     noise_multiplier * max_grad_norm) / normaliser, then momentum, then the learning rate (arXiv 1607.00133
@@ -143,13 +144,19 @@ def _loaded(source: PatientSource, patient: int, step: int) -> Fields | None:
 def _chunk_sum(
     gradients: PatientGradients, plan: StepPlan, source: PatientSource, chunk: Sequence[Fields | None]
 ) -> dict[str, Tensor]:
-    """Return a chunk's clipped sum; if its loss raises, patients go one by one and the culprit counts zero."""
+    """Return a chunk's clipped sum; if its loss raises, patients go one by one and the culprit counts zero.
+
+    On a GPU no patient's values raise: what does is the machine's (memory, driver), and ends the round for everybody.
+    A patient left out for it would depend on who else was there.
+    """
     try:
         return _clipped(gradients, plan, source, chunk)
     except UnsupportedLayerError:
         raise
-    except Exception:  # noqa: BLE001 - as above; the rehearsal has shown that the loss itself works
-        if len(chunk) == 1:
+    except Exception:
+        if gradients.device.type != "cpu":
+            raise
+        if len(chunk) == 1:  # the rehearsal has shown that the loss itself works
             return gradients.zeros(torch.float32)
     sums = gradients.zeros(torch.float64)
     for patient in chunk:
@@ -161,14 +168,26 @@ def _chunk_sum(
 def _clipped(
     gradients: PatientGradients, plan: StepPlan, source: PatientSource, chunk: Sequence[Fields | None]
 ) -> dict[str, Tensor]:
-    """Run one chunk; a patient that did not load is the template, with weight zero: the others see no gap."""
+    """Run one chunk; a patient that did not load is the template, with weight zero: the others see no gap.
+
+    On a GPU every chunk is filled up with such patients, so that the memory it takes does not depend on how many were
+    sampled: what the rehearsal could do, every step can.
+    """
     template, device = source.template, gradients.device
+    size = len(chunk) if device.type == "cpu" else plan.patients_per_chunk
+    full = [*chunk, *[None] * (size - len(chunk))]
     batch = {
-        name: torch.cat([(template if fields is None else fields)[name] for fields in chunk]).to(device)
+        name: torch.cat([(template if fields is None else fields)[name] for fields in full]).to(device)
         for name in template
     }
-    include = torch.tensor([fields is not None for fields in chunk], device=device)
-    return gradients.clipped_sum(lambda: source.losses(batch), len(chunk), plan.max_grad_norm, include).sums
+    include = torch.tensor([fields is not None for fields in full]).to(device)
+    return gradients.clipped_sum(lambda: source.losses(batch), len(full), plan.max_grad_norm, include).sums
+
+
+def rehearse_step(model: nn.Module, names: Sequence[str], plan: StepPlan, source: PatientSource) -> None:
+    """Run one chunk of made-up patients; raises what a step would raise that is no patient's."""
+    with PatientGradients(model, names) as gradients:
+        _rehearse(gradients, plan, source)
 
 
 def _rehearse(gradients: PatientGradients, plan: StepPlan, source: PatientSource) -> None:

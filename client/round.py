@@ -13,11 +13,12 @@ from importlib.metadata import version
 
 from pydantic import TypeAdapter, ValidationError
 
+from client.device import find_device, working_on
 from client.door import Door
 from client.evaluation import noised_confusion
 from client.ledger import Ledger, RequestKey, Reservation
 from client.site import Site, describe
-from client.training_round import fill_target_cache, private_update
+from client.training_round import prepare_rounds, private_update
 from shared.arrays import Arrays
 from shared.code import code_digest
 from shared.config import StudyConfig
@@ -53,6 +54,7 @@ def answer(site: Site, payload: bytes) -> dict[str, bytes]:
         request = decode_request(payload)
         site.purge_targets()
         study = accepted_study(site, request)
+        find_device(site.config.compute)
     except Exception as error:  # noqa: BLE001 - every failure becomes a fixed code
         return _refused(error, ErrorCode.BAD_REQUEST)
     uid, number = request.header.study_uid, request.header.round
@@ -82,7 +84,7 @@ def enrol(site: Site, study: StudyConfig, request: Request) -> dict[str, bytes]:
     with site.ledger():
         pass
     site.check_data(study)
-    fill_target_cache(site, study)
+    prepare_rounds(site, study)
     fields = EnrolmentRelease(
         site=site.config.name,
         study_digest=study.digest(),
@@ -134,7 +136,8 @@ def evaluate(site: Site, study: StudyConfig, request: Request) -> dict[str, byte
         if reservation.stored is None:
             load_trainable(compact, request.weights)
             patients = site.partitions(study)["evaluation"]
-            counts = noised_confusion(compact, patients, study.task, sigma, NoiseSource())
+            with working_on(site.config.compute) as device:
+                counts = noised_confusion(compact.to(device), patients, study.task, sigma, NoiseSource())
             fields = EvaluationRelease(student_sha256=request.header.base_digest, noise_std=sigma)
             release = Release(request.header.study_uid, request.header.round, fields, {"confusion": counts})
             payload = Door(site.config).let_out(release, {"confusion": counts.shape})

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import torch
+
 from client.approvals import Approvals
+from client.device import CPU
 from client.forgotten import left_in
 from client.ledger import Ledger
 from client.partition import Partition, assign_partitions
@@ -139,10 +142,10 @@ class Site:
                 spends[digest] = Unprotected()
         return spends
 
-    def target_cache(self, study: StudyConfig) -> TargetCache:
-        """Open the encrypted cache of teacher targets."""
+    def target_cache(self, study: StudyConfig, device: torch.device = CPU) -> TargetCache:
+        """Open the encrypted cache of teacher targets; what it lacks the teacher computes on `device`."""
         path = self.config.state_dir / "targets.sqlite"
-        return TargetCache(path, self.key(), study, lambda: self.teacher(study))
+        return TargetCache(path, self.key(), study, lambda: self.teacher(study).to(device))
 
     def approves_study(self, digest: str) -> bool:
         """Tell whether the hospital approves a study: in site.yaml or by command; what it withdrew it does not."""

@@ -24,9 +24,9 @@ class Tap:
         self.prefix = prefix
         self.names = names  # local name: name in the model
         self.rule: Rule[Any] = rule_for(layer, prefix, names.keys())
-        self.anchor = torch.zeros(
-            (), requires_grad=True
-        )  # reaches the layer where no input requires a gradient
+        where = next(layer.parameters()).device
+        # reaches the layer where no input requires a gradient
+        self.anchor = torch.zeros((), device=where, requires_grad=True)
         self.batch: int | None = None
         self.num_patients = 0
         self.kept: dict[str, Kept] = {}

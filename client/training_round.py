@@ -10,14 +10,15 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from client.private_training import private_steps
+from client.device import working_on
+from client.private_training import private_steps, rehearse_step
 from client.site import Site
 from client.target_cache import TargetCache
 from shared.arrays import Arrays, to_arrays
 from shared.config import StudyConfig
 from shared.data.records import Patient
 from shared.distillation import Targets, site_terms, view_losses
-from shared.errors import RoundsError
+from shared.errors import DataError, RoundsError
 from shared.models.adapters import Adapters
 from shared.models.compact import CompactModel
 from shared.models.trainable import load_trainable, trainable_names
@@ -63,10 +64,13 @@ class SitePatients:
         return fields
 
     def load(self, patient: int, step: int) -> Mapping[str, Tensor]:
-        """Read one patient's views of this step and the teacher's targets for them."""
+        """Read one patient's views of this step and the teacher's targets for them, on the CPU."""
         rules = self._study.distillation
         one = self._patients[patient]
         views = read_views(one, self._study)
+        if not ((views.labels >= 0) & (views.labels < len(self._study.task.classes))).all():
+            # on a GPU a loss with such a label ends the process's use of it, for every patient
+            raise DataError("a label is no class of the study; correct data.label_map")
         which = self._coins.views(one.patient_id, step, rules.num_views, rules.views_per_step)
         targets = pick(self._cache.targets(one.patient_id, views), which)
         fields = {
@@ -87,14 +91,18 @@ class SitePatients:
 def private_update(
     site: Site, study: StudyConfig, number: int, compact: CompactModel, adapters: Adapters, weights: Arrays
 ) -> Arrays:
-    """Take the private steps of round `number` (from 1) from the global weights and return the update."""
+    """Take the private steps of round `number` (from 1) from the global weights and return the update, on the CPU.
+
+    Steps run on the site's device. Targets that the cache lacks are computed on the CPU all the same: a teacher that
+    comes to the GPU with one patient would take memory that the rehearsal has not counted.
+    """
     compute = site.config.compute
-    torch.set_num_threads(compute.threads)
     load_trainable(compact, weights)
     coins = Coins.fresh()
     patients = site.partitions(study)["train"]
-    with site.target_cache(study) as cache:
-        source = SitePatients(patients, study, compact, adapters, cache, coins)
+    with working_on(compute) as device, site.target_cache(study) as cache:
+        compact.to(device)
+        source = SitePatients(patients, study, compact, adapters.to(device), cache, coins)
         update = private_steps(
             compact,
             trainable_names(compact, study.privacy.trainable),
@@ -104,13 +112,35 @@ def private_update(
             noise=NoiseSource(),
             source=source,
         )
-    return to_arrays(update)
+        return to_arrays(update)
+
+
+def prepare_rounds(site: Site, study: StudyConfig) -> None:
+    """Do once, at enrolment, what no round should find undone: rehearse a step on a GPU, fill the target cache."""
+    rehearse_on_gpu(site, study)
+    fill_target_cache(site, study)
+
+
+def rehearse_on_gpu(site: Site, study: StudyConfig) -> None:
+    """Take a step with made-up patients where the site has a GPU: one that is too small must not enrol.
+
+    On the cpu nothing is tried: what memory Linux will grant, only `rounds-site check` can forecast.
+    """
+    compute = site.config.compute
+    with working_on(compute) as device:
+        if device.type == "cpu":
+            return
+        compact, adapters = site.compact(study)
+        with site.target_cache(study) as cache:
+            source = SitePatients([], study, compact, adapters.to(device), cache, Coins.fresh())
+            plan = step_plan(study, 1, site.config.declared_patients, compute.patients_per_chunk)
+            names = trainable_names(compact, study.privacy.trainable)
+            rehearse_step(compact.to(device), names, plan, source)
 
 
 def fill_target_cache(site: Site, study: StudyConfig) -> None:
-    """Compute the teacher's targets of every training patient once, before the first round."""
-    torch.set_num_threads(site.config.compute.threads)
-    with site.target_cache(study) as cache:
+    """Compute the teacher's targets of every training patient once, on the site's device."""
+    with working_on(site.config.compute) as device, site.target_cache(study, device) as cache:
         for patient in site.partitions(study)["train"]:
             try:
                 cache.targets(patient.patient_id, read_views(patient, study))

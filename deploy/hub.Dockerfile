@@ -12,10 +12,11 @@ COPY shared /src/shared
 COPY client /src/client
 COPY server /src/server
 COPY deploy/studies /src/deploy/studies
-RUN /opt/rounds/bin/pip install -c /src/constraints.txt /src
+RUN /opt/rounds/bin/pip install -c /src/constraints.txt "/src[postgresql]"
 
 FROM python:3.11.14-slim-bookworm
-# the distribution's own nginx, with its security updates
+# the distribution's own nginx, with its security updates: a version pinned here would shut them out
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends nginx-light \
     && rm -rf /var/lib/apt/lists/* \

@@ -5,14 +5,18 @@ leaves its records in the output folder. Report, audit and export are made later
 """
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
+from flwr.superlink.grid import InMemoryGrid
 
 from server.exchange import Exchange
+from server.feed.sender import feeding
+from server.journal import record_status
 from server.run_folder import RunFolder
 from server.scoring import round_score
 from server.study import run_study
@@ -38,26 +42,33 @@ def main(grid: Grid, context: Context) -> None:
     """Run one study; a person's mistake ends the run with one sentence in the events and the log."""
     run = context.run_config
     folder = RunFolder(Path(str(run["output"])))
-    try:
-        workspace = prepared(Path(str(run["workspace"])))
-        folder.path.mkdir(parents=True, exist_ok=True)
-        torch.set_num_threads(int(run["threads"]))
-        study = submitted_study(workspace, {k: v for k, v in run.items() if k not in _OWN_KEYS})
-        check_made_sites(workspace, study)
-        write_yaml(folder.study, study)
-        compact, _ = unpack_initial(study, initial_state(workspace, study))
-        parameters = dict(compact.named_parameters())
-        initial = to_arrays(
-            {name: parameters[name] for name in trainable_names(compact, study.privacy.trainable)}
-        )
-        score = round_score(workspace, study, compact)
-        with folder.held(_PREDECESSOR_SECONDS):
-            run_study(study, initial, Exchange(grid), folder, score)
-    except RoundsError as error:
-        log.error("%s", error)
-        if folder.path.is_dir():
-            folder.record_event("study_failed", why=str(error))
-        raise
+    with feeding(folder.path):
+        try:
+            _run(grid, run, folder)
+        except RoundsError as error:
+            log.error("%s", error)
+            if folder.path.is_dir():
+                record_status(folder, "failed", str(error))
+                folder.record_event("study_failed", why=str(error))
+            raise
+
+
+def _run(grid: Grid, run: Mapping[str, Any], folder: RunFolder) -> None:
+    workspace = prepared(Path(str(run["workspace"])))
+    folder.path.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(int(run["threads"]))
+    study = submitted_study(workspace, {k: v for k, v in run.items() if k not in _OWN_KEYS})
+    check_made_sites(workspace, study)
+    write_yaml(folder.study, study)
+    compact, _ = unpack_initial(study, initial_state(workspace, study))
+    parameters = dict(compact.named_parameters())
+    initial = to_arrays(
+        {name: parameters[name] for name in trainable_names(compact, study.privacy.trainable)}
+    )
+    score = round_score(workspace, study, compact)
+    with folder.held(_PREDECESSOR_SECONDS):
+        in_memory = isinstance(grid, InMemoryGrid)  # Flower's simulation, all in one process
+        run_study(study, initial, Exchange(grid), folder, score, simulation=in_memory)
 
 
 def prepared(workspace: Path) -> Path:

@@ -1,7 +1,8 @@
-"""The federation's own CA, and the hub's certificate under it.
+"""The federation's own CA with the hub's certificate under it, and the feed's CA with those of senders of records.
 
 In: names, dates and keys. Out: certificates (PEM) and the hub's private keys, which never leave the hub. Sites believe
-this CA alone, so a certificate of any other CA, however well known, does not make a hub.
+the federation's CA alone, so a certificate of any other CA, however well known, does not make a hub. The feed's CA
+signs clients only and no site believes it: a sender of records never passes as the hub, nor the hub or a site as one.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from shared.errors import ConfigError, TrustError
 
-CA_DAYS, HUB_DAYS = 3653, 397
+CA_DAYS, HUB_DAYS, SENDER_DAYS = 3653, 397, 397
+SENDER_URI = "rounds:study/"  # followed by the name of the run whose records the certificate's owner may send
 _CLOCK_SLACK = timedelta(days=1)  # a site whose clock is behind must not see a certificate of tomorrow
 _THIS_MACHINE = ("localhost", "127.0.0.1")  # the hub's own commands reach its SuperLink so
 Address = IPv4Address | IPv6Address
@@ -86,10 +88,10 @@ class Pair:
         return self.certificate.public_bytes(Encoding.PEM)
 
 
-def make_authority(federation: str, now: datetime, days: int = CA_DAYS) -> Pair:
-    """Make a CA that may sign servers only, and no further CA."""
+def make_authority(federation: str, now: datetime, days: int = CA_DAYS, what: str = "federation") -> Pair:
+    """Make a CA that may sign no further CA."""
     key = ec.generate_private_key(ec.SECP384R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{federation} federation CA")])
+    subject = _named(f"{federation} {what} CA")
     usage = x509.KeyUsage(
         digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
         key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
@@ -113,23 +115,37 @@ def make_hub_certificate(
             f"ca.crt: ended on {authority.certificate.not_valid_after_utc:%Y-%m-%d}; make a new one with "
             "`rounds-hub renew --new-authority`, and every site joins again"
         )
-    key = ec.generate_private_key(ec.SECP384R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{federation} hub")])
-    issuer = authority.key.public_key()
-    usage = x509.KeyUsage(
-        digital_signature=True, content_commitment=False, key_encipherment=False, data_encipherment=False,
-        key_agreement=False, key_cert_sign=False, crl_sign=False, encipher_only=False, decipher_only=False,
-    )  # fmt: skip
-    builder = (
-        _dated(subject, authority.certificate.subject, key, now, min(days, left))
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(usage, critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(names.general()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    return _signed(
+        authority, f"{federation} hub", ExtendedKeyUsageOID.SERVER_AUTH, names.general(), now, min(days, left)
     )
-    return Pair(key, builder.sign(authority.key, SHA384()))
+
+
+def make_sender_certificate(authority: Pair, run: str, now: datetime, days: int = SENDER_DAYS) -> Pair:
+    """Make a key and certificate for whoever sends one run's records; it never outlives its CA."""
+    left = (authority.certificate.not_valid_after_utc - now).days
+    if left < 1:
+        raise ConfigError(
+            f"feed/ca.crt: ended on {authority.certificate.not_valid_after_utc:%Y-%m-%d}; move the folder `feed` away, "
+            "and the next `rounds-hub serve` makes another"
+        )
+    uri: list[x509.GeneralName] = [x509.UniformResourceIdentifier(f"{SENDER_URI}{run}")]
+    return _signed(
+        authority, f"sender of {run}"[:64], ExtendedKeyUsageOID.CLIENT_AUTH, uri, now, min(days, left)
+    )
+
+
+def sender_of(certificate: x509.Certificate) -> str | None:
+    """Return the run whose records a certificate's owner may send; None where it names none, or several."""
+    try:
+        held = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return None
+    runs = [
+        uri.removeprefix(SENDER_URI)
+        for uri in held.get_values_for_type(x509.UniformResourceIdentifier)
+        if uri.startswith(SENDER_URI)
+    ]
+    return runs[0] if len(runs) == 1 and runs[0] else None
 
 
 def read_pair(key_pem: bytes, certificate_pem: bytes, what: str) -> Pair:
@@ -169,6 +185,37 @@ def verify_hub_certificate(ca_pem: bytes, certificate_pem: bytes, host: str, at:
             f"hub certificate: a site would not believe it for {host} ({error}); make a new one with "
             "`rounds-hub renew`"
         ) from error
+
+
+def _signed(
+    authority: Pair,
+    name: str,
+    usage: x509.ObjectIdentifier,
+    names: list[x509.GeneralName],
+    now: datetime,
+    days: int,
+) -> Pair:
+    """Make a key, and a certificate for one use that the authority signs."""
+    key = ec.generate_private_key(ec.SECP384R1())
+    issuer = authority.key.public_key()
+    signs = x509.KeyUsage(
+        digital_signature=True, content_commitment=False, key_encipherment=False, data_encipherment=False,
+        key_agreement=False, key_cert_sign=False, crl_sign=False, encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+    builder = (
+        _dated(_named(name), authority.certificate.subject, key, now, days)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(signs, critical=True)
+        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+    return Pair(key, builder.sign(authority.key, SHA384()))
+
+
+def _named(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
 def _dated(

@@ -7,8 +7,10 @@ to fill in before the card is used anywhere.
 from typing import Any
 
 from server.figures import interval_text
-from server.report_words import NOT_FOR_DIAGNOSIS, NOT_STATED, claim, shown
+from server.privacy_words import NOT_FOR_DIAGNOSIS
+from server.report_words import claim
 from server.results import Summary
+from server.words import NOT_STATED, shown
 from shared.config import StudyConfig
 
 

@@ -25,7 +25,8 @@ class StudyState:
     """All that outlives a round. `study_uid` is made at submit, kept on resume, new for a new study.
 
     `velocity` is the last merged step, for `federation.server_momentum`; empty before the first round.
-    `last_round` is what rounds.jsonl is to say of the last closed round, but for the figures of its student.
+    `last_round` is what rounds.jsonl is to say of the last closed round, but for the figures of its student. `heard` is
+    what the audit store is to say of the last stage, under the stage's name.
     """
 
     study_digest: str
@@ -37,6 +38,7 @@ class StudyState:
     excluded: dict[str, str] = field(default_factory=dict)  # site: why it is not asked any more
     velocity: Arrays = field(default_factory=dict)
     last_round: dict[str, Any] = field(default_factory=dict)
+    heard: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def after_round(self, weights: Arrays, velocity: Arrays, record: dict[str, Any]) -> "StudyState":
         """Return the state after one more closed round."""

@@ -12,8 +12,10 @@ from server.aggregation import RunningMean, update_norm
 from server.checkpoints import StudyState
 from server.enrolment import EnrolledSite
 from server.exchange import Answer, Exchange
+from server.journal import ACCEPTED, plain
 from server.rounding import rounding_error
 from server.run_folder import RunFolder
+from server.store.records import Body, ReleaseBody, StatementBody
 from shared.arrays import Arrays, arrays_digest
 from shared.code import code_digest
 from shared.config import StudyConfig
@@ -46,6 +48,7 @@ class Collected:
     """What came back from one stage, by site: releases, bytes, why others are missing, who was asked again.
 
     Updates go into `mean` as they come, and their releases keep no arrays: those of many sites would fill the memory.
+    `heard` is what the audit store is to know of the answers.
     `rounding` says how far float16 can have moved an update, over its norm, where updates travel so.
     """
 
@@ -54,6 +57,7 @@ class Collected:
     num_bytes: dict[str, int] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     asked_again: list[str] = field(default_factory=list)
+    heard: list[Body] = field(default_factory=list)
     rounding: dict[str, float] = field(default_factory=dict)
     mean: RunningMean | None = None
 
@@ -105,12 +109,13 @@ def collect(
             accept(study, state, stage, site, answer, collected)
         except RoundsError as error:
             collected.missing[site.name] = str(error)
+        collected.heard += release_body(stage, site, answer, collected.missing.get(site.name, ACCEPTED))
         folder.record_event(
             "answered",
             round=stage.round,
             kind=stage.kind,
             site=site.name,
-            outcome=collected.missing.get(site.name, "accepted"),
+            outcome=collected.missing.get(site.name, ACCEPTED),
             epsilon=collected.statements[site.name].epsilon if site.name in collected.statements else None,
         )
     for site in asked:
@@ -198,7 +203,14 @@ def accept_statement(
     said = (statement.fields.site, statement.study_uid, statement.round)
     if said != (site.name, state.study_uid, stage.round):
         raise StudyError("sent a ledger statement of another site or round; discarded")
-    check_head(known_head(state, site), statement.fields)
+    known = known_head(state, site)
+    follows = None if known is None else follows_head(known, statement.fields)
+    collected.heard.append(StatementBody(round=stage.round, statement=statement.fields, follows=follows))
+    if known is not None and not follows:
+        raise StudyError(
+            f"its ledger is at row {statement.fields.head_seq} with another head than row {known.seq} stated before: "
+            "it was restored or cut; discarded, the site must put back the newest ledger and head file"
+        )
     collected.statements[site.name] = statement.fields
 
 
@@ -208,18 +220,24 @@ def known_head(state: StudyState, site: EnrolledSite) -> LedgerHead | None:
     return None if stated is None else LedgerHead(seq=stated["head_seq"], hash=stated["head_hash"])
 
 
-def check_head(known: LedgerHead | None, stated: LedgerStatement) -> None:
-    """Refuse a statement of a ledger that has lost rows since the last one, or has others in their place."""
-    if (
-        known is None
-        or stated.head_seq > known.seq
-        or (stated.head_seq, stated.head_hash) == (known.seq, known.hash)
-    ):
-        return
-    raise StudyError(
-        f"its ledger is at row {stated.head_seq} with another head than row {known.seq} stated before: it was restored "
-        "or cut; discarded, the site must put back the newest ledger and head file"
-    )
+def follows_head(known: LedgerHead, stated: LedgerStatement) -> bool:
+    """Tell whether a stated ledger has more rows than the one known, or is the same: it was not restored or cut."""
+    return stated.head_seq > known.seq or (stated.head_seq, stated.head_hash) == (known.seq, known.hash)
+
+
+def release_body(stage: Stage, site: EnrolledSite, answer: Answer, outcome: str) -> list[ReleaseBody]:
+    """Return the record of an answer; none where a node failed, of which nothing came."""
+    if answer.parts is None:
+        return []
+    return [
+        ReleaseBody(
+            site=site.name,
+            round=stage.round,
+            release="error" if "error" in answer.parts else _ANSWERS[stage.kind],
+            num_bytes=answer.num_bytes,
+            outcome=plain(outcome),
+        )
+    ]
 
 
 def read_part(answer: Answer, kind: ReleaseKind, expected: Shapes | None = None) -> Release | None:

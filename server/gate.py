@@ -5,11 +5,13 @@ check. The whole 95 percent interval must keep the limit, so that no verdict res
 that could not be measured, or has no interval, holds the candidate: nothing passes for want of evidence.
 """
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from server.audit_result import AuditResult
 from server.intervals import Interval
+from server.privacy_label import missing_fields
+from server.words import shown
 from shared.config import Frozen, StudyConfig
 
 FEWEST_MEASURED = 0.5  # share of the images with a region on which the student must show any evidence
@@ -34,17 +36,24 @@ class GateResult(Frozen):
 
 
 def judge(
-    audit: AuditResult, test_auc: Interval, study: StudyConfig, *, finite_metrics: bool = True
+    audit: AuditResult,
+    test_auc: Interval,
+    study: StudyConfig,
+    statements: Mapping[str, Mapping[str, Any] | None],
+    *,
+    finite_metrics: bool = True,
 ) -> GateResult:
     """Judge a candidate: `accepted` when every check that applies has passed, else `held` with the names.
 
-    `test_auc` is the AUC on the public test set; `finite_metrics` says whether all predictions were finite.
+    `test_auc` is the AUC on the public test set; `statements` holds the last ledger statement of each site that took
+    part, None where there is none; `finite_metrics` says whether all predictions were finite.
     """
     checks = (
         _finite(audit, finite_metrics=finite_metrics),
         _auc(test_auc, study.audit.min_auc),
         _lift(audit, study.audit.min_lung_lift_ratio),
         _mask(audit, study.audit.max_mask_area),
+        _label(statements, study),
     )
     failed = [check.name for check in checks if check.passed is False]
     if failed:
@@ -106,6 +115,27 @@ def _mask(audit: AuditResult, most: float) -> Check:
         "mask that keeps everything explains nothing."
     )
     return Check(name=name, value=area.value, threshold=most, passed=area.high <= most, sentence=sentence)
+
+
+def _label(statements: Mapping[str, Mapping[str, Any] | None], study: StudyConfig) -> Check:
+    """Hold a student of which nobody can say what privacy was spent on it."""
+    name, clip = "privacy label", shown(study.privacy.max_grad_norm)
+    if not study.privacy.enabled:
+        sentence = "The study ran without privacy: nothing is claimed, so there is no label to judge."
+        return Check(name=name, value=None, threshold=None, passed=None, sentence=sentence)
+    open_fields = {site: missing_fields(one, clip) for site, one in sorted(statements.items())}
+    gaps = [
+        f"{site} ({'no ledger statement' if statements[site] is None else ', '.join(fields)})"
+        for site, fields in open_fields.items()
+        if fields
+    ]
+    complete = bool(statements) and not gaps
+    sentence = (
+        "Every site that took part stated each field of its privacy label."
+        if complete
+        else f"Not stated by {'; '.join(gaps) or 'any site'}: what was spent on patients there is not known."
+    )
+    return Check(name=name, value=None, threshold=None, passed=complete, sentence=sentence)
 
 
 def _not_measured(name: str, threshold: float, reason: str) -> Check:

@@ -4,8 +4,10 @@ In: what a coordinator typed. Out: files. `ca/`, `tls/` and `secrets/` are for t
 FEDERATION.json is the one file that is sent out.
 """
 
+import os
 import re
 import secrets
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +29,10 @@ from server.sites import SiteList
 from shared.errors import ConfigError, TrustError
 from shared.invitation import FEDERATION_NAME, Invitation, parse_invitation, read_invitation
 from shared.private_files import PUBLIC, private_folder, write_file
+
+STORE_VARIABLE = (
+    "ROUNDS_STORE"  # an environment variable: the URL may hold a password, which a command line shows
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,23 @@ class HubFolder:
     def superexec_secret(self) -> Path:
         """Secret that Flower's SuperLink and SuperExec share, for process isolation."""
         return self.path / "secrets" / "superexec.secret"
+
+    @property
+    def feed(self) -> Path:
+        """The feed's CA and the list of who may send records."""
+        return self.path / "feed"
+
+    @property
+    def own_store(self) -> Path:
+        """The audit store, where no other database is named."""
+        return self.path / "audit" / "store.sqlite"
+
+    def store(self) -> str:
+        """Return the audit store that `$ROUNDS_STORE` names, else the hub's own file; its folder is made."""
+        named = os.environ.get(STORE_VARIABLE)
+        if not named:
+            private_folder(self.own_store.parent)
+        return named or str(self.own_store.resolve())
 
     def sites(self) -> SiteList:
         """Open the list of admitted sites."""
@@ -149,7 +172,8 @@ def replace_authority(
 ) -> None:
     """Make a new CA, certificate and secret, for a hub or CA key that was lost or stolen; the list of sites stays.
 
-    The old invitation must still be there; the old CA need not. Every site has to join again.
+    The old invitation must still be there; the old CA need not. Every site has to join again, and the feed begins with
+    a new CA and an empty list: studies at the hub get new certificates by themselves, others by hand.
     """
     now = now or datetime.now(UTC)
     old = parse_invitation(hub.invitation_file)  # not verified: its CA may have ended
@@ -158,6 +182,8 @@ def replace_authority(
     _write_authority(hub, authority)
     _write_certificate(hub, make_hub_certificate(authority, old.federation, names, now, days))
     _write_secret(hub)
+    if hub.feed.exists():
+        shutil.rmtree(hub.feed)
     invitation = Invitation.of(old.federation, old.address, authority.certificate_pem())
     write_file(hub.invitation_file, invitation.to_json(), mode=PUBLIC, replace=True)
 

@@ -28,6 +28,14 @@ class Interval(Frozen):
     reason: str = ""
 
 
+class Bin(Frozen):
+    """One bin of the reliability diagram: mean confidence, share that was right, number of images."""
+
+    confidence: float
+    accuracy: float
+    num_images: int
+
+
 def patient_resamples(patients: npt.NDArray[np.int64], num_resamples: int, seed: int) -> Iterator[Array]:
     """Yield weights (R, N): how often the patient of each of N images was drawn in each resample.
 

@@ -6,21 +6,28 @@ machine died) is resumed from its checkpoint, with the same study_uid.
 """
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from server.control import COMPLETED, Control
-from server.submissions import MAX_RESUMES, SubmittedStudy, all_studies
+from server.journal import record_status
+from server.submissions import MAX_RESUMES, State, SubmittedStudy, all_studies
 from shared.errors import RoundsError, ServiceError, StudyError
 
 log = logging.getLogger("rounds.hub")
 
 
-def look_after(studies: Path, control: Control) -> None:
-    """Bring every study up to date: start, stop, record its end, or resume it where it was cut off."""
+def look_after(studies: Path, control: Control, let_send: Callable[[str], object] = lambda _: None) -> None:
+    """Bring every study up to date: start, stop, record its end, or resume it where it was cut off.
+
+    Before a study is started `let_send` is called with its name, so that it may send its records to the feed.
+    """
     for study in all_studies(studies):
         try:
             match study.read().state:
                 case "submitted":
+                    _let_send(study, let_send)
                     _start(study, control)
                 case "running":
                     _look(study, control)
@@ -32,13 +39,20 @@ def look_after(studies: Path, control: Control) -> None:
             log.error("%s: %s", study.path.name, error)
 
 
+def _let_send(study: SubmittedStudy, let_send: Callable[[str], object]) -> None:
+    try:
+        let_send(study.path.name)
+    except RoundsError as error:  # its records wait in its folder; no reason not to run
+        log.error("%s: cannot send its records: %s", study.path.name, error)
+
+
 def _start(study: SubmittedStudy, control: Control) -> None:
     """Start a run of Flower that begins or resumes the study; a refusal ends it."""
     submission = study.read()
     try:
         run_id = control.start(submission.app, study.run_config())
     except StudyError as error:
-        study.move("failed", "submitted", why=str(error))
+        _ended(study, "failed", "submitted", why=str(error))
         return
     study.started(run_id)
     log.info("%s: run %d of Flower started", study.path.name, run_id)
@@ -51,7 +65,7 @@ def _stop(study: SubmittedStudy, control: Control) -> None:
             control.stop(run.run_id)
     except StudyError as error:
         log.info("%s: %s", study.path.name, error)  # Flower's run had ended before
-    study.move("stopped", "stopping", why=submission.why)
+    _ended(study, "stopped", "stopping", why=submission.why)
 
 
 def _look(study: SubmittedStudy, control: Control) -> None:
@@ -62,14 +76,20 @@ def _look(study: SubmittedStudy, control: Control) -> None:
     if state != "running":
         if state == "completed" and status != COMPLETED:
             log.warning("%s: is completed by its own records, Flower says %s", study.path.name, status)
-        study.move(state, "running", why=why)
+        study.move(state, "running", why=why)  # its own process has told the audit store
         log.info("%s: %s %s", study.path.name, state, why)
     elif study.resumes_without_progress() > MAX_RESUMES:
         why = (
             f"Flower says {status}, {MAX_RESUMES} times in a row without a round; see `rounds-hub study logs`"
         )
-        study.move("failed", "running", why=why)
+        _ended(study, "failed", "running", why=why)
         log.error("%s: %s", study.path.name, why)
     else:
         log.warning("%s: Flower says %s; resuming it", study.path.name, status)
         study.move("submitted", "running", why=f"resumed after Flower said {status}")
+
+
+def _ended(study: SubmittedStudy, state: Literal["failed", "stopped"], before: State, *, why: str) -> None:
+    """Record an end that the study's own process could not tell of, for the audit store too."""
+    study.move(state, before, why=why)
+    record_status(study.folder, state, why)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from server.intervals import Array, Interval, patient_resamples, percentile_interval, ratio, weighted_auc
+from server.intervals import Array, Bin, Interval, patient_resamples, percentile_interval, ratio, weighted_auc
 from shared.config import Frozen
 
 __all__ = [
@@ -30,14 +30,6 @@ __all__ = [
 NOT_FINITE = "the student's predictions on public test images are not all finite"
 NUM_BINS = 15
 TEMPERATURE_RANGE = (0.05, 20.0)
-
-
-class Bin(Frozen):
-    """One bin of the reliability diagram: mean confidence, share that was right, number of images."""
-
-    confidence: float
-    accuracy: float
-    num_images: int
 
 
 class Metrics(Frozen):

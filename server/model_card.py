@@ -14,24 +14,21 @@ from typing import Any
 from server.card_fields import applied_card
 from server.figures import interval_text
 from server.intervals import Interval
+from server.privacy_words import NOT_FOR_DIAGNOSIS
 from server.report_audit import checks, map_words
 from server.report_spend import sites
 from server.report_view import facts
 from server.report_words import (
-    NOT_FOR_DIAGNOSIS,
-    NOT_MEASURED,
-    NOT_STATED,
     OVERLAP,
     calibration,
     claim,
     findings,
     headline,
-    look_up,
     not_covered,
-    shown,
     spent_words,
 )
 from server.results import Summary
+from server.words import NOT_MEASURED, NOT_STATED, look_up, shown
 from shared.config import StudyConfig
 
 Section = dict[str, Any]

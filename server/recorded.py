@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import Any
 
 from server.checkpoints import StudyState
 from server.intervals import Interval
+from server.journal import package_versions
 from server.results import Event, Round, SiteCounts, StudyFacts, Summary
 from server.run_folder import RunFolder, read_lines
 from shared.code import code_digest
@@ -75,9 +75,7 @@ def recorded_summary(
             "initial": str(models.initial_sha256),
             **{name.removesuffix("_sha256"): str(value) for name, value in study.public.model_dump().items()},
         },
-        versions={
-            name: version(name) for name in ("flwr", "torch", "timm", "ofa", "opacus", "teaching-rounds")
-        },
+        versions=package_versions(),
     )
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from server.figures import interval_text
 from server.report_view import page
-from server.report_words import in_seconds, shown
 from server.results import Summary
+from server.words import in_seconds, shown
 from shared.pages import rendered
 
 TEMPLATE = Path(__file__).parent / "templates" / "report.html"

@@ -15,9 +15,11 @@ from markupsafe import Markup
 
 from server.figures import interval_bar, interval_text
 from server.intervals import Interval
+from server.privacy_label import label_fields
 from server.report_spend import sites
-from server.report_words import NOT_MEASURED, NOT_STATED, look_up, shown, spent_words
+from server.report_words import spent_words
 from server.results import Summary
+from server.words import NOT_MEASURED, NOT_STATED, look_up, shown
 
 PANELS = ("image, region outlined", "explainer's mask", "teacher's map", "student's map")
 LIFTS = (
@@ -180,45 +182,12 @@ def statement_rows(summary: Summary, clip: str) -> list[tuple[str, list[str]]]:
     A site that let no statement out has a column of 'not stated'; without any statement there are no rows.
     """
     columns = {
-        site: _statement(one, clip, spent_words(summary, site)) for site, one in summary.statements.items()
+        site: label_fields(one, clip, spent_words(summary, site)) for site, one in summary.statements.items()
     }
     names = list(next(iter(columns.values()), {}))
     return [
         (name, [columns.get(site, {}).get(name, NOT_STATED) for site in sites(summary)]) for name in names
     ]
-
-
-def _statement(one: Mapping[str, Any], clip: str, spent: str) -> dict[str, str]:
-    mechanisms = [row for part in one.get("partitions", ()) for row in part.get("mechanisms", ())]
-    pld = [part.get("pld_epsilon") for part in one.get("partitions", ())]
-    cap = one.get("cap_epsilon")
-    return {
-        "epsilon spent": spent,
-        "delta": shown(one.get("delta")),
-        "accountant": _joined(part.get("accountant") for part in one.get("partitions", ())),
-        "independent check (PLD)": shown(max((value for value in pld if value is not None), default=None)),
-        "unit of privacy": _unit(one),
-        "adjacency": shown(one.get("adjacency")),
-        "sampling": shown(one.get("sampling")),
-        "sample rate": _joined(look_up(row, "mechanism.sample_rate") for row in mechanisms),
-        "clip (max_grad_norm)": clip,
-        "noise multiplier": _joined(look_up(row, "mechanism.noise_multiplier") for row in mechanisms),
-        "private steps": shown(sum(look_up(row, "mechanism.steps") or 0 for row in mechanisms) or None),
-        "ledger rows": shown(sum(row.get("rows", 0) for row in mechanisms) or None),
-        "ledger head": f"{shown(one.get('head_seq'))} · {str(one.get('head_hash', NOT_STATED))[:16]}",
-        "time span": f"⚠ {one['span']}" if "simulation" in str(one.get("span")) else shown(one.get("span")),
-        "against whom": shown(one.get("trust_model")),
-        "cap of the hospital": "not shown by the hospital" if cap is None else shown(cap),
-    }
-
-
-def _unit(one: Mapping[str, Any]) -> str:
-    unit = one.get("unit")
-    return "all records of one patient identifier" if unit == "patient" else shown(unit)
-
-
-def _joined(values: Any) -> str:
-    return "; ".join(dict.fromkeys(shown(value) for value in values if value is not None)) or NOT_STATED
 
 
 def _example(one: Mapping[str, Any], picture: str) -> Example:

@@ -9,10 +9,11 @@ from typing import Any
 from server import report_audit, report_words
 from server.figures import interval_bar, interval_text, reliability_figure
 from server.intervals import Interval
+from server.privacy_words import NOT_FOR_DIAGNOSIS
 from server.report_curves import learning_curve, mask_figure, spend_figure
 from server.report_spend import sites
-from server.report_words import NOT_STATED, in_bytes, in_seconds, shown
 from server.results import MODEL_NAMES, Round, Summary
+from server.words import NOT_STATED, event_word, in_bytes, in_seconds, shown
 
 MOST_ROUNDS = 60  # rows of the round table; past it only rounds with something to say
 VERDICTS = {
@@ -31,6 +32,8 @@ def page(summary: Summary, run_dir: Path) -> dict[str, Any]:
     return {
         "s": summary,
         "words": report_words,
+        "event_word": event_word,
+        "not_for_diagnosis": NOT_FOR_DIAGNOSIS,
         "kind": kind,
         "verdict": VERDICTS[kind],
         "headline": report_words.headline(summary),

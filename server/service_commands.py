@@ -8,26 +8,35 @@ from typing import Annotated
 
 import typer
 
-from server import study_commands
+from server import feed_commands, store_commands, study_commands
 from server.cli_code import code_app, serve_app
 from server.cli_hub import DEFAULT_HUB, HubArgument
 from server.control import Control
-from server.hub_folder import open_hub
+from server.dashboard import commands as dashboard_commands
+from server.dashboard import people_commands, token_commands
+from server.doors import Doors, absolute_store
+from server.hub_folder import STORE_VARIABLE, open_hub
 from server.keeper import look_after
-from server.services import SUPERLINK_PORT, Hub, is_healthy, serve
+from server.services import SUPERLINK_PORT, Hub, is_healthy, let_send, serve
 from server.superlink_nodes import align_nodes
 from shared.command_line import examples, program
 
 app = program("The hub's services.")
 app.add_typer(study_commands.app, name="study")
+app.add_typer(store_commands.app, name="store")
+app.add_typer(feed_commands.app, name="feed")
 app.add_typer(code_app, name="code")
 app.add_typer(serve_app, name="registry")
+app.add_typer(people_commands.app, name="people")
+app.add_typer(token_commands.app, name="token")
+app.add_typer(dashboard_commands.app, name="dashboard")
 
 
 @app.command(
     name="serve",
     epilog=examples(
-        "rounds-hub serve hub", "rounds-hub serve /hub --listen 0.0.0.0:8443 --superlink-port 8000"
+        "rounds-hub serve hub",
+        "rounds-hub serve /hub --listen 0.0.0.0:8443 --superlink-port 8000 --feed-listen 0.0.0.0:8444",
     ),
 )
 def serve_hub(
@@ -38,14 +47,28 @@ def serve_hub(
     superlink_port: Annotated[
         int, typer.Option(min=1024, max=65535, help="port of the SuperLink on this machine's loopback")
     ] = SUPERLINK_PORT,
+    feed_listen: Annotated[
+        str,
+        typer.Option(
+            help="address:port at which studies' records come in; studies elsewhere need another address"
+        ),
+    ] = feed_commands.FEED_LISTEN,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            envvar=STORE_VARIABLE,
+            help="URL or file of the audit store; HUB/audit/store.sqlite when not given",
+        ),
+    ] = None,
 ) -> None:
-    """Run the hub until SIGTERM: SuperLink and SuperExec on the loopback, nginx in front of them.
+    """Run the hub until SIGTERM: SuperLink and SuperExec on the loopback, nginx in front of them, and the audit feed.
 
     What dies is started again; a study that was cut off is resumed.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells each request to our own SuperLink
     hub = Hub(open_hub(folder).path)
+    doors = Doors(listen, superlink_port, feed_listen, absolute_store(store) if store else hub.store())
 
     def ready(superlink: str) -> None:
         with hub.sites() as sites:
@@ -53,9 +76,9 @@ def serve_hub(
         logging.getLogger("rounds.hub").info("registrations: %s", done)
 
     def tick(superlink: str) -> None:
-        look_after(hub.studies, Control(superlink, hub.ca_file))
+        look_after(hub.studies, Control(superlink, hub.ca_file), lambda study: let_send(hub, doors, study))
 
-    serve(hub, listen, superlink_port, ready, tick)
+    serve(hub, doors, ready, tick)
 
 
 @app.command(epilog=examples("rounds-hub healthy hub"))

@@ -1,7 +1,8 @@
-"""The hub's processes: SuperLink, SuperExec and nginx, kept running by one supervisor.
+"""The hub's processes: SuperLink, SuperExec, registry, nginx and the audit feed, kept running by one supervisor.
 
 In: the hub's folder with its certificate, CA and secret. Out: a door on the public address, and behind it, on this
-machine's loopback only, Flower's SuperLink. Studies that were cut off are resumed from here.
+machine's loopback only, Flower's SuperLink; the feed has an address of its own. Studies that were cut off are resumed
+from here, and what finished ones left is sent.
 """
 
 import logging
@@ -15,7 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from server.hub_folder import HubFolder, verify_hub
+from server.doors import Doors
+from server.feed.credential import FOLDER_VARIABLE
+from server.feed.leftovers import Leftovers
+from server.feed.probe import FeedProbe
+from server.feed.senders import Senders, hub_senders
+from server.hub_folder import STORE_VARIABLE, HubFolder, verify_hub
 from server.proxy import Proxy
 from server.superlink import loopback_superlink, superlink_answers
 from shared.errors import ConfigError, RoundsError
@@ -24,7 +30,7 @@ from shared.service_health import answers, read_status
 from shared.supervisor import Service, Supervisor, free_port
 
 log = logging.getLogger("rounds.hub")
-SUPERLINK, SUPEREXEC, REGISTRY, PROXY = "superlink", "superexec", "registry", "proxy"
+SUPERLINK, SUPEREXEC, REGISTRY, PROXY, FEED = "superlink", "superexec", "registry", "proxy", "feed"
 SUPERLINK_PORT = 8000
 _LOOK_SECONDS = 3.0
 _STARTED_BY = "rounds-hub serve"
@@ -56,8 +62,7 @@ class Hub(HubFolder):
 
 def serve(
     hub: Hub,
-    listen: str,
-    port: int,
+    doors: Doors,
     ready: Callable[[str], None] = lambda _: None,
     tick: Callable[[str], None] = lambda _: None,
 ) -> None:
@@ -65,23 +70,26 @@ def serve(
 
     `ready` is called with the SuperLink's host:port whenever it has begun to answer, `tick` every 3 s while it does.
     """
-    check_start(hub, listen, port)
-    superlink = f"127.0.0.1:{port}"
-    with _services(hub, listen, port) as services:
-        watch = _Watch(hub, superlink, ready, tick)
-        facts = {"superlink": superlink, "listen": listen, "answers": False}
-        log.info("hub: sites reach %s, the SuperLink is at %s", listen, superlink)
+    check_start(hub, doors)
+    with _services(hub, doors) as services:
+        watch = _Watch(hub, doors.superlink, FeedProbe(hub, doors.own_feed), ready, tick)
+        facts = {"superlink": doors.superlink, "listen": doors.listen, "feed": doors.feed, "answers": False}
+        log.info("hub: sites reach %s, the SuperLink is at %s", doors.listen, doors.superlink)
+        Leftovers(hub.studies, lambda run: let_send(hub, doors, run)).start()
         Supervisor(services, hub.status, facts, watch).run()
 
 
-def check_start(hub: Hub, listen: str, port: int) -> None:
+def let_send(hub: Hub, doors: Doors, run: str) -> Path:
+    """Return the file with which a run on this machine sends its records."""
+    return Senders(hub.feed).issue_own(run, doors.own_feed, hub.ca_file.read_bytes())
+
+
+def check_start(hub: Hub, doors: Doors) -> None:
     """Refuse to start where a file or program is missing, or one port is wanted twice."""
     verify_hub(hub)
-    if listen.rpartition(":")[2] == str(port):
-        raise ConfigError(
-            f"--superlink-port is {port}: the public address {listen} has the same; give another"
-        )
+    doors.check()
     nginx()
+    hub_senders(hub)
     for folder in (hub.database.parent, hub.studies):
         folder.mkdir(mode=0o700, exist_ok=True)
 
@@ -98,15 +106,19 @@ def nginx(folders: Sequence[Path] | None = None) -> str:
 def is_healthy(hub: Hub) -> str:
     """Return one sentence that all runs and the SuperLink answers; `ServiceError` says why not."""
     status = answers(hub.status, _STARTED_BY)
-    return f"sites reach {status.fact('listen')}; SuperLink, SuperExec, registry and proxy run"
+    return (
+        f"sites reach {status.fact('listen')}; SuperLink, SuperExec, registry and proxy run; the feed takes records at "
+        f"{status.fact('feed')}"
+    )
 
 
 @dataclass
 class _Watch:
-    """Looks at the SuperLink between the supervisor's looks."""
+    """Looks at SuperLink and feed between the supervisor's looks."""
 
     hub: Hub
     superlink: str
+    feed: FeedProbe
     ready: Callable[[str], None]
     tick: Callable[[str], None]
     looked: float = 0.0
@@ -117,8 +129,9 @@ class _Watch:
         starts = supervisor.starts(SUPERLINK)
         if starts == 0 or time.monotonic() - self.looked < _LOOK_SECONDS:
             return
-        supervisor.facts["answers"] = superlink_answers(self.superlink, self.hub.ca_file)
-        if supervisor.facts["answers"]:
+        answers = superlink_answers(self.superlink, self.hub.ca_file)
+        supervisor.facts["answers"] = answers and self.feed.serves()
+        if answers:
             try:
                 self._look(starts)
             except RoundsError as error:  # a person's matter, and no reason to end what runs
@@ -137,24 +150,30 @@ class _Watch:
 
 
 @contextmanager
-def _services(hub: Hub, listen: str, port: int) -> Iterator[Sequence[Service]]:
+def _services(hub: Hub, doors: Doors) -> Iterator[Sequence[Service]]:
     """Yield the services; their homes and nginx's own files are gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="rounds-hub-") as scratch:
         run = Path(scratch)
         for name in ("flwr", "empty", "nginx"):
             (run / name).mkdir()
         environment = flower_environment(run / "flwr")
+        environment.pop(STORE_VARIABLE, None)  # for who keeps records alone
         bundles = free_port()
         registry = {
             "FLWR_SUPERGRID_API_URL": f"http://127.0.0.1:{bundles}"
         }  # where SuperLink asks for an app's name
-        proxy = Proxy(listen, f"127.0.0.1:{port}", hub.certificate_file, hub.key_file, hub.ca_file)
+        to_feed = {FOLDER_VARIABLE: str(Senders(hub.feed).own.resolve())}
+        proxy = Proxy(doors.listen, doors.superlink, hub.certificate_file, hub.key_file, hub.ca_file)
         configuration = run / "nginx.conf"
         configuration.write_text(proxy.configuration(run / "nginx", _request_log(hub)), encoding="utf-8")
         yield (
             Service(REGISTRY, lambda: registry_command(hub, bundles), run / "empty", environment),
-            Service(SUPERLINK, lambda: superlink_command(hub, port), run / "empty", environment | registry),
-            Service(SUPEREXEC, lambda: superexec_command(hub, port), run / "empty", environment),
+            Service(FEED, lambda: feed_command(hub, doors.feed), run / "empty",
+                    environment | {STORE_VARIABLE: doors.store}),
+            Service(SUPERLINK, lambda: superlink_command(hub, doors.superlink_port), run / "empty",
+                    environment | registry),
+            Service(SUPEREXEC, lambda: superexec_command(hub, doors.superlink_port), run / "empty",
+                    environment | to_feed),
             Service(PROXY, lambda: [nginx(), "-e", "stderr", "-p", str(run / "nginx"), "-c", str(configuration)],
                     run / "empty", environment),
         )  # fmt: skip
@@ -177,6 +196,12 @@ def superlink_command(hub: Hub, port: int) -> list[str]:
 def registry_command(hub: Hub, port: int) -> list[str]:
     """Return the command line of the service that gives SuperLink the bundles and the hospitals' signatures."""
     words = ["registry", "serve", "--hub", str(hub.path.resolve()), "--port", str(port)]
+    return [sys.executable, "-m", "server.main", *words]
+
+
+def feed_command(hub: Hub, listen: str) -> list[str]:
+    """Return the command line of the service that takes studies' records into the store."""
+    words = ["feed", "serve", "--hub", str(hub.path.resolve()), "--listen", listen]
     return [sys.executable, "-m", "server.main", *words]
 
 

@@ -15,7 +15,8 @@ from server.checkpoints import Checkpoints, StudyState, load_state
 from server.collect import Collected, Stage, collect
 from server.enrolment import EnrolledSite, enrol_sites
 from server.exchange import Exchange
-from server.run_folder import RunFolder, read_lines
+from server.journal import Journal
+from server.run_folder import RunFolder
 from shared.arrays import Arrays
 from shared.config import StudyConfig
 from shared.errors import ErrorCode, StudyError
@@ -32,29 +33,41 @@ _FINAL = {
 
 
 def run_study(
-    study: StudyConfig, initial: Arrays, exchange: Exchange, folder: RunFolder, score: Score
+    study: StudyConfig,
+    initial: Arrays,
+    exchange: Exchange,
+    folder: RunFolder,
+    score: Score,
+    *,
+    simulation: bool = False,
 ) -> StudyState:
     """Run every round that is left, then the sites' evaluation where the study asks for it."""
     state = load_state(folder.checkpoint, study.digest()) or StudyState(study.digest(), initial)
-    folder.record_event(
-        "study_started", study=study.name, uid=state.study_uid, rounds=study.federation.rounds
-    )
-    with Checkpoints(folder.checkpoint) as checkpoints:
+    journal = Journal(folder.path, state.study_uid)
+    with journal.kept(), Checkpoints(folder.checkpoint) as checkpoints:
+        journal.record_event(
+            "study_started", study=study.name, uid=state.study_uid, rounds=study.federation.rounds
+        )
         checkpoints.save(state)
+        checkpoints.wait()  # nobody may hear of a study whose uid could be lost
+        journal.begin(study, simulation=simulation)
         if state.rounds_done == 0:
-            folder.record_round({"round": 0, "test": score(state.weights)})
-        checkpoints.wait()  # no site may hear of a study whose uid could be lost
-        sites = enrol_sites(study, state.study_uid, exchange, folder)
+            record_last(state, journal, score)
+        sites = enrol_sites(study, state.study_uid, exchange, journal)
+        journal.enrolled(sites)
         while state.rounds_done < study.federation.rounds:
-            last = partial(record_last, state, folder, score)
-            state = run_round(study, state, sites, exchange, folder, checkpoints.wait, last)
+            meanwhile = partial(record_last, state, journal, score)
+            state = run_round(study, state, sites, exchange, journal, checkpoints.wait, meanwhile)
             checkpoints.save(state)
         checkpoints.wait()
-        record_last(state, folder, score)
+        record_last(state, journal, score)
         if study.federation.evaluate_sites:
-            state = evaluate_sites(study, state, sites, exchange, folder)
+            state = evaluate_sites(study, state, sites, exchange, journal)
             checkpoints.save(state)
-    folder.record_event("study_completed", rounds=state.rounds_done)
+            checkpoints.wait()
+            journal.stage(state.heard)
+        journal.completed()
+        journal.record_event("study_completed", rounds=state.rounds_done)
     return state
 
 
@@ -63,31 +76,37 @@ def run_round(
     state: StudyState,
     sites: tuple[EnrolledSite, ...],
     exchange: Exchange,
-    folder: RunFolder,
-    before_sending: Callable[[], None],
+    journal: Journal,
+    saved: Callable[[], None],
     meanwhile: Callable[[], None],
 ) -> StudyState:
     """Ask, collect until all answered or the deadline, merge; `StudyError` below the quorum.
 
-    No request leaves before `before_sending` has returned: the state that it rests on must be durable. `meanwhile` is
-    done while sites work: scoring the last round must not keep them waiting.
+    No request leaves before `saved` has returned: the state that it rests on must be durable. `meanwhile` is done
+    while sites work: scoring the last round must not keep them waiting.
     """
     started = time.monotonic()
     number = state.rounds_done + 1
     asked = tuple(site for site in sites if site.name not in state.excluded)
-    folder.record_event("round_started", round=number, sites=[site.name for site in asked])
+    journal.record_event("round_started", round=number, sites=[site.name for site in asked])
     stage = Stage(number, "train", state.weights)
     quorum = study.federation.quorum
+
+    def once_sent() -> None:
+        saved()  # also where no site is left to be sent anything
+        meanwhile()
+
     collected = collect(
-        study, state, stage, asked, exchange, folder,
-        at_least=quorum, before_sending=before_sending, meanwhile=meanwhile,
+        study, state, stage, asked, exchange, journal,
+        at_least=quorum, before_sending=saved, meanwhile=once_sent,
     )  # fmt: skip
-    state = remembered(state, collected)
     if collected.mean is None or len(collected.releases) < quorum:
+        journal.failed_stage(collected.heard)
         raise StudyError(
             f"federation.quorum is {quorum}: {len(collected.releases)} of {len(asked)} sites sent an update in round "
             f"{number}; see events.jsonl and resume with the same output folder"
         )
+    state = remembered(state, stage, collected, journal)
     step = merged_step(state.velocity, collected.mean.mean(), study.federation.server_momentum)
     record = {
         "answered": sorted(collected.releases),
@@ -98,20 +117,18 @@ def run_round(
         "rounding": collected.rounding,
         "seconds": round(time.monotonic() - started, 2),
     }
-    kept = (
-        step if study.federation.server_momentum else {}
-    )  # 30 MB of checkpoint, where nothing would read it
+    # without momentum nobody reads the step: up to 30 MB that a checkpoint can do without
+    kept = step if study.federation.server_momentum else {}
     return state.after_round(applied(state.weights, step), kept, record)
 
 
-def record_last(state: StudyState, folder: RunFolder, score: Score) -> None:
-    """Score the student of the last closed round and write the round's line, unless it stands there already.
+def record_last(state: StudyState, journal: Journal, score: Score) -> None:
+    """Record what was heard in the last stage, and the last closed round with its student's figures, each once.
 
-    The checkpoint came first: where the hub died before this line, the resumed study writes it.
+    The checkpoint came first: where the hub died before this, the resumed study records it.
     """
-    written = any(line["round"] == state.rounds_done for line in read_lines(folder.rounds))
-    if state.last_round and not written:
-        folder.record_round(state.last_round | {"test": score(state.weights)})
+    journal.stage(state.heard)
+    journal.close_round(state.last_round or {"round": 0}, partial(score, state.weights))
 
 
 def evaluate_sites(
@@ -119,31 +136,36 @@ def evaluate_sites(
     state: StudyState,
     sites: tuple[EnrolledSite, ...],
     exchange: Exchange,
-    folder: RunFolder,
+    journal: Journal,
 ) -> StudyState:
     """Ask each site for noised counts on its evaluation patients; sites may decline."""
     asked = tuple(site for site in sites if site.name not in state.excluded)
     stage = Stage(state.rounds_done, "evaluate", state.weights)
-    collected = collect(study, state, stage, asked, exchange, folder)
+    collected = collect(study, state, stage, asked, exchange, journal)
     for name, release in collected.releases.items():
-        folder.record_event(
+        journal.record_event(
             "site_evaluation",
+            round=stage.round,
             site=name,
             noised_counts=release.arrays["confusion"].tolist(),
             noise_std=study.federation.evaluation_noise_multiplier,
         )
-    return remembered(state, collected)
+    for name in sorted(collected.missing.keys() - collected.num_bytes.keys()):
+        journal.record_event("not_evaluated", round=stage.round, site=name, why=collected.missing[name])
+    return remembered(state, stage, collected, journal)
 
 
-def remembered(state: StudyState, collected: Collected) -> StudyState:
-    """Return the state with the statements, bytes and final refusals of one stage."""
+def remembered(state: StudyState, stage: Stage, collected: Collected, journal: Journal) -> StudyState:
+    """Return the state with the statements, bytes, final refusals and records of one stage."""
     final = {name: why for name, why in collected.missing.items() if why in _FINAL}
     received = {name: list(counts) for name, counts in state.bytes_received.items()}
     for name, count in collected.num_bytes.items():
         received.setdefault(name, []).append(count)
     statements = {name: one.model_dump(mode="json") for name, one in collected.statements.items()}
+    heard = [body.model_dump(mode="json") for body in (*collected.heard, *journal.taken())]
     return replace(
         state,
+        heard={f"{stage.kind}/{stage.round}": heard},
         bytes_received=received,
         statements=state.statements | statements,
         excluded=state.excluded | final,

@@ -15,7 +15,6 @@ from rich.table import Table
 from server.cli_hub import DEFAULT_HUB, HubOption
 from server.control import Control
 from server.registry import Registry
-from server.report_words import in_bytes, rounded_by
 from server.services import Hub
 from server.submissions import (
     EXIT_STATUS,
@@ -26,6 +25,7 @@ from server.submissions import (
     new_study,
     prepared_study,
 )
+from server.words import in_bytes, rounded_by
 from shared.command_line import AsJson, examples
 from shared.config_files import overridden, parse_study
 from shared.errors import ConfigError, StudyError

@@ -47,8 +47,32 @@ class StudyError(RoundsError):
     """The study cannot go on: too few sites, a broken checkpoint, a foreign study."""
 
 
+class DeviceError(RoundsError):
+    """The GPU that `site.yaml` names has too little memory for the work."""
+
+
 class ServiceError(RoundsError):
     """A process that should run does not, or does not answer."""
+
+
+class StoreError(RoundsError):
+    """The audit store cannot be opened, or was sent what it cannot keep."""
+
+
+class ChainGapError(StoreError):
+    """Records of a source are missing before the one that came."""
+
+
+class ChainConflictError(StoreError):
+    """A record differs from the one that stands in the store, or its hash is not that of its content."""
+
+
+class ForeignStudyError(StoreError):
+    """A record is of a study that another source has told of."""
+
+
+class BlobMissingError(StoreError):
+    """A record names a blob that is not in the store yet."""
 
 
 class ErrorCode(StrEnum):
@@ -65,6 +89,9 @@ class ErrorCode(StrEnum):
     LEDGER_CONFLICT = "ledger_conflict"  # same request key, other base weights
     LEDGER_STOPPED = "ledger_stopped"  # damaged, or behind its head file
     APPROVALS_STOPPED = "approvals_stopped"  # the same of the hospital's record of its decisions
+    DEVICE_MISSING = (
+        "device_missing"  # the GPU that site.yaml names is not there, seen before data was touched
+    )
     FAILED = "failed"  # everything that fails while touching data
 
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydicom.datadict import tag_for_keyword
 
 from shared.config import Delta, Digest, Epsilon, Frozen, StudyConfig
@@ -18,11 +18,10 @@ ReleaseKind = Literal[
     "enrolment", "update", "evaluation", "regions", "maps", "status", "ledger_statement", "error"
 ]
 
-_SITE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"
-SiteName = Annotated[str, Field(pattern=_SITE_NAME)]
-HubAddress = Annotated[
-    str, Field(pattern=r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):[0-9]{1,5}$", description="host:port")
-]
+SITE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"
+HUB_ADDRESS = r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):[0-9]{1,5}$"
+SiteName = Annotated[str, Field(pattern=SITE_NAME)]
+HubAddress = Annotated[str, Field(pattern=HUB_ADDRESS, description="host:port")]
 
 
 class Cap(Frozen):
@@ -111,11 +110,23 @@ class SiteData(Frozen):
 
 
 class Compute(Frozen):
-    """Changes speed and memory, never the result."""
+    """Changes speed and memory, never the result beyond rounding."""
 
-    device: str = "cpu"
+    device: str = Field(
+        "cpu", description="cpu, auto (a GPU where torch finds one, else cpu), cuda, or cuda:N"
+    )
+    gpu_memory_fraction: float = Field(
+        1.0, gt=0, le=1, description="most of the GPU's memory that one request may take"
+    )
     threads: int = Field(1, ge=1)
     patients_per_chunk: int = Field(16, ge=1)
+
+    @field_validator("device")
+    @classmethod
+    def _device_is_known(cls, device: str) -> str:
+        if not re.fullmatch(r"cpu|auto|cuda(:\d{1,2})?", device):
+            raise ValueError("allowed are cpu, auto (a GPU where there is one), cuda and cuda:N; correct it")
+        return device
 
 
 class Hub(Frozen):
@@ -173,7 +184,7 @@ class SiteConfig(Frozen):
 
 def check_site_name(name: str, where: str) -> None:
     """Refuse a name that no site.yaml may hold; `where` says where a person corrects it."""
-    if not re.fullmatch(_SITE_NAME, name):
+    if not re.fullmatch(SITE_NAME, name):
         raise ConfigError(
             f"site is {name!r}, allowed are 1 to 40 letters (a to z), digits, - and _, the first a letter or a digit; "
             f"rename it in {where}"

@@ -39,13 +39,16 @@ def read_views(patient: Patient, study: StudyConfig) -> PatientViews:
 
 
 def compute_targets(teacher: Teacher, views: PatientViews, study: StudyConfig) -> Targets:
-    """Run the teacher on all K views of one patient: logits (K, C) float32, features float16."""
-    images = views.images(tuple(range(len(views.pixels))))
+    """Run the teacher, where it is, on all K views of one patient; targets are on the CPU.
+
+    Logits are (K, C) float32, features float16.
+    """
+    images = views.images(tuple(range(len(views.pixels)))).to(next(teacher.parameters()).device)
     with torch.inference_mode():
         if not method_terms(study.distillation).uses_features:
-            return Targets(teacher(images).clone())
+            return Targets(teacher(images).cpu().clone())
         logits, features = teacher.features(images)
-        return Targets(logits.clone(), tuple(feature.to(torch.float16) for feature in features))
+        return Targets(logits.cpu().clone(), tuple(feature.to(torch.float16).cpu() for feature in features))
 
 
 def pick(targets: Targets, which: tuple[int, ...]) -> Targets:

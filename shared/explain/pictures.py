@@ -13,17 +13,15 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
+from shared.explain import scale
+from shared.explain.scale import BRIGHTEST, CONTOURS, DIMMEST, FULL_SCALE, NEARLY_UNIFORM, STRONGEST
+
 Picture = npt.NDArray[np.uint8]  # (side, side, 3)
 Floats = npt.NDArray[np.float64]
 SIDE_PX = 192
 GAP_PX = 4
-HUE = np.array([230.0, 159.0, 0.0])  # #E69F00, told apart from grey by every kind of colour vision
+HUE = np.array(scale.HUE)
 OUTLINE = np.array([86.0, 180.0, 233.0])  # #56B4E9, the region mask
-FULL_SCALE = 4.0  # energy, times uniform, at which the hue is strongest
-STRONGEST = 0.85  # opacity there: the film stays visible under the map
-DIMMEST, BRIGHTEST = 0.10, 0.60  # lightness that the film keeps under a map
-NEARLY_UNIFORM = 0.9  # a contour round more than this part of what a uniform map needs is not drawn
-CONTOURS = (0.5, 0.8)  # share of energy inside: solid, dashed
 
 
 def film(pixels: npt.NDArray[np.uint8], side: int = SIDE_PX) -> Picture:

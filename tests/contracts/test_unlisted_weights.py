@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from server.app import initial_state
+from server.privacy_words import CLAIM
 from server.recorded import About, recorded_summary
 from server.report import render_report
-from server.report_words import CLAIM
 from server.run_folder import RunFolder
 from server.scoring import round_score
 from server.study import run_study

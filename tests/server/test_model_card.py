@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 from server.model_card import model_card, write_model_card
-from server.report_words import CLAIM, NOT_FOR_DIAGNOSIS
+from server.privacy_words import CLAIM, NOT_FOR_DIAGNOSIS
 from server.results import Summary, auc_of
 from shared.config import StudyConfig
 

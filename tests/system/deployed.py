@@ -32,11 +32,12 @@ from server.authority import Names
 from server.hub_folder import make_hub
 from server.registry import Registry
 from server.run_folder import read_lines
-from server.services import PROXY, REGISTRY, SUPEREXEC, SUPERLINK, Hub, is_healthy
+from server.services import FEED, PROXY, REGISTRY, SUPEREXEC, SUPERLINK, Hub, is_healthy
 from server.submissions import SubmittedStudy, find_study
 from shared.config_files import parse_site, read_site, read_yaml, write_yaml
 from shared.errors import ServiceError
 from shared.service_health import read_status
+from tests.system.commands import from_this_repository, hub_command, site_command
 from tests.system.links import Link
 
 Settings = Mapping[str, Any]
@@ -63,6 +64,7 @@ class Deployment:
     address: str = ""
     started: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     superlink_port: int = 0
+    feed_port: int = 0
 
     @property
     def hub(self) -> Hub:
@@ -71,7 +73,7 @@ class Deployment:
     def make(self) -> None:
         """Make hub and sites, as their people would by `init`, `join` and `admit`."""
         self.address = self.address or f"127.0.0.1:{free_port()}"
-        self.superlink_port = free_port()
+        self.superlink_port, self.feed_port = free_port(), free_port()
         names = Names.of([], ["127.0.0.1", *(link.host for link in self.links.values())])
         hub = make_hub(self.hub.path, "tiny", self.address, names)
         digest = submitted_study(self.workspace, self.settings).digest()
@@ -103,11 +105,13 @@ class Deployment:
             registry.sign_in(site / f"{name}.signatures.json", name, introduction.approval_key)
 
     def start_hub(self) -> None:
-        self._start("hub", "server.main", "serve", str(self.hub.path), "--listen", self.address,
-                    "--superlink-port", str(self.superlink_port))  # fmt: skip
+        command = hub_command(str(self.hub.path), self.address, self.superlink_port)
+        self._start(
+            "hub", [*command, "--feed-listen", f"127.0.0.1:{self.feed_port}"]
+        )  # several hubs on one machine
 
     def start_site(self, name: str) -> None:
-        self._start(name, "client.main", "run", str(self.folder / name / SITE_FILE))
+        self._start(name, site_command(str(self.folder / name / SITE_FILE)))
 
     def start(self) -> None:
         """Start everything, and wait until the hub is healthy."""
@@ -165,7 +169,7 @@ class Deployment:
     def process(self, what: str) -> int | None:
         """Return the process of `hub`, of one of its services, of a site (`film`) or of its node (`film node`)."""
         try:
-            if what in {SUPERLINK, SUPEREXEC, REGISTRY, PROXY}:
+            if what in {SUPERLINK, SUPEREXEC, REGISTRY, PROXY, FEED}:
                 return read_status(self.hub.status, "").pid(what)
             if what.endswith(f" {NODE}"):
                 return read_status(self.folder / what.split(maxsplit=1)[0] / "state" / NODE_STATUS, "").pid(
@@ -212,11 +216,11 @@ class Deployment:
         """Return every process that still runs, of all that was ever started here."""
         return [one for one in psutil.process_iter() if belongs(one, self.folder)]
 
-    def _start(self, what: str, program: str, *words: str) -> None:
+    def _start(self, what: str, command: list[str]) -> None:
         before = self.links[what].words if what in self.links else ()
         with (self.folder / f"{what}.log").open("ab") as log:
             self.started[what] = subprocess.Popen(
-                [*before, sys.executable, "-m", program, *words],
+                [*before, *from_this_repository(command)],
                 env=environment() | {"TMPDIR": str(scratch(self.folder))},
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,

@@ -5,6 +5,7 @@ and then the hub's SuperLink are killed hard. `python -m tests.system.kill_matri
 """
 
 import http.client
+import json
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,15 +13,21 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from flwr.proto.runtime_pb2 import AcquireTaskRequest
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor, SuperExecAuthHttpInterceptor
 from flwr.supercore.runtime.runtime_http_client import RuntimeHttpClient
 
 from client.site_folder import SITE_FILE
+from server.app import submitted_study
+from server.feed.senders import hub_senders
 from server.run_folder import read_lines
-from server.services import SUPERLINK
+from server.services import FEED, SUPERLINK
+from server.store.database import open_store
+from server.store.outbox import Outbox
+from server.store.schema import RECORDS
 from server.submissions import SubmittedStudy
-from shared.config_files import parse_site, read_yaml
+from shared.config_files import parse_site, read_yaml, write_yaml
 from shared.phantoms import STYLES, SitePlan
 from tests.conftest import SITES
 from tests.dicom_files import PLANTED, dicom_hospital
@@ -98,6 +105,42 @@ def test_the_site_on_dicom_takes_part_in_every_round(
     assert {path.suffix for path in data.source.rglob("*") if path.is_file()} == {".dcm", ".csv"}
 
 
+CHECKED = (  # every question of `rounds-site check` that a joined site with approved code and study is asked
+    "approval", "code", "expiry", "teacher", "initial student", "sample rate", "delta", "releases", "label map", "data",
+    "images", "masks", "declared", "device", "threads", "memory", "target cache", "ledger", "budget", "node key",
+    "approval key", "federation", "enrolment", "proxy", "name", "connection", "CA", "TLS", "hub certificate", "health",
+    "clock", "key",
+)  # fmt: skip
+
+
+def test_the_check_of_a_site_asks_everything(
+    deployment: Deployment, undisturbed: SubmittedStudy, tmp_path: Path
+) -> None:
+    """From data to the key that the hub admitted, each on a line, none of which fails; exit status and JSON say so."""
+    write_yaml(tmp_path / "study.yaml", submitted_study(deployment.workspace, deployment.settings))
+    site_file = deployment.folder / SITES[0] / SITE_FILE
+    done = deployment.command("client.main", "check", str(site_file), str(tmp_path / "study.yaml"), "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    marks: dict[str, set[str]] = {}
+    for line in json.loads(done.stdout)["findings"]:
+        marks.setdefault(line["what"], set()).add(line["mark"])
+    assert set(CHECKED) <= marks.keys()
+    sure = {
+        "approval",
+        "data",
+        "device",
+        "ledger",
+        "connection",
+        "TLS",
+        "health",
+        "clock",
+        "key",
+        "enrolment",
+    }
+    assert {what: marks[what] for what in sure} == {what: {"ok"} for what in sure}
+    assert undisturbed.read().state == "completed"
+
+
 @pytest.mark.parametrize("path", CONTROL)
 def test_a_site_cannot_reach_the_control_api(deployment: Deployment, path: str) -> None:
     """From where sites are, with the CA that they have, Control and Runtime API are a 404; they are there inside."""
@@ -144,18 +187,49 @@ def acquire_task(deployment: Deployment, secret: bytes | None) -> int:
     return 200
 
 
+def test_the_hubs_store_has_what_the_study_wrote(deployment: Deployment, undisturbed: SubmittedStudy) -> None:
+    """The study's own process has sent its records by the feed, under the name of its folder: each one, in order."""
+    assert stored(deployment, undisturbed) == chains(undisturbed)
+    kinds = {record.kind for record in Outbox(undisturbed.path).after(0, 1000)}
+    assert kinds >= {"study", "site", "round", "release", "statement", "status"}
+    assert undisturbed.path.name in hub_senders(deployment.hub).listed()
+
+
+def stored(deployment: Deployment, study: SubmittedStudy) -> list[str]:
+    """Return the hashes of a study's records in the hub's store, once they are all there."""
+    wait_until(
+        lambda: len(kept(deployment, study)) >= len(chains(study)), 60, "the study's records in the store"
+    )
+    return kept(deployment, study)
+
+
+def kept(deployment: Deployment, study: SubmittedStudy) -> list[str]:
+    store = open_store(deployment.hub.own_store, must_exist=True)
+    with store.connect() as connection:
+        query = sa.select(RECORDS.c.chain).where(RECORDS.c.source == f"study/{study.path.name}")
+        found = list(connection.execute(query.order_by(RECORDS.c.id)).scalars())
+    store.dispose()
+    return found
+
+
+def chains(study: SubmittedStudy) -> list[str]:
+    return [record.chain for record in Outbox(study.path).after(0, 10_000)]
+
+
 def test_kills_lose_nothing_and_charge_nothing_twice(
     deployment: Deployment, undisturbed: SubmittedStudy
 ) -> None:
-    """A node killed in round 1 and the SuperLink killed in round 2: completed, one study_uid, the undisturbed spend."""
+    """A node and the feed killed in round 1, the SuperLink in round 2: one study_uid, the same spend, all records."""
     study = deployment.submit()
     wait_until(lambda: deployment.events(study, "round_started"), SECONDS, "round 1")
     deployment.kill("film node")
+    deployment.kill(FEED)
     wait_until(lambda: len(deployment.events(study, "round_started")) > 1, SECONDS, "round 2")
     deployment.kill(SUPERLINK)
     assert deployment.finish(study, SECONDS) == "completed", study.read().why
     assert deployment.study_uid(study) != deployment.study_uid(undisturbed)
     assert charges(deployment, study) == charges(deployment, undisturbed)
+    assert stored(deployment, study) == chains(study)
     assert all(
         len(rows) == 4 for rows in charges(deployment, study).values()
     )  # reserve and commit, two rounds

@@ -1,0 +1,81 @@
+"""The dashboard as one ASGI application.
+
+In: a store and settings. Out: an application whose every response carries the same headers, and whose every route
+asks for a login unless it is listed as open.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypedDict
+
+import sqlalchemy as sa
+from fastapi import Depends, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import ASGIApp
+
+from server.dashboard import refusals
+from server.dashboard.access import READER
+from server.dashboard.api import routes as api
+from server.dashboard.headers import SecurityHeaders
+from server.dashboard.limits import Limits
+from server.dashboard.origin import OwnOrigin
+from server.dashboard.pages import OPEN, OWN, PAGES
+from server.dashboard.passwords import Hashing
+from server.dashboard.settings import Settings
+from server.dashboard.view_cache import ViewCache
+
+_COMPRESS_FROM = 1_000  # bytes
+
+
+class Dashboard(FastAPI):
+    """A FastAPI application inside the headers: Starlette would answer an exception outside of all middleware."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return everything that a request passes, outermost first."""
+        settings: Settings = self.state.settings
+        inside = Limits(super().build_middleware_stack(), refusals.refused_by_limits, settings)
+        return SecurityHeaders(inside, refusals.failed, secure=settings.secure)
+
+
+class Life(TypedDict):
+    """What the server that runs the application can reach: it sets `closing` before it waits for streams."""
+
+    closing: asyncio.Event
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[Life]:
+    yield {"closing": app.state.closing}
+
+
+def create_app(engine: sa.Engine, settings: Settings | None = None) -> FastAPI:
+    """Return the application over an open store; several may share a store."""
+    app = Dashboard(
+        title="Teaching Rounds", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False,
+        lifespan=_lifespan,
+        # Pages hold a reader's own token beside what was searched for; the SameSite=Strict cookie keeps other sites
+        # from asking for them, so compressing gives nobody lengths to compare (BREACH).
+        middleware=[Middleware(OwnOrigin), Middleware(GZipMiddleware, minimum_size=_COMPRESS_FROM, compresslevel=6)],
+    )  # fmt: skip
+    app.state.engine, app.state.settings, app.state.views = engine, settings or Settings(), ViewCache()
+    app.state.closing = asyncio.Event()
+    app.state.hashing = Hashing(app.state.settings.hashes_at_once)
+    for refused, answer in (
+        (Exception, refusals.broke),
+        (HTTPException, refusals.http_refusal),
+        (RequestValidationError, refusals.invalid),
+        (refusals.LoginNeeded, refusals.login_needed),
+        (refusals.NewPasswordNeeded, refusals.new_password_needed),
+        (refusals.ProofNeeded, refusals.proof_needed),
+    ):
+        app.add_exception_handler(refused, answer)
+    for router in (*OPEN, *OWN):
+        app.include_router(router)
+    for router in PAGES:
+        app.include_router(router, dependencies=[Depends(READER)])
+    app.include_router(api.router)
+    return app

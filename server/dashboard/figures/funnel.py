@@ -1,0 +1,143 @@
+"""Comparing sites honestly: each one's share over its number of patients, inside limits that chance alone gives.
+
+A funnel plot (Spiegelhalter 2005, doi 10.1002/sim.1970): limits around the pooled share, exact binomial, so that a
+small site is not blamed for being small. Never a ranked list. Below `FEWEST` patients nothing is drawn of a site.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from markupsafe import Markup
+
+from server.figures import Figure, label, svg, tag
+
+FEWEST: Final = 10
+TOO_FEW: Final = "too few to say"
+_TAILS: Final = (("95 %", 0.025, "ref"), ("99.8 %", 0.001, "ref wide"))
+_LEFT, _RIGHT, _TOP, _BOTTOM, _WIDTH, _HEIGHT = 52, 150, 14, 40, 760, 320
+_CURVE_POINTS = 60
+
+
+@dataclass(frozen=True)
+class Share:
+    """One site of origin: a share of right answers among `n` patients."""
+
+    name: str
+    share: float
+    n: int
+
+
+def binomial_limit(share: float, n: int, tail: float) -> float:
+    """Share that a Binomial(n, share) stays below with probability `tail`, interpolated between whole numbers.
+
+    The interpolation of Spiegelhalter 2005, appendix A.1.1: r - alpha, alpha = (P(X <= r) - tail) / P(X = r).
+    """
+    if share <= 0 or share >= 1:
+        return share
+    below = 0.0
+    for r in range(n + 1):
+        log_mass = (
+            math.lgamma(n + 1) - math.lgamma(r + 1) - math.lgamma(n - r + 1)
+            + r * math.log(share) + (n - r) * math.log1p(-share)
+        )  # fmt: skip
+        mass = math.exp(log_mass)
+        below += mass
+        if below > tail:
+            return max(0.0, r - (below - tail) / mass) / n
+    return 1.0
+
+
+def limits(share: float, n: int, tail: float) -> tuple[float, float]:
+    """Lower and upper limit of a share among n patients by chance alone."""
+    return binomial_limit(share, n, tail), 1 - binomial_limit(1 - share, n, tail)
+
+
+def verdict(one: Share, pooled: float) -> str:
+    """Say where a site lies; never better or worse than another."""
+    if one.n < FEWEST:
+        return TOO_FEW
+    for name, tail, _ in reversed(_TAILS):
+        low, high = limits(pooled, one.n, tail)
+        if not low <= one.share <= high:
+            return f"{'below' if one.share < low else 'above'} the {name} limits of chance"
+    return "within what chance gives"
+
+
+def funnel_figure(title: str, quantity: str, shares: Sequence[Share]) -> Figure | None:
+    """Draw the sites with enough patients; others stand in the table by name only. None without any."""
+    known = [one for one in shares if one.n >= FEWEST]
+    if not known:
+        return None
+    pooled = sum(one.share * one.n for one in known) / sum(one.n for one in known)
+    most = max(one.n for one in known) * 1.05
+    lowest = min([*(one.share for one in known), limits(pooled, FEWEST, 0.001)[0]])
+    bottom = math.floor(min(lowest, 0.9) * 10) / 10
+
+    def px(n: float) -> float:
+        return _LEFT + n / most * (_WIDTH - _LEFT - _RIGHT)
+
+    def py(share: float) -> float:
+        return _HEIGHT - _BOTTOM - (share - bottom) / (1 - bottom) * (_HEIGHT - _TOP - _BOTTOM)
+
+    parts = [
+        _axes(px, py, most, bottom, quantity),
+        tag("line", "axis", x1=px(0), x2=px(most), y1=py(pooled), y2=py(pooled)),
+    ]
+    ends = [(py(pooled), f"all {pooled:.2f}")]
+    grid = sorted({round(FEWEST * (most / FEWEST) ** (k / _CURVE_POINTS)) for k in range(_CURVE_POINTS + 1)})
+    for name, tail, kind in _TAILS:
+        edges = [(n, *limits(pooled, n, tail)) for n in grid]
+        for side in (1, 2):
+            path = "M" + "L".join(f"{px(edge[0]):.1f},{py(edge[side]):.1f}" for edge in edges)
+            parts.append(Markup('<path class="{} open" d="{}"/>').format(kind, path))
+            ends.append((py(edges[-1][side]), f"{name} limit"))
+    for one in known:
+        parts.append(tag("circle", "dot", cx=px(one.n), cy=py(one.share), r=5))
+        parts.append(label(one.name[:18], px(one.n) + 8, py(one.share) - 6, "name small"))
+    parts += [label(text, _WIDTH - _RIGHT + 8, y + 4, "tick") for y, text in _apart(ends)]
+    describe = (
+        f"{quantity} of each site over its number of patients. The line is all sites together; the curves are the "
+        "limits that 95 and 99.8 of 100 equal sites stay within by chance alone. Sites are not ranked."
+    )
+    table = tuple(_row(one, pooled) for one in sorted(shares, key=lambda each: each.name))
+    drawing = svg(title, describe, _WIDTH, _HEIGHT, Markup("").join(parts))
+    return Figure(title, describe, drawing, ("site", "patients", quantity, "95 % limits", "in words"), table)
+
+
+def _row(one: Share, pooled: float) -> tuple[str, ...]:
+    if one.n < FEWEST:
+        return one.name, f"under {FEWEST}", TOO_FEW, "—", TOO_FEW
+    low, high = limits(pooled, one.n, 0.025)
+    return one.name, str(one.n), f"{one.share:.3f}", f"{low:.3f} to {high:.3f}", verdict(one, pooled)
+
+
+def _axes(
+    px: Callable[[float], float], py: Callable[[float], float], most: float, bottom: float, quantity: str
+) -> Markup:
+    levels = [round(bottom + k * (1 - bottom) / 4, 3) for k in range(5)]
+    parts = []
+    for level in levels:
+        parts += [
+            tag("line", "grid", x1=px(0), x2=px(most), y1=py(level), y2=py(level)),
+            label(f"{level:.2f}", _LEFT - 8, py(level) + 4, "tick end"),
+        ]
+    step = max(10, round(most / 5, -1) if most >= 50 else 10)
+    parts += [label(f"{n:.0f}", px(n), _HEIGHT - _BOTTOM + 18, "tick middle") for n in _steps(step, most)]
+    parts += [
+        label("patients", (px(0) + px(most)) / 2, _HEIGHT - 4, "axis-name middle"),
+        label(quantity, _LEFT, 9, "axis-name"),
+    ]
+    return Markup("").join(parts)
+
+
+def _steps(step: float, most: float) -> list[float]:
+    return [k * step for k in range(int(most // step) + 1)]
+
+
+def _apart(ends: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+    placed: list[tuple[float, str]] = []
+    for y, text in sorted(ends):
+        placed.append((max(y, placed[-1][0] + 14) if placed else y, text))
+    return placed

@@ -1,0 +1,147 @@
+"""Intervals of noised maps of sites: of one site, of all together, and of a site against all.
+
+In: the mean map that a site released, with the noise that its door added, and how much patients differ on the public
+reference set. Out: each cell with an interval made of both, sampling and privacy noise. Readers fail at combining two
+bars in their head (arXiv 2512.06534), so a difference has an interval of its own. Below the minimum nothing is said.
+
+All values are shares of energy, times uniform; arrays are (rows, columns).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Final
+
+import numpy as np
+
+from server.dashboard.maps.cells import EVEN, Cells
+from server.dashboard.maps.colours import Floats
+
+LEVEL: Final = 0.95  # of one interval
+JOINT_LEVEL: Final = (
+    0.96  # of all cells' together: of 100 maps of noise alone, 4 show any cell, and 5 is the most allowed
+)
+FEWEST_PATIENTS: Final = 20
+MOST_NOISE: Final = 1 / 3  # of an even map's cell: beyond, noise would be read as lesions
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """Standard deviation of each cell between patients, and how many patients it was seen on."""
+
+    std: Floats
+    num_patients: int
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A value for each cell, and the variance that sampling patients and privacy noise give it.
+
+    `freedom` is the degrees of freedom behind the sampling variance, which is itself an estimate.
+    """
+
+    values: Floats
+    sampling: Floats
+    privacy: Floats
+    freedom: float
+
+    @property
+    def std(self) -> Floats:
+        """Standard deviation of each value, from both."""
+        both: Floats = np.sqrt(self.sampling + self.privacy)
+        return both
+
+    @property
+    def privacy_share(self) -> float:
+        """Part of the variance that is privacy noise, over all cells."""
+        total = float((self.sampling + self.privacy).sum())
+        return float(self.privacy.sum()) / total if total > 0 else 0.0
+
+    def half_width(self, num_cells: int = 1) -> Floats:
+        """Half of a 95 percent interval; for more than one cell, of one that holds for all together (Bonferroni)."""
+        level = LEVEL if num_cells == 1 else JOINT_LEVEL
+        total = self.sampling + self.privacy
+        with np.errstate(invalid="ignore", divide="ignore"):
+            part = np.where(total > 0, self.sampling / total, 0.0)
+            freedom = self.freedom / part**2  # Welch and Satterthwaite: privacy noise is known exactly
+        width: Floats = student_quantile(1 - (1 - level) / (2 * num_cells), freedom) * self.std
+        return width
+
+    def cells(self, expected: float = EVEN) -> Cells:
+        """Return values with intervals that are corrected for the number of cells."""
+        half = self.half_width(self.values.size)
+        return Cells(self.values, self.values - half, self.values + half, expected)
+
+
+def enough(num_patients: int, noise_std: float | None) -> bool:
+    """Tell whether a site's map may be shown at all."""
+    return num_patients >= FEWEST_PATIENTS and (noise_std or 0.0) <= MOST_NOISE
+
+
+def spread_of(reference: Cells, num_patients: int) -> Spread | None:
+    """Read from the intervals of a reference map how much patients differ; None without intervals.
+
+    From their upper arms: a share is never below 0, so lower arms may end early. Arms are Student's t for this many
+    patients, corrected for the number of cells (`server.mean_maps`); what else widened them errs on the safe side.
+    """
+    if reference.high is None or num_patients < 2:
+        return None
+    arm = reference.high - reference.values
+    chance = 1 - (1 - LEVEL) / (2 * arm.size)
+    quantile = student_quantile(chance, np.full(arm.shape, num_patients - 1.0))
+    return Spread(arm / quantile * math.sqrt(num_patients), num_patients)
+
+
+def on_cells(spread: Spread, shape: tuple[int, ...]) -> Spread | None:
+    """Return the spread of patients on coarser cells; None where those do not hold whole finer ones.
+
+    A coarse cell is the mean of finer ones, which vary together at most: the mean of their deviations bounds its own.
+    """
+    rows, columns = spread.std.shape
+    if rows % shape[0] or columns % shape[1]:
+        return None
+    blocks = spread.std.reshape(shape[0], rows // shape[0], shape[1], columns // shape[1])
+    return Spread(blocks.mean(axis=(1, 3)), spread.num_patients)
+
+
+def single(values: Floats, num_patients: int, noise_std: float | None, spread: Spread) -> Estimate:
+    """One site's mean over `num_patients`; `noise_std` is of each value."""
+    privacy = np.full(values.shape, (noise_std or 0.0) ** 2)
+    return Estimate(values, spread.std**2 / num_patients, privacy, spread.num_patients - 1)
+
+
+def pooled(sites: Sequence[Estimate], weights: Sequence[float]) -> Estimate:
+    """All sites' patients together: each site counts by its weight, such as its number of patients."""
+    return _combined(sites, [weight / sum(weights) for weight in weights])
+
+
+def site_minus_pool(sites: Sequence[Estimate], weights: Sequence[float], index: int) -> Estimate:
+    """One site less all sites; the site is one of them, so the two are not independent."""
+    shares = [-weight / sum(weights) for weight in weights]
+    shares[index] += 1
+    return _combined(sites, shares)
+
+
+def _combined(sites: Sequence[Estimate], factors: Sequence[float]) -> Estimate:
+    """Sum of independent estimates times factors; their spread comes from one reference set, hence one `freedom`."""
+    pairs = list(zip(factors, sites, strict=True))
+    return Estimate(
+        values=np.sum([factor * one.values for factor, one in pairs], axis=0),
+        sampling=np.sum([factor**2 * one.sampling for factor, one in pairs], axis=0),
+        privacy=np.sum([factor**2 * one.privacy for factor, one in pairs], axis=0),
+        freedom=min(one.freedom for one in sites),
+    )
+
+
+def student_quantile(chance: float, freedom: Floats) -> Floats:
+    """Quantile of Student's t above the middle, by its expansion round the normal one (Abramowitz, Stegun 26.7.5)."""
+    z = NormalDist().inv_cdf(chance)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    quantile: Floats = z + np.sum([term / freedom ** (k + 1) for k, term in enumerate(terms)], axis=0)
+    return quantile

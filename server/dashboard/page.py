@@ -1,0 +1,130 @@
+"""What every page's function is given: one read transaction of the store, and the way to its template.
+
+In: a request. Out: a page, or the one block of it that htmx asked for.
+"""
+
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import Depends, HTTPException, Request
+from markupsafe import Markup
+from starlette.responses import HTMLResponse
+
+from server.dashboard.changes import version_of
+from server.dashboard.decisions import views_given
+from server.dashboard.roles import at_least
+from server.dashboard.sessions import Visit
+from server.dashboard.settings import Settings
+from server.dashboard.templating import rendered
+from server.dashboard.view_cache import View, ViewCache
+from server.dashboard.views.head import Head, study_head
+
+
+@dataclass(frozen=True)
+class PageTools:
+    """`connection` sees one state of the store throughout."""
+
+    request: Request
+    connection: sa.Connection
+
+    @property
+    def settings(self) -> Settings:
+        """How this dashboard was started."""
+        settings: Settings = self.request.app.state.settings
+        return settings
+
+    def study(self, study_uid: str) -> Head:
+        """Return what stands above every page of a study; 404 where the store has none of this name."""
+        found = study_head(self.connection, study_uid)
+        if found is None:
+            raise HTTPException(404)
+        return found
+
+    def view(
+        self, build: Callable[[sa.Connection, Head], View], head: Head, asked: Hashable = None, name: str = ""
+    ) -> View:
+        """Return a view of a study that `build` reads, from memory where nothing was recorded since.
+
+        `asked` is what else decides the view; a `build` that has no name of its own, such as a lambda, is given one.
+        """
+        key = (build.__module__, name or build.__name__, head.uid, asked)
+        return self.remembered(key, lambda: build(self.connection, head))
+
+    def remembered(self, key: Hashable, make: Callable[[], View]) -> View:
+        """Return what `make` reads, from memory where nothing was recorded since; `key` says all that decides it."""
+        cache: ViewCache = self.request.app.state.views
+        return cache.get(self.connection, key, make)
+
+    def body(self, template: str, head: Head, **values: Any) -> Markup:
+        """Return the part of a page that all readers see alike, made once for each newest record.
+
+        `values` follow from the study alone: nothing of who reads may be among them.
+        """
+
+        def made() -> Markup:
+            return Markup(rendered(template, {"study": head} | values))  # noqa: S704 - a template of ours, autoescaped
+
+        return self.remembered((template, head.uid), made)
+
+    def render(
+        self,
+        template: str,
+        *,
+        study: Head | None = None,
+        here: str = "",
+        status: int = 200,
+        **values: Any,
+    ) -> HTMLResponse:
+        """Return a page; `here` names its entry in the navigation.
+
+        Where htmx asks for an element whose `id` is the name of a block, only that block.
+        """
+        text = rendered(template, self._common(study, here) | values, self.wanted_block)
+        return HTMLResponse(text, status, headers={"vary": "hx-request"})
+
+    def block(self, template: str, block: str, *, study: Head | None = None, **values: Any) -> HTMLResponse:
+        """Return one block of a template, for htmx to put in place."""
+        return HTMLResponse(rendered(template, self._common(study, "") | values, block))
+
+    def _common(self, study: Head | None, here: str) -> dict[str, Any]:
+        visit: Visit | None = getattr(self.request.state, "visit", None)
+        return {
+            "visit": visit, "study": self._as_shown_to(visit, study), "here": here,
+            "fresh": visit is not None and visit.is_fresh(self.settings),
+            "now": datetime.now(UTC), "version": "" if study is None else version_of(study),
+        }  # fmt: skip
+
+    def _as_shown_to(self, visit: Visit | None, study: Head | None) -> Head | None:
+        """Leave out the gate's verdict for a person who decides and has not yet said what they think."""
+        if visit is None or study is None or study.verdict == "none" or not at_least(visit.role, "auditor"):
+            return study
+        if not self.settings.own_view_first or study.evidence in views_given(
+            self.connection, visit.person
+        ).get(study.uid, ()):
+            return study
+        return replace(study, verdict="hidden")
+
+    @property
+    def wanted_block(self) -> str | None:
+        """The one block that htmx asked for, None for a whole page: a page need not read what it will not show."""
+        return self.request.headers.get("hx-target") if self._wants_block() else None
+
+    def _wants_block(self) -> bool:
+        return (
+            self.request.headers.get("hx-request") == "true"
+            and self.request.headers.get("hx-history-restore-request") != "true"
+            and self.request.headers.get("hx-boosted") != "true"
+            and bool(self.request.headers.get("hx-target"))
+        )
+
+
+def _page(request: Request) -> Iterator[PageTools]:
+    engine: sa.Engine = request.app.state.engine
+    with engine.connect() as connection:
+        yield PageTools(request, connection)
+
+
+Page = Annotated[PageTools, Depends(_page, scope="function")]

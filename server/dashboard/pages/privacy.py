@@ -1,0 +1,28 @@
+"""What each site spent, from the ledger statements that it released."""
+
+from fastapi import APIRouter
+from starlette.responses import HTMLResponse, Response
+
+from server.dashboard.csv_file import csv_response
+from server.dashboard.page import Page
+from server.dashboard.views.privacy import privacy_view
+from server.dashboard.views.privacy_rows import all_statements
+
+router = APIRouter()
+
+
+@router.get("/studies/{study_uid}/privacy")
+def privacy(page: Page, study_uid: str) -> HTMLResponse:
+    """Show spend, cap, label and what is not covered."""
+    head = page.study(study_uid)
+    path = f"/studies/{study_uid}/privacy"
+    body = page.body("privacy_body.html", head, view=page.view(privacy_view, head), path=path)
+    return page.render("privacy.html", study=head, here="privacy", body=body, path=path)
+
+
+@router.get("/studies/{study_uid}/privacy.csv")
+def statements(page: Page, study_uid: str) -> Response:
+    """Give every ledger statement, none left out."""
+    head = page.study(study_uid)
+    columns = ("site", "round", "epsilon", "delta", "cap_epsilon", "head_seq", "head_hash", "follows")
+    return csv_response(f"{head.name}-privacy", columns, all_statements(page.connection, study_uid))

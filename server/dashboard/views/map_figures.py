@@ -1,0 +1,167 @@
+"""The explanations page's pictures: which maps stand beside each other, and the table of each.
+
+In: mean maps of one class. Out: figures with name, description and table, and the sheets that they show.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from server.dashboard.figures.maps import Addresses, Layout, map_svg
+from server.dashboard.maps.cells import Cells
+from server.dashboard.maps.draw import Style
+from server.dashboard.maps.film import Film
+from server.dashboard.maps.sheets import SIDE_PX, SMALL_PX, Sheet, Square
+from server.dashboard.views import map_words as words
+from server.dashboard.views.mean_maps import FLOORS, MAIN, NAMES, MeanMap, difference, find
+from server.figures import Figure
+
+WIDE, MIDDLE = 360, 184  # side of a square in the drawing
+BESIDE = 140
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure, and the sheet that its picture is."""
+
+    figure: Figure
+    sheet: Sheet
+
+
+def panels(one: MeanMap | None, film: Film | None, label: str, addresses: Addresses) -> Drawn | None:
+    """Draw film, map alone and overlay of one map; its table has the values where the picture has the cells."""
+    if one is None:
+        return None
+    title = f"{one.name}’s map, {words.of_class(label)}"
+    describe = f"{_capital(words.seen(one))}. {words.sides(film)}"
+    squares = (Square("overlay", None), _square(one, "alone"), _square(one))
+    layout = Layout(("Film", "Map alone", "Map over the film"), tile=WIDE)
+    return _drawn(title, describe, squares, layout, film, words.unit(one), addresses, *_cell_table(one.cells))
+
+
+def by_source(
+    maps: Sequence[MeanMap], sources: Sequence[str], film: Film | None, label: str, addresses: Addresses
+) -> Drawn:
+    """Draw teacher, mask and student side by side for each source of reference images, with the floors."""
+    subjects = [*MAIN, *(floor for floor in FLOORS if any(one.subject == floor for one in maps))]
+    squares, rows, names = [], [], []
+    for source in sources:
+        found = [find(maps, subject, source) for subject in subjects]
+        squares += [_square(one) for one in found]
+        count = next((one.num_images for one in found if one is not None), 0)
+        names.append(f"{words.of_source(source)[:18]}\n{words.counted(count, 'image')}")
+        rows += [
+            (words.of_source(source), NAMES[subject], words.behind(one), words.seen(one))
+            for subject, one in zip(subjects, found, strict=True)
+        ]
+    student = find(maps, "student", sources[0]) if sources else None
+    describe = (
+        f"The same fixed scale in every square. Over {words.of_source(sources[0])}: " if sources else ""
+    )
+    describe += (
+        "; ".join(f"{NAMES[one]} {words.seen(find(maps, one, sources[0]))}" for one in MAIN)
+        if sources
+        else ""
+    )
+    layout = Layout(
+        tuple(NAMES[one].removesuffix(" (floor)") for one in subjects), tuple(names), MIDDLE, BESIDE
+    )
+    head = ("images of", "map", "behind it", "what is seen")
+    title = f"Teacher, mask and student by source of the images, {words.of_class(label)}"
+    return _drawn(title, f"{describe}.", squares, layout, film, words.unit(student), addresses, head, rows)
+
+
+def differences(
+    maps: Sequence[MeanMap], sources: Sequence[str], film: Film | None, label: str, addresses: Addresses
+) -> Drawn | None:
+    """Draw the student's map less the teacher's, over all images and by source, each with an interval of its own."""
+    squares, rows = [], []
+    for source in sources:
+        cells = _minus_teacher(maps, source)
+        squares.append(Square("difference", cells, words.note(cells, "not measured")))
+        said = "not measured" if cells is None else words.change(cells)
+        rows.append((words.of_source(source), words.behind(find(maps, "student", source)), said))
+    if all(one.cells is None for one in squares):
+        return None
+    recorded = find(maps, "student-teacher") is not None
+    describe = f"Over {words.of_source(sources[0])}: {rows[0][2]}. " + (
+        "Each cell's interval is that of the difference itself: patients were drawn again with both maps of each."
+        if recorded
+        else "How both maps vary together is not on record, so each cell's interval is the sum of both: at least as "
+        "wide as it should be."
+    )
+    layout = Layout(
+        tuple(words.of_source(one)[:20] for one in sources), tile=min(MIDDLE, 1100 // len(sources) - 10)
+    )
+    said = (
+        f"difference of shares of energy, times uniform · {words.behind(find(maps, 'student', sources[0]))}"
+    )
+    title = f"Student minus teacher, {words.of_class(label)}"
+    head = ("images of", "behind it", "where the student differs")
+    return _drawn(title, describe, squares, layout, film, said, addresses, head, rows)
+
+
+def after_round(
+    now: MeanMap, before: MeanMap | None, recorded: MeanMap | None, film: Film | None, addresses: Addresses
+) -> Drawn:
+    """Draw the student's map after a round, and what changed since the measured round before."""
+    change = recorded.cells if recorded else None if before is None else difference(now, before)
+    since = "since the round before" if before is None else f"since round {before.round}"
+    why = "first measured round" if before is None else "not measured"
+    squares = (
+        _square(now),
+        Square("difference", change, words.note(change, why)),
+    )
+    changed = why if change is None else words.change(change)
+    describe = f"After round {now.round}: {words.seen(now)}. Change {since}: {changed}."
+    layout = Layout((f"After round {now.round}", f"Change {since}"), tile=WIDE)
+    rows = [
+        (f"after round {now.round}", words.behind(now), words.seen(now)),
+        (f"change {since}", "", changed),
+    ]
+    title = f"Student’s map after round {now.round}, {words.of_class(now.label)}"
+    head = ("map", "behind it", "what is seen")
+    return _drawn(title, describe, squares, layout, film, words.unit(now), addresses, head, rows)
+
+
+def _minus_teacher(maps: Sequence[MeanMap], source: str) -> Cells | None:
+    recorded, student, teacher = (
+        find(maps, one, source) for one in ("student-teacher", "student", "teacher")
+    )
+    if recorded is not None:
+        return recorded.cells
+    return None if student is None or teacher is None else difference(student, teacher)
+
+
+def _square(one: MeanMap | None, style: Style = "overlay") -> Square:
+    if one is None:
+        return Square(style, None, "not measured")
+    return Square(style, one.cells, words.note(one.cells, words.TOO_FEW if one.too_few else "no evidence"))
+
+
+def _drawn(
+    title: str, describe: str, squares: Sequence[Square], layout: Layout, film: Film | None, said: str,
+    addresses: Addresses, head: tuple[str, ...], rows: Sequence[tuple[str, ...]],
+) -> Drawn:  # fmt: skip
+    sheet = Sheet(tuple(squares), len(layout.columns), SIDE_PX if layout.tile > SIDE_PX else SMALL_PX)
+    drawing = map_svg(title, describe, sheet, layout, film, said, addresses)
+    return Drawn(Figure(title, describe, drawing, head, tuple(rows)), sheet)
+
+
+def _cell_table(cells: Cells | None) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Lay values out as the picture does; brackets stand where the value may be noise."""
+    if cells is None:
+        return ("map",), []
+    head = ("row", *(f"column {k + 1}" for k in range(cells.values.shape[1])))
+    sure = cells.stands_out
+    rows = [
+        (
+            f"{row + 1}",
+            *(f"{value:.2f}" if sure[row, k] else f"({value:.2f})" for k, value in enumerate(line)),
+        )
+        for row, line in enumerate(cells.values)
+    ]
+    return head, rows
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]

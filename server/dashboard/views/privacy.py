@@ -1,0 +1,237 @@
+"""The privacy page: what each site's own ledger says was spent, over time and by kind of release, against its cap.
+
+In: ledger statements that sites released. Out: one frozen value. Nothing is computed from a configuration: a site that
+stated nothing has spent an unknown amount, not none.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+import sqlalchemy as sa
+from markupsafe import Markup
+
+from server.dashboard.figures.spend import Spend, cap_bar, spend_figure
+from server.dashboard.views.head import Head
+from server.dashboard.views.privacy_rows import (
+    last_statements,
+    releases_by_kind,
+    spend_series,
+    unfollowed_heads,
+)
+from server.figures import Figure
+from server.privacy_label import label_fields, missing_fields
+from server.privacy_words import (
+    CLAIM,
+    IN_KEPT_SIMULATION,
+    IN_SIMULATION,
+    LATE_REPLIES,
+    NOT_COVERED,
+    WITHOUT_PRIVACY,
+)
+from server.words import NOT_STATED, in_bytes, shown
+from shared.release_kinds import KEPT_SIMULATION, THIS_RUN_ALONE
+
+NOT_SHOWN: Final = "not shown by the hospital"
+_FOLLOWS: Final = {True: ("✓", "follows"), False: ("✕", "does not follow"), None: ("—", "first statement")}
+
+
+@dataclass(frozen=True)
+class SiteSpend:
+    """One site: what it spent and may spend, and whether its ledger is the one that was remembered."""
+
+    site: str
+    epsilon: str
+    delta: str
+    cap: str
+    bar: Markup | None
+    rounds_left: str
+    as_of_round: str
+    head: str
+    mark: str
+    head_word: str
+    gaps: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of the label: what all sites say alike, or each site's own words."""
+
+    name: str
+    common: str | None
+    by_site: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class KindOfRelease:
+    """Answers of one kind, over all sites."""
+
+    kind: str
+    accepted: int
+    refused: int
+    sent: str
+
+
+@dataclass(frozen=True)
+class PrivacyView:
+    """Everything the page prints."""
+
+    enabled: bool
+    finding: str
+    claim: str
+    sites: tuple[SiteSpend, ...]
+    spend: Figure | None
+    label: tuple[Field, ...]
+    kinds: tuple[KindOfRelease, ...]
+    not_covered: tuple[str, ...]
+    silent: tuple[str, ...]
+
+    @property
+    def kind_rows(self) -> list[tuple[str, ...]]:
+        """Releases by kind, as cells."""
+        return [(one.kind, str(one.accepted), str(one.refused), one.sent) for one in self.kinds]
+
+    @property
+    def common(self) -> list[tuple[str, str]]:
+        """Fields of the label that all sites state alike."""
+        return [(field.name, field.common) for field in self.label if field.common is not None]
+
+    @property
+    def differing(self) -> list[Field]:
+        """Fields in which sites differ."""
+        return [field for field in self.label if field.common is None]
+
+    @property
+    def differing_rows(self) -> list[tuple[str, list[str]]]:
+        """(site, its words for each differing field)."""
+        columns = [dict(field.by_site) for field in self.differing]
+        return [(one.site, [column[one.site] for column in columns]) for one in self.sites]
+
+
+def privacy_view(connection: sa.Connection, head: Head) -> PrivacyView:
+    """Read the page, in five statements."""
+    stated = last_statements(connection, head.uid)
+    series = spend_series(connection, head.uid, head.rounds_done)
+    lost = unfollowed_heads(connection, head.uid)
+    privacy = head.config["privacy"]
+    clip = shown(privacy["max_grad_norm"])
+    silent = tuple(site for site, row in stated.items() if row is None)
+    rows = tuple(
+        _site(site, row, series.get(site, ()), clip, lost.get(site, 0)) for site, row in stated.items()
+    )
+    return PrivacyView(
+        enabled=bool(privacy["enabled"]),
+        finding=_finding(privacy, stated, lost),
+        claim=CLAIM if privacy["enabled"] else WITHOUT_PRIVACY,
+        sites=rows,
+        spend=spend_figure([Spend(site, points) for site, points in series.items()], privacy["epsilon"]),
+        label=_label(stated, clip),
+        kinds=tuple(
+            KindOfRelease(kind.replace("_", " "), accepted, refused, in_bytes(sent))
+            for kind, accepted, refused, sent in releases_by_kind(connection, head.uid)
+        ),
+        not_covered=_not_covered(stated),
+        silent=silent,
+    )
+
+
+def rounds_left(points: tuple[tuple[int, float | None], ...], cap: float | None) -> str:
+    """Say how many more such rounds the cap allows, from the spend of the last rounds.
+
+    Spend grows ever more slowly under composition of equal rounds, so going on along the last slope says too few
+    rounds rather than too many.
+    """
+    known = [(number, value) for number, value in points if value is not None]
+    rises = [
+        (value - before) / (number - earlier)
+        for (earlier, before), (number, value) in pairwise(known)
+        if value > before and number > earlier
+    ]
+    if cap is None or not rises:
+        return NOT_STATED
+    return f"at least {math.floor(max(cap - known[-1][1], 0) / rises[-1])}"
+
+
+def _site(
+    site: str,
+    row: Mapping[str, Any] | None,
+    points: tuple[tuple[int, float | None], ...],
+    clip: str,
+    num_lost: int,
+) -> SiteSpend:
+    gaps = missing_fields(None if row is None else row["statement"], clip)
+    if row is None:
+        return SiteSpend(
+            site, NOT_STATED, NOT_STATED, NOT_STATED, None, NOT_STATED, "—", NOT_STATED, "—", NOT_STATED, gaps
+        )
+    epsilon, cap = row["epsilon"], row["cap_epsilon"]
+    mark, word = _FOLLOWS[False] if num_lost else _FOLLOWS[row["follows"]]
+    return SiteSpend(
+        site=site,
+        epsilon="no guarantee" if epsilon is None else f"{epsilon:.2f}",
+        delta=shown(row["delta"]),
+        cap=NOT_SHOWN if cap is None else shown(cap),
+        bar=None if epsilon is None or cap is None else cap_bar(site, epsilon, cap),
+        rounds_left=NOT_SHOWN if cap is None else rounds_left(points, cap),
+        as_of_round=str(row["round"]),
+        head=f"{row['head_seq']} · {row['head_hash'][:16]}",
+        mark=mark,
+        head_word=word,
+        gaps=gaps,
+    )
+
+
+def _label(stated: Mapping[str, Mapping[str, Any] | None], clip: str) -> tuple[Field, ...]:
+    """Return the complete label; what all sites say alike is said once."""
+    columns: dict[str, dict[str, str]] = {}
+    for site, row in stated.items():
+        if row is not None:
+            spent = "no guarantee" if row["epsilon"] is None else shown(row["epsilon"])
+            columns[site] = label_fields(row["statement"], clip, spent)
+    names = list(next(iter(columns.values()), {}))
+    fields = []
+    for name in names:
+        cells = tuple((site, columns.get(site, {}).get(name, NOT_STATED)) for site in stated)
+        values = {value for _, value in cells}
+        fields.append(Field(name, values.pop() if len(values) == 1 else None, cells))
+    return tuple(fields)
+
+
+def _finding(
+    privacy: Mapping[str, Any], stated: Mapping[str, Mapping[str, Any] | None], lost: Mapping[str, int]
+) -> str:
+    """Say the finding in words, before any figure."""
+    if not privacy["enabled"]:
+        return WITHOUT_PRIVACY
+    if not stated:
+        return "No site has taken part yet, so nothing has been spent that this store knows of."
+    spent = [row["epsilon"] for row in stated.values() if row is not None and row["epsilon"] is not None]
+    open_ended = [site for site, row in stated.items() if row is not None and row["epsilon"] is None]
+    silent = [site for site, row in stated.items() if row is None]
+    parts = []
+    if spent:
+        parts.append(
+            f"The most that a site's ledger states to have spent on one patient is epsilon {max(spent):.2f}; the "
+            f"study asked for at most {shown(privacy['epsilon'])}."
+        )
+    if open_ended:
+        parts.append(f"At {_names(open_ended)} no guarantee holds.")
+    if silent:
+        parts.append(f"{_names(silent)} let no ledger statement out: what was spent there is not known.")
+    if lost:
+        parts.append(
+            f"The ledger of {_names(sorted(lost))} does not follow the head remembered: restored or cut."
+        )
+    return " ".join(parts)
+
+
+def _names(sites: list[str]) -> str:
+    return ", ".join(sites) if len(sites) <= 6 else f"{', '.join(sites[:6])} and {len(sites) - 6} more"
+
+
+def _not_covered(stated: Mapping[str, Mapping[str, Any] | None]) -> tuple[str, ...]:
+    spans = {str(row["statement"].get("span")) for row in stated.values() if row is not None}
+    simulated = {THIS_RUN_ALONE: IN_SIMULATION, KEPT_SIMULATION: IN_KEPT_SIMULATION}
+    return (*(words for span, words in simulated.items() if span in spans), *NOT_COVERED, LATE_REPLIES)

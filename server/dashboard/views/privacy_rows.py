@@ -1,0 +1,89 @@
+"""The statements behind the privacy page, each cut by the database.
+
+In: the store. Out: plain rows by site.
+"""
+
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from server.store.projections import ACCEPTED
+from server.store.schema import RELEASES, SITES, STATEMENTS
+
+MOST_POINTS: Final = 60  # of one site's line
+
+
+def last_statements(connection: sa.Connection, uid: str) -> dict[str, dict[str, Any] | None]:
+    """Return the newest statement of each enrolled site, None for a site that let none out, by name."""
+    table = STATEMENTS.c
+    newest = (
+        sa.select(sa.func.max(table.id).label("id"))
+        .where(table.study_uid == uid)
+        .group_by(table.site)
+        .subquery()
+    )
+    stated = sa.select(STATEMENTS).join(newest, newest.c.id == table.id).subquery()
+    names = (
+        sa.select(SITES.c.site).where(SITES.c.study_uid == uid)
+        .union(sa.select(table.site).where(table.study_uid == uid)).subquery()
+    )  # fmt: skip
+    rows = connection.execute(
+        sa.select(names.c.site.label("name"), stated)
+        .join_from(names, stated, stated.c.site == names.c.site, isouter=True)
+        .order_by(names.c.site)
+    ).mappings()
+    return {row["name"]: None if row["site"] is None else dict(row) for row in rows}
+
+
+def spend_series(
+    connection: sa.Connection, uid: str, rounds_done: int
+) -> dict[str, tuple[tuple[int, float | None], ...]]:
+    """Return (round, epsilon) of each site, one point for each stretch of rounds, at most `MOST_POINTS`."""
+    table = STATEMENTS.c
+    width = max(1, -(-max(rounds_done, 1) // MOST_POINTS))
+    stretch = table.round // width
+    rows = connection.execute(
+        sa.select(table.site, sa.func.max(table.round), sa.func.max(table.epsilon))
+        .where(table.study_uid == uid)
+        .group_by(table.site, stretch)
+        .order_by(table.site, sa.func.max(table.round))
+    )
+    series: dict[str, list[tuple[int, float | None]]] = {}
+    for site, number, epsilon in rows:
+        series.setdefault(site, []).append((number, epsilon))
+    return {site: tuple(points) for site, points in series.items()}
+
+
+def unfollowed_heads(connection: sa.Connection, uid: str) -> dict[str, int]:
+    """Return how often a site's ledger head did not follow the one remembered; sites without such a case are absent."""
+    table = STATEMENTS.c
+    rows = connection.execute(
+        sa.select(table.site, sa.func.count())
+        .where(table.study_uid == uid, table.follows.is_(False))
+        .group_by(table.site)
+    )
+    return {site: count for site, count in rows}  # noqa: C416 - rows are not pairs to mypy
+
+
+def releases_by_kind(connection: sa.Connection, uid: str) -> list[tuple[str, int, int, int]]:
+    """Return (kind, accepted, refused, bytes) over all sites."""
+    table = RELEASES.c
+    accepted = sa.func.sum(sa.case((table.outcome == ACCEPTED, 1), else_=0))
+    rows = connection.execute(
+        sa.select(table.release, accepted, sa.func.count() - accepted, sa.func.sum(table.num_bytes))
+        .where(table.study_uid == uid)
+        .group_by(table.release)
+        .order_by(table.release)
+    )
+    return [(kind, int(good), int(bad), int(sent)) for kind, good, bad, sent in rows]
+
+
+def all_statements(connection: sa.Connection, uid: str) -> list[tuple[Any, ...]]:
+    """Return every statement: site, round, epsilon, delta, cap, ledger row and hash, whether its head follows."""
+    table = STATEMENTS.c
+    rows = connection.execute(
+        sa.select(table.site, table.round, table.epsilon, table.delta, table.cap_epsilon, table.head_seq,
+                  table.head_hash, table.follows)
+        .where(table.study_uid == uid).order_by(table.site, table.id)
+    )  # fmt: skip
+    return [tuple(row) for row in rows]

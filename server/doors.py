@@ -1,0 +1,53 @@
+"""Where the hub listens, and the store that its services keep.
+
+In: what a coordinator typed. Out: one checked value.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.errors import ConfigError
+
+_ANY = {"", "0.0.0.0", "[::]"}  # noqa: S104 - hosts that are no address to dial
+
+
+@dataclass(frozen=True)
+class Doors:
+    """For sites by the proxy (`listen`), for senders of records (`feed`), both host:port; `store` is a URL or path."""
+
+    listen: str
+    superlink_port: int
+    feed: str
+    store: str
+
+    @property
+    def superlink(self) -> str:
+        """host:port of the SuperLink, on this machine's loopback."""
+        return f"127.0.0.1:{self.superlink_port}"
+
+    @property
+    def own_feed(self) -> str:
+        """host:port at which this machine's own studies reach the feed."""
+        host, _, port = self.feed.rpartition(":")
+        return f"127.0.0.1:{port}" if host in _ANY else self.feed
+
+    def check(self) -> None:
+        """Raise `ConfigError` where one port is wanted twice."""
+        ports = {
+            "--listen": self.listen.rpartition(":")[2],
+            "--superlink-port": str(self.superlink_port),
+            "--feed-listen": self.feed.rpartition(":")[2],
+        }
+        by_port: dict[str, str] = {}
+        for option, port in ports.items():
+            other = by_port.setdefault(port, option)
+            if other != option:
+                raise ConfigError(f"{option}: has port {port}, {other} has the same; give another")
+
+
+def absolute_store(where: str) -> str:
+    """Return a store's URL or path as it holds in any working folder."""
+    if "://" not in where:
+        return str(Path(where).resolve())
+    start, sign, path = where.partition("sqlite:///")
+    return f"{sign}{Path(path).resolve()}" if sign and path and not start else where

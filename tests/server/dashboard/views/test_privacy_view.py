@@ -1,0 +1,93 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from server.dashboard.views.head import study_head
+from server.dashboard.views.privacy import NOT_SHOWN, PrivacyView, privacy_view, rounds_left
+from server.privacy_label import REQUIRED
+from server.store.records import StatementBody
+from server.words import NOT_STATED
+from tests.audit_records import SMALL_UID, Entry, small_study
+
+
+def read(engine: sa.Engine) -> PrivacyView:
+    with engine.connect() as connection:
+        head = study_head(connection, SMALL_UID)
+        assert head is not None
+        return privacy_view(connection, head)
+
+
+def without_statements_of(site: str) -> list[Entry]:
+    return [
+        entry
+        for entry in small_study()
+        if not (isinstance(entry[0], StatementBody) and entry[0].statement.site == site)
+    ]
+
+
+def test_the_page_takes_at_most_ten_statements(small: sa.Engine, counted: Callable[..., Any]) -> None:
+    """Head and view together."""
+    with counted(small) as statements:
+        read(small)
+    assert 3 < len(statements) <= 10
+
+
+def test_spend_is_that_of_the_newest_statements(small: sa.Engine) -> None:
+    """Each figure is found again in the records that the sites released, by hand."""
+    newest = {
+        body.statement.site: body for body, _ in small_study() if isinstance(body, StatementBody)
+    }  # a later statement takes an earlier one's place
+    view = read(small)
+    assert {one.site: one.epsilon for one in view.sites} == {
+        site: f"{body.statement.epsilon:.2f}" for site, body in newest.items()
+    }
+    assert {one.site: one.as_of_round for one in view.sites} == {
+        site: str(body.round) for site, body in newest.items()
+    }
+
+
+def test_a_silent_site_has_spent_an_unknown_amount(filled: Callable[[list[Entry]], sa.Engine]) -> None:
+    """It is named, each field is 'not stated', and no number stands for it."""
+    view = read(filled(without_statements_of("film")))
+    film = next(one for one in view.sites if one.site == "film")
+    assert (film.epsilon, film.cap, film.gaps) == (NOT_STATED, NOT_STATED, REQUIRED)
+    assert "film let no ledger statement out" in view.finding
+    assert all(dict(field.by_site)["film"] == NOT_STATED for field in view.label)
+
+
+def test_a_cap_that_the_hospital_keeps_to_itself_is_not_guessed(small: sa.Engine) -> None:
+    """Without a shown cap there is no bar and no number of rounds left."""
+    children = next(one for one in read(small).sites if one.site == "children")
+    assert (children.cap, children.bar, children.rounds_left) == (NOT_SHOWN, None, NOT_SHOWN)
+
+
+def test_a_ledger_that_lost_rows_is_told_first(filled: Callable[[list[Entry]], sa.Engine]) -> None:
+    """One statement whose head does not follow marks the site for good."""
+    entries: list[Any] = small_study()
+    place = next(
+        number
+        for number, (body, _) in enumerate(entries)
+        if isinstance(body, StatementBody) and body.statement.site == "bedside" and body.round == 4
+    )
+    entries[place] = (entries[place][0].model_copy(update={"follows": False}), entries[place][1])
+    view = read(filled(entries))
+    assert "bedside does not follow the head remembered" in view.finding
+    assert next(one.head_word for one in view.sites if one.site == "bedside") == "does not follow"
+
+
+@pytest.mark.parametrize(
+    ("points", "cap", "said"),
+    [
+        (((1, 1.0), (2, 1.5)), 3.0, "at least 3"),
+        (((1, 1.0), (3, 2.0), (4, 2.0)), 3.2, "at least 2"),  # the last rise, 0.5 a round
+        (((1, 1.0), (2, 1.5)), 1.2, "at least 0"),
+        (((1, 1.0),), 3.0, NOT_STATED),
+        (((1, 1.0), (2, 1.5)), None, NOT_STATED),
+        (((1, None), (2, None)), 3.0, NOT_STATED),
+    ],
+)
+def test_rounds_left_go_on_along_the_last_rise(points: Any, cap: float | None, said: str) -> None:
+    """Room under the cap over the spend of the last round that cost anything, worked by hand."""
+    assert rounds_left(points, cap) == said
