@@ -32,10 +32,12 @@ class OwnOrigin:
 
 
 def is_own(request: Request) -> bool:
-    """Tell whether a request says that it comes from a page of this very origin."""
+    """Tell whether a request says that it comes from a page of this very origin.
+
+    With our referrer policy browsers send the Origin `null` with a form, so there Sec-Fetch-Site alone decides.
+    """
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-    if site is not None and site != "same-origin":
-        return False
-    if origin is not None:
-        return urlsplit(origin).netloc == request.headers.get("host")
-    return site is not None
+    names_us = origin is not None and urlsplit(origin).netloc == request.headers.get("host")
+    if site is None:
+        return names_us
+    return site == "same-origin" and (names_us or origin in {None, "null"})
