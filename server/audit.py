@@ -5,11 +5,8 @@ which the student does worst. Reference images are public or consented; no hospi
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from server.audit_images import choose_images, key_of
@@ -17,43 +14,28 @@ from server.audit_result import (
     FIGURES,
     AuditResult,
     ImageAudit,
+    badness,
     group,
     groups_by,
     ratio_interval,
 )
+from server.audit_views import STUDENT_LAYER, Views, panel, teacher_layer, views_of
 from shared.config import StudyConfig
-from shared.data.images import load_mask, load_pixels, normalise
-from shared.data.records import ImageRecord, Patient
+from shared.data.images import normalise
+from shared.data.records import Patient
 from shared.explain import pictures, regions
 from shared.explain.faithfulness import insertion_deletion
-from shared.explain.scorecam import ScoreCam, evaluating, score_cam
+from shared.explain.scorecam import evaluating
 from shared.models.compact import CompactModel, fill_image
-from shared.models.student import cam_layers
 from shared.models.teacher import Teacher
 
-STUDENT_LAYER = "stage4"  # 136 channels at stride 16: fewer and finer than the last layer's
 NUM_STEPS = 8  # of insertion and deletion
 NUM_PICTURES = 12
-FEWEST_CELLS = 4  # a side: below it a map cannot tell lung from border
 METHOD = (
     "Score-CAM for the true class: the logit on the masked image minus the logit on the fill image weighs "
     "each channel, negative sums are cut, no map is scaled by itself. The teacher's map uses only its "
     "channels of highest spatial energy."
 )
-
-
-@dataclass(frozen=True)
-class _Views:
-    """One image with its maps, as pictures need it."""
-
-    record: ImageRecord
-    pixels: Any  # (H, W, 3) uint8
-    region: Tensor | None
-    lesions: Tensor | None
-    mask: Tensor
-    teacher: ScoreCam
-    student: ScoreCam
-    random: Tensor
 
 
 def run_audit(
@@ -64,81 +46,40 @@ def run_audit(
     folder: Path,
     *,
     progress: Callable[[int, int], None] | None = None,
+    look: Callable[[ImageAudit, Views], None] = lambda _image, _views: None,
 ) -> AuditResult:
     """Audit a student on at most `study.audit.num_images` reference images, for their true class.
 
-    Writes `folder`/audit/*.png, worst first, and reports `progress` as (images done, images). A student whose
-    weights are not all finite is not run: its result holds no image. DataError for an unreadable image.
+    Writes `folder`/audit/*.png, worst first, and reports `progress` as (images done, images). `look` is shown each
+    image with its maps, which are not kept here. A student whose weights are not all finite is not run: its result
+    holds no image. DataError for an unreadable image.
     """
     finite_weights = all(bool(value.isfinite().all()) for value in compact.state_dict().values())
     chosen = choose_images(reference, study.audit.num_images) if finite_weights else []
     layer_name, layer = teacher_layer(teacher)
     audited: list[ImageAudit] = []
-    worst: list[tuple[int, _Views]] = []
+    worst: list[tuple[int, Views]] = []
     with evaluating(compact), evaluating(teacher):
         for index, (number, record) in enumerate(chosen):
-            views = _views(compact, teacher, layer, record, study)
+            views = views_of(compact, teacher, layer, record, study)
             audited.append(_measured(compact, teacher, views, number, study))
+            look(audited[-1], views)
             # only the worst are kept, so that memory does not grow with the number of images
-            worst = sorted([*worst, (index, views)], key=lambda entry: _badness(audited[entry[0]]))[
+            worst = sorted([*worst, (index, views)], key=lambda entry: badness(audited[entry[0]]))[
                 :NUM_PICTURES
             ]
             if progress:
                 progress(index + 1, len(chosen))
     for rank, (index, views) in enumerate(worst, start=1):
         name = f"audit/{rank:02d}.png"
-        pictures.write_png(_panel(views), folder / name)
+        pictures.write_png(panel(views), folder / name)
         audited[index] = audited[index].model_copy(update={"picture": name})
     pictures.write_png(pictures.scale_bar(), folder / "audit" / "scale.png")
     return _result(audited, finite_weights, compact, layer_name, worst[0][1] if worst else None)
 
 
-def teacher_layer(teacher: Teacher) -> tuple[str, nn.Module]:
-    """Return the teacher's deepest layer whose map has at least 4 cells a side, with its name."""
-    network: Any = teacher.network
-    fine = [info for info in network.feature_info if teacher.image_size >= FEWEST_CELLS * info["reduction"]]
-    if not fine:
-        return "last", teacher.cam_layer()
-    name = str(fine[-1]["module"])
-    return name, teacher.network.get_submodule(name)
-
-
-def _views(
-    compact: CompactModel, teacher: Teacher, layer: nn.Module, record: ImageRecord, study: StudyConfig
-) -> _Views:
-    pixels = load_pixels(record, study.task)
-    region, lesions = load_mask(record, study.task), load_mask(record, study.task, "lesion_mask")
-    x = normalise(pixels)
-    fill = fill_image(x[None], compact.fill)[0]
-    own_layer = cam_layers(compact.student)[STUDENT_LAYER]
-    with torch.inference_mode():
-        mask = compact.mask(x[None])[0, 0].clone()
-    student = score_cam(compact, own_layer, x, record.label, baseline=fill)
-    taught = score_cam(
-        teacher,
-        layer,
-        x,
-        record.label,
-        baseline=fill,
-        channels=study.audit.teacher_channels,
-        nhwc=teacher.nhwc,
-    )
-    generator = regions.seeded(key_of(record))
-    random = regions.random_map(student.grid, (x.shape[1], x.shape[2]), generator)
-    return _Views(
-        record,
-        pixels,
-        region=None if region is None else torch.from_numpy(region),
-        lesions=None if lesions is None else torch.from_numpy(lesions),
-        mask=mask,
-        teacher=taught,
-        student=student,
-        random=random,
-    )
-
-
 def _measured(
-    compact: CompactModel, teacher: Teacher, views: _Views, number: int, study: StudyConfig
+    compact: CompactModel, teacher: Teacher, views: Views, number: int, study: StudyConfig
 ) -> ImageAudit:
     record, student, taught = views.record, views.student, views.teacher
     finite = bool(student.logits.isfinite().all()) and bool(student.map.isfinite().all())
@@ -160,7 +101,7 @@ def _measured(
     )
 
 
-def _regions(compact: CompactModel, views: _Views) -> dict[str, float | None]:
+def _regions(compact: CompactModel, views: Views) -> dict[str, float | None]:
     found, taught, region = views.student.map, views.teacher.map, views.region
     size, grid = (found.shape[0], found.shape[1]), views.student.grid
     ring, boxes = regions.border_ring(size), regions.corners(size)
@@ -185,7 +126,7 @@ def _regions(compact: CompactModel, views: _Views) -> dict[str, float | None]:
     }
 
 
-def _faithfulness(compact: CompactModel, teacher: Teacher, views: _Views) -> dict[str, float | None]:
+def _faithfulness(compact: CompactModel, teacher: Teacher, views: Views) -> dict[str, float | None]:
     """Measure each map on the model that it is of; a map without evidence orders no pixels and has no curve."""
     asked: list[tuple[str, nn.Module, Tensor]] = []
     if not views.student.no_evidence:
@@ -209,27 +150,12 @@ def _faithfulness(compact: CompactModel, teacher: Teacher, views: _Views) -> dic
     return measured
 
 
-def _badness(image: ImageAudit) -> tuple[bool, bool, float, str]:
-    """Sort key, worst first: no evidence, then least energy in the region, then least agreement."""
-    lift, likeness = image.figures["lift_student"], image.figures["agreement_teacher"]
-    worth = lift if lift is not None else likeness if likeness is not None else 0.0
-    return image.evidence_student, lift is None, worth, image.key
-
-
-def _panel(views: _Views) -> pictures.Picture:
-    """Film with region | explainer mask | teacher map | student map."""
-    over = [
-        pictures.film_with_map(views.pixels, m) for m in (views.mask, views.teacher.map, views.student.map)
-    ]
-    return pictures.panel(pictures.film_with_outline(views.pixels, views.region), *over)
-
-
 def _result(
     audited: Sequence[ImageAudit],
     finite_weights: bool,
     compact: CompactModel,
     layer_name: str,
-    example: _Views | None,
+    example: Views | None,
 ) -> AuditResult:
     return AuditResult(
         finite_weights=finite_weights,

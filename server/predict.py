@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from server.audit import STUDENT_LAYER
+from server.audit_views import STUDENT_LAYER
 from shared.config import StudyConfig
 from shared.config_files import parse_study
 from shared.data.images import load_pixels, normalise

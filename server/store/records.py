@@ -150,6 +150,7 @@ class DocumentBody(Body):
 class Grid(Frozen):
     """Values of a map, row by row, as share of its energy times the number of cells: 1 is uniform.
 
+    Where cells are not alike, as at the rim of a frame, it is share of energy over share of the image's area.
     `low` and `high` are 95 percent intervals of each cell, corrected for the number of cells, resampling patients.
     """
 
@@ -269,7 +270,17 @@ class DecisionBody(Body):
     action: Literal["accept", "hold", "withdraw"]
     reason: str = Field(min_length=1, max_length=4000)
     evidence: Digest
-    own_view: Literal["accept", "hold", ""] = ""
+    own_view: Literal["accept", "hold", "undecided", ""] = ""
+
+
+class OpinionBody(Body):
+    """What an auditor thought of a student before the automatic verdict was shown to them; it decides nothing."""
+
+    kind: Literal["opinion"] = "opinion"
+    person: str
+    role: str
+    view: Literal["accept", "hold", "undecided"]
+    evidence: Digest
 
 
 class PersonBody(Body):
@@ -292,10 +303,11 @@ class IncidentBody(Body):
 
 AnyBody = Annotated[
     StudyBody | DataBody | StatusBody | SiteBody | RoundBody | ReleaseBody | StatementBody | EventBody | FiguresBody
-    | DocumentBody | MapBody | FilmBody | ImageBody | GateBody | ModelBody | DecisionBody | PersonBody | IncidentBody,
+    | DocumentBody | MapBody | FilmBody | ImageBody | GateBody | ModelBody | DecisionBody | OpinionBody | PersonBody
+    | IncidentBody,
     Field(discriminator="kind"),
 ]  # fmt: skip
-OWN: Final = ("decision", "person", "incident")  # what the hub itself says; no other source may
+OWN: Final = ("decision", "opinion", "person", "incident")  # what the hub itself says; no other source may
 EVIDENCE: Final = (
     "study",
     "data",

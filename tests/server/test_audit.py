@@ -7,9 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from server.audit import run_audit, teacher_layer
+from server.audit import run_audit
 from server.audit_images import choose_images
 from server.audit_result import FIGURES, AuditResult, mean_interval, ratio_interval
+from server.audit_views import teacher_layer
 from shared.config import StudyConfig
 from shared.config_files import parse_study
 from shared.data.records import ImageRecord, Patient
