@@ -1,6 +1,6 @@
 """Where a map lies in the body: its energy over area on a few cells of one frame that all images are brought into.
 
-In: a map (H, W) and the box of a region, such as the lungs, on that image. Out: numbers on a grid of the frame, in which
+In: a map (H, W) and the box of a region, such as the lungs, on that image. Out: numbers on a grid of the frame, where
 every region fills the same box. A map of one image is about one person: of a hospital's patients such numbers leave
 only as noised sums.
 """
