@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import numpy.typing as npt
 
 from server.mean_maps import MeanMap, difference_map, mean_map
