@@ -21,6 +21,9 @@ options = $(if $(DATA),--data $(DATA)) $(if $(STUDY),--study $(STUDY)) $(if $(SI
 student = $(if $(STUDENT),--student-file $(STUDENT))
 simulate = $(BIN)/python -m deploy.simulate
 
+lint = @if [ -x $(BIN)/$(1) ]; then echo $(BIN)/$(1) $(2) && $(BIN)/$(1) $(2); \
+	else echo "$(1): not made for this machine, so these are NOT linted: $(2)" >&2; fi
+
 .PHONY: help setup demo prepare teacher compare test e2e check bench proto format clean
 help: ## show the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -50,11 +53,13 @@ e2e: $(READY) ## a hub behind nginx and three sites in real processes; KILL=1 ki
 	$(BIN)/python -m pytest tests/system/test_deployment.py
 	$(if $(KILL),$(BIN)/python -m tests.system.kill_matrix)
 
-check: $(READY) ## lint, types, import contracts
+check: $(READY) ## lint, types, import contracts, container files, scripts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(call lint,hadolint,deploy/*.Dockerfile)
+	$(call lint,shellcheck,deploy/*.sh .ci/run)
 
 bench: $(READY) ## time and memory against the alternatives; writes results/bench.json
 	mkdir -p results

@@ -57,18 +57,6 @@ def hub_findings(address: str, ca_file: Path) -> Iterator[Finding]:
                 return
 
 
-def key_finding(admitted: bool | None) -> Finding:
-    """Say whether the hub has admitted this site's key; None where nobody can tell from here."""
-    if admitted is None:
-        sentence = "not known from here; ask the coordinator whether the hub has admitted this site's key"
-        return Finding("warn", "key", sentence)
-    if admitted:
-        return Finding("ok", "key", "the hub has admitted this site's key")
-    return Finding(
-        "fail", "key", "the hub has not admitted this site's key; send it the site's .pub file again"
-    )
-
-
 def _proxy(hub: Address) -> Iterator[Finding]:
     proxy = proxy_for(hub)
     if proxy is None:

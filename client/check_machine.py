@@ -1,4 +1,4 @@
-"""Can this machine do the work: device, cores, memory, disk? Forecast from the study, without running a step.
+"""Can this machine do the work: device, cores, memory, disk, link? Forecast from the study, without running a step.
 
 In: `site.yaml`, the study and the models. Out: findings for the person at the hospital; nothing leaves.
 """
@@ -19,6 +19,7 @@ from shared.models.compact import CompactModel
 from shared.models.trainable import trainable_names
 from shared.site_config import Compute
 from shared.targets import forecast_bytes
+from shared.traffic import RoundTraffic, num_trained, round_traffic
 
 PROCESS_BYTES = (
     1_000_000_000  # Python with torch and Flower, before any model: 840 MB measured, and Flower's node
@@ -37,7 +38,7 @@ LIMITS = (
 
 
 def machine_findings(site: Site, study: StudyConfig, num_train: int) -> Iterator[Finding]:
-    """Yield device, threads, memory and disk; memory and disk need models that can be loaded."""
+    """Yield device, threads, memory, disk and link; the last three need models that can be loaded."""
     compute = site.config.compute
     gpu = None
     try:
@@ -60,6 +61,7 @@ def machine_findings(site: Site, study: StudyConfig, num_train: int) -> Iterator
         yield memory_finding(needed, memory_available())
         yield gpu_memory_finding(GPU_CONTEXT_BYTES + weights + step, gpu, compute.gpu_memory_fraction)
     yield disk_finding(site.config.state_dir, forecast_bytes(teacher, study, num_train))
+    yield link_finding(round_traffic(study, num_trained(study)))
 
 
 def device_finding(compute: Compute, device: str, gpu: Gpu | None) -> Finding:
@@ -137,6 +139,11 @@ def disk_finding(state_dir: Path, needed: int) -> Finding:
     sentence = f"teacher targets will take {needed / 1e6:.1f} MB, {free / 1e6:.0f} MB are free at state_dir"
     remedy = "; free some or move state_dir to a larger volume"
     return _room("target cache", needed, free, sentence, ": a full disk stops the ledger", remedy)
+
+
+def link_finding(traffic: RoundTraffic) -> Finding:
+    """Say what a round moves over this site's link; how fast that is, nobody can tell from here."""
+    return Finding("ok" if traffic.suits_slow_links else "warn", "link", str(traffic))
 
 
 def _room(what: str, needed: int, free: int, sentence: str, warning: str, remedy: str) -> Finding:

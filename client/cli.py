@@ -5,7 +5,7 @@ of the hospital, and nothing of it is sent.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +14,8 @@ import typer
 
 from client import federation_commands, node_commands
 from client.check import check_site
-from client.check_hub import hub_findings, key_finding
+from client.check_admission import admission_finding
+from client.check_hub import hub_findings
 from client.cli_arguments import SiteFile, StudyFile, head_of
 from client.cli_code import code_app
 from client.cli_forget import FORGET_EXAMPLES, forget
@@ -148,16 +149,21 @@ def verify(
     typer.echo(f"{config.name}: {number} rows, whole, and equal to the head file")
 
 
-def _network(config: SiteConfig, hub: str | None, hub_ca: Path | None) -> Iterable[Finding]:
-    """Return what is asked of the hub; nothing where the site has joined none and none is named."""
+def _network(config: SiteConfig, hub: str | None, hub_ca: Path | None) -> Iterator[Finding]:
+    """Yield what is asked of the hub; nothing where the site has joined none and none is named."""
     if (hub is None) != (hub_ca is None):
         lacking = "--hub-ca" if hub_ca is None else "--hub"
         raise ConfigError(f"{lacking} is missing, needed are --hub and --hub-ca together; see --help")
     if config.hub is not None and hub is None:
         hub, hub_ca = config.hub.address, config.hub.ca_file
     if hub is None or hub_ca is None:
-        return ()
-    return chain(hub_findings(hub, hub_ca), [key_finding(None)])
+        return
+    failed = False
+    for finding in hub_findings(hub, hub_ca):
+        yield finding
+        failed |= finding.mark == "fail"
+    if not failed:
+        yield admission_finding(hub, hub_ca, config.keys_dir)
 
 
 def _site_config(path: Path, site_state: Path | None) -> SiteConfig:

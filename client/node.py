@@ -17,7 +17,9 @@ from client.approvals import Approvals
 from client.check_keys import key_findings
 from client.code_signing import write_trusted_entities
 from client.ledger import Ledger
+from client.site import Site
 from client.site_keys import NODE_FILE
+from client.upkeep import Upkeep
 from shared.errors import ConfigError
 from shared.flower_environment import bin_folder, flower_environment
 from shared.service_health import answers
@@ -57,7 +59,13 @@ def run_node(config: SiteConfig, site_file: Path) -> None:
     with _node_service(config, site_file, connection) as service:
         log.info("site %s: the node dials %s", config.name, connection.hub)
         facts: dict[str, object] = {"site": config.name, "hub": connection.hub}
-        Supervisor([service], config.state_dir / STATUS, facts, _Trust(connection.trusted_entities)).run()
+        trust, upkeep = _Trust(connection.trusted_entities), Upkeep(Site(config))
+
+        def tick(supervisor: Supervisor) -> None:
+            trust(supervisor)
+            upkeep()
+
+        Supervisor([service], config.state_dir / STATUS, facts, tick).run()
 
 
 def checked_connection(config: SiteConfig) -> Connection:

@@ -37,6 +37,8 @@ allow_releases: [enrolment, update, ledger_statement, status, error]
 accepted_digests: {{}}     # weights that this hospital accepts: digest: public, or private-dp
 approved_studies: []     # digests of studies that this hospital has read and approved
 
+compute: {{device: cpu}}   # or auto, cuda, cuda:N; also gpu_memory_fraction, threads, patients_per_chunk
+
 weights_dir: {folder}/weights
 state_dir: {folder}/state
 head_file: {folder}/head/ledger.head   # mount another volume on this folder: it shows that a ledger was restored

@@ -1,7 +1,8 @@
-# One hospital's site: Flower's SuperNode under `rounds-site run`. Build in the repository:
-#   docker build -f deploy/site.Dockerfile -t teaching-rounds-site .
-# The usual index gives torch with its GPU libraries (5 GB). For a site without a GPU give the address of torch's own
-# CPU index, whose build is about 200 MB: --build-arg TORCH_INDEX=...
+# One hospital's site: Flower's SuperNode under `rounds-site run`. Two variants, built in the repository:
+#   with a GPU: the usual index gives torch with NVIDIA's libraries (5 GB); the driver comes from the machine
+#     docker build -f deploy/site.Dockerfile -t teaching-rounds-site:0.1.0-gpu .
+#   without: give the address of torch's own CPU index (about 200 MB)
+#     docker build -f deploy/site.Dockerfile --build-arg TORCH_INDEX=... -t teaching-rounds-site:0.1.0 .
 FROM python:3.11.14-slim-bookworm AS build
 ARG TORCH_INDEX=
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from server import admission_commands, federation_commands, service_commands
+from server.feed.sender import send_now
 from server.figures import interval_text
 from server.finish import finish_run
 from server.predict import Prediction, ReleasedModel, open_model, predict_image
@@ -105,6 +106,8 @@ def report(
     summary = finish_run(folder, source, about(folder, source), _Steps(console))
     console.print(f"{summary.status}, verdict: {summary.verdict} {' '.join(summary.reasons)}", markup=False)
     console.print(f"Report: {folder.path / 'report.html'}", markup=False)
+    if unsent := send_now(folder.path):
+        console.print(f"The hub sends its records when its feed answers: {unsent}", markup=False)
     if summary.status != "completed" or summary.verdict == "none":
         raise typer.Exit(1)
 

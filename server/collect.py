@@ -4,7 +4,8 @@ In come the weights that go out and the sites' answers as bytes; out come the re
 by name, why others are missing. Nothing is believed before it has been checked here.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -13,6 +14,7 @@ from server.checkpoints import StudyState
 from server.enrolment import EnrolledSite
 from server.exchange import Answer, Exchange
 from server.journal import ACCEPTED, plain
+from server.rounding import rounding_error
 from server.run_folder import RunFolder
 from server.store.records import Body, ReleaseBody, StatementBody
 from shared.arrays import Arrays, arrays_digest
@@ -48,6 +50,7 @@ class Collected:
 
     Updates go into `mean` as they come, and their releases keep no arrays: those of many sites would fill the memory.
     `heard` is what the audit store is to know of the answers.
+    `rounding` says how far float16 can have moved an update, over its norm, where updates travel so.
     """
 
     releases: dict[str, Release] = field(default_factory=dict)
@@ -56,6 +59,7 @@ class Collected:
     missing: dict[str, str] = field(default_factory=dict)
     asked_again: list[str] = field(default_factory=list)
     heard: list[Body] = field(default_factory=list)
+    rounding: dict[str, float] = field(default_factory=dict)
     mean: RunningMean | None = None
 
 
@@ -68,12 +72,13 @@ def collect(
     folder: RunFolder,
     *,
     at_least: int = 0,
+    before_sending: Callable[[], None] = lambda: None,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> Collected:
     """Send the stage to the sites and sort what comes back; every site ends in releases or in missing.
 
-    While fewer than `at_least` releases are in, a site that failed and is not connected is waited for. `meanwhile` is
-    done once all is sent.
+    While fewer than `at_least` releases are in, a site that failed and is not connected is waited for. Requests leave
+    when `before_sending` has returned; `meanwhile` is done once all is sent.
     """
     header = RequestHeader(
         study_uid=state.study_uid,
@@ -90,12 +95,16 @@ def collect(
         collected.mean = RunningMean({site.name: float(site.declared_patients) for site in asked})
     answers = exchange.ask(
         stage.kind,
-        _Requests(header, stage.weights, heads),
+        _Requests(header, stage.weights, heads, before_sending),
         study.federation.deadline_seconds,
         enough=lambda: len(collected.releases) >= at_least,
         meanwhile=meanwhile,
+        number=stage.round,
     )
     for answer in answers:
+        if answer.late_for is not None:
+            record_late(answer, asked, folder)
+            continue
         site = by_node[answer.node_id]
         if answer.asked_again:
             collected.asked_again.append(site.name)
@@ -121,6 +130,24 @@ def collect(
     return collected
 
 
+def record_late(answer: Answer, sites: Iterable[EnrolledSite], folder: RunFolder) -> None:
+    """Write down that a site answered a stage that was closed without it, and what it says that it has spent.
+
+    Nothing of the answer is used: the round is merged, and the site's own ledger has charged it.
+    """
+    if answer.late_for is None:
+        return
+    kind, number = answer.late_for
+    names = [site.name for site in sites if site.node_id == answer.node_id]
+    who = {"site": names[0]} if names else {"node": str(answer.node_id)}
+    epsilon = None
+    with suppress(RoundsError):
+        statement = read_part(answer, "ledger_statement")
+        if statement is not None and isinstance(statement.fields, LedgerStatement):
+            epsilon = statement.fields.epsilon
+    folder.record_event("late", round=number, kind=kind, **who, epsilon=epsilon)
+
+
 @dataclass(frozen=True)
 class _Requests(Mapping[int, bytes]):
     """What each node is sent, encoded as it leaves: the same weights, and the last head of that site's ledger.
@@ -131,10 +158,13 @@ class _Requests(Mapping[int, bytes]):
     header: RequestHeader
     weights: Arrays
     heads: dict[int, LedgerHead | None]
+    before_sending: Callable[[], None]
 
     def __getitem__(self, node: int) -> bytes:
         header = self.header.model_copy(update={"known_head": self.heads[node]})
-        return encode_request(Request(header, self.weights))
+        payload = encode_request(Request(header, self.weights))
+        self.before_sending()
+        return payload
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.heads)
@@ -173,10 +203,17 @@ def accept(
         raise StudyError("sent values of another type than the study asks for; discarded")
     if stage.kind == "train":
         check_update(study, stage.round, release.arrays, site.declared_patients)
+        release = take_update(site, release, collected)
+    collected.releases[site.name] = release
+
+
+def take_update(site: EnrolledSite, release: Release, collected: Collected) -> Release:
+    """Add a checked update to the mean; returns its release without the arrays."""
     if collected.mean is not None:
         collected.mean.add(site.name, release.arrays)
-        release = replace(release, arrays={})
-    collected.releases[site.name] = release
+    if release.fields.array_type == "float16":
+        collected.rounding[site.name] = rounding_error(release.arrays)
+    return replace(release, arrays={})
 
 
 def accept_statement(

@@ -1,12 +1,15 @@
-"""What of the hub must survive its machine: CA, certificate, secrets and the list of sites, in one sealed file.
+"""What of the hub must survive its machine: CAs, certificate, secrets, lists and the audit store, in one sealed file.
 
 In: the hub's folder and a passphrase. Out: a file, and a folder again. Results of studies are plain files beside it
-and are not part of this; the SuperLink's database is not needed, for its registrations are made anew.
+and are not part of this; the SuperLink's database is not needed, for its registrations are made anew. Of a store that
+is a file everything is kept but the blobs, which the studies' folders send again; one in PostgreSQL is not part of it.
 """
 
 from pathlib import Path
 
+from server.feed.senders import Senders
 from server.hub_folder import HubFolder, open_hub, verify_hub
+from server.store.copy import bytes_without_blobs
 from shared.private_files import write_file
 from shared.sealed_backup import database_bytes, put_back, read_backup, seal
 
@@ -22,11 +25,14 @@ def back_up_hub(hub: HubFolder, backup: Path, passphrase: str) -> int:
         hub.certificate_file,
         hub.key_file,
         hub.superexec_secret,
+        *Senders(hub.feed).kept(),
     ]
     files = {path.relative_to(hub.path).as_posix(): path.read_bytes() for path in kept if path.is_file()}
     with hub.sites() as sites:
         files["sites.sqlite"] = database_bytes(sites.path)
         number = len(sites.admitted())
+    if hub.own_store.is_file():
+        files[hub.own_store.relative_to(hub.path).as_posix()] = bytes_without_blobs(hub.own_store)
     write_file(backup, seal(files, passphrase))
     return number
 

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import TypeAdapter
 
-from server.enrolment import EnrolledSite
 from server.intervals import Interval
 from server.run_folder import RunFolder, read_lines
 from server.store.outbox import FILE, Outbox
@@ -32,10 +31,14 @@ from shared.code import code_digest
 from shared.config import StudyConfig
 from shared.errors import RoundsError
 
+if TYPE_CHECKING:  # comes with torch, which the hub's services do without
+    from server.enrolment import EnrolledSite
+
 PACKAGES: Final = ("flwr", "torch", "timm", "ofa", "opacus", "teaching-rounds")
 ACCEPTED: Final = "accepted"
 WORTH_TELLING: Final = (
     "asked_again",
+    "late",
     "not_enrolled",
     "not_evaluated",
     "site_evaluation",
@@ -85,7 +88,7 @@ class Journal(RunFolder):
         )
         self._write(told)
 
-    def enrolled(self, sites: Sequence[EnrolledSite]) -> None:
+    def enrolled(self, sites: Sequence["EnrolledSite"]) -> None:
         """Say who takes part; of a site that enrols again, after a resume, only what is new."""
         known = [SiteBody.model_validate_json(body) for body in self.outbox.bodies(self.study_uid, ["site"])]
         latest = {body.site: body for body in known}
@@ -113,8 +116,8 @@ class Journal(RunFolder):
         self._write(round_body(line), batch=f"round/{number}")
 
     def completed(self) -> None:
-        """Say that the last round is closed."""
-        self._write(StatusBody(state="completed"))
+        """Say that the last round is closed, and what came too late for it."""
+        self._write(*self.taken(), StatusBody(state="completed"))
 
     def _write(self, *bodies: Body, batch: str = "") -> None:
         if bodies:
@@ -140,7 +143,10 @@ def record_status(folder: RunFolder, state: Literal["completed", "failed", "stop
 def event_body(event: str, details: Mapping[str, Any]) -> EventBody:
     """Return the record of one event as the folder has it; what has no field of its own goes to `details`."""
     own = {"site", "round", "why"}
-    said = {"asked_again": "the node failed and was sent the same request once more"}
+    said = {
+        "asked_again": "the node failed and was sent the same request once more",
+        "late": "answered after the deadline: discarded, and charged in its ledger",
+    }
     node = f"node {details['node']}: " if "node" in details else ""
     return EventBody(
         event=event,
@@ -151,7 +157,7 @@ def event_body(event: str, details: Mapping[str, Any]) -> EventBody:
     )
 
 
-def site_body(site: EnrolledSite) -> SiteBody:
+def site_body(site: "EnrolledSite") -> SiteBody:
     """Return the record of a site that takes part; it runs the hub's code, else it would not."""
     return SiteBody(
         site=site.name,
@@ -161,7 +167,7 @@ def site_body(site: EnrolledSite) -> SiteBody:
     )
 
 
-def enrolment_body(site: EnrolledSite) -> ReleaseBody:
+def enrolment_body(site: "EnrolledSite") -> ReleaseBody:
     """Return the record of the answer by which a site enrolled."""
     return ReleaseBody(
         site=site.name, round=0, release="enrolment", num_bytes=site.num_bytes, outcome=ACCEPTED

@@ -16,6 +16,7 @@ _TOLD = {
     "not_enrolled": "",
     "study_failed": "",
     "deadline": "no answer by the deadline",
+    "late": "answered after the deadline: discarded, and charged in its ledger",
     "asked_again": "the node failed and was sent the same request once more",
 }
 
@@ -102,6 +103,7 @@ def _round(line: dict[str, Any]) -> Round:
         seconds=line.get("seconds"),
         epsilon={site: value for site, value in line.get("epsilon", {}).items() if value is not None},
         bytes_sent=line.get("bytes", {}),
+        rounding=line.get("rounding", {}),
     )
 
 

@@ -14,7 +14,7 @@ from server.privacy_words import (
 )
 from server.report_spend import sites_without_statement, stale_since
 from server.results import Summary
-from server.words import shown
+from server.words import rounded_by, shown
 from shared.release_kinds import KEPT_SIMULATION, THIS_RUN_ALONE
 
 LEDGER_WITHOUT_PRIVACY = (
@@ -164,3 +164,9 @@ def spent_words(summary: Summary, site: str) -> str:
         return "no guarantee"
     since = stale_since(summary, site)
     return shown(summary.epsilon.get(site)) + ("" if since is None else f" as of round {since}, may be more")
+
+
+def rounded(summary: Summary) -> str | None:
+    """Say what travelling as float16 did to updates; None where they travelled exactly."""
+    errors = [error for one in summary.rounds for error in one.rounding.values()]
+    return f"Updates travelled as float16: {rounded_by(max(errors))}." if errors else None

@@ -124,6 +124,7 @@ class Round(Frozen):
     seconds: float | None = None
     epsilon: dict[str, float | None] = Field(default_factory=dict)
     bytes_sent: dict[str, int] = Field(default_factory=dict)  # by site; also of answers that were refused
+    rounding: dict[str, float] = Field(default_factory=dict)  # by site, where updates travel as float16
 
 
 class SeedResult(Frozen):

@@ -16,9 +16,18 @@ from server.cli_hub import DEFAULT_HUB, HubOption
 from server.control import Control
 from server.registry import Registry
 from server.services import Hub
-from server.submissions import EXIT_STATUS, GOING_ON, SubmittedStudy, all_studies, find_study, new_study
-from server.words import in_bytes
+from server.submissions import (
+    EXIT_STATUS,
+    GOING_ON,
+    SubmittedStudy,
+    all_studies,
+    find_study,
+    new_study,
+    prepared_study,
+)
+from server.words import in_bytes, rounded_by
 from shared.command_line import AsJson, examples
+from shared.config_files import overridden, parse_study
 from shared.errors import ConfigError, StudyError
 from shared.tables import plain_table, wide_console
 
@@ -48,10 +57,16 @@ def submit(
     set_: Annotated[list[str] | None, typer.Option("--set", help="field=value of the study")] = None,
     wait: Wait = False,
 ) -> None:
-    """Submit a prepared study as a new one; the name printed is what the other commands take."""
+    """Submit a prepared study as a new one; the name printed is what the other commands take.
+
+    What a round moves over each site's link is said beside it.
+    """
     opened = _running(hub)
-    study = new_study(opened.studies, workspace, app_ or _newest(opened), _settings(set_ or []))
+    settings = _settings(set_ or [])
+    told = _traffic(workspace, settings)
+    study = new_study(opened.studies, workspace, app_ or _newest(opened), settings)
     typer.echo(study.path.name)
+    typer.echo(told, err=True)
     if wait:
         _wait(study)
 
@@ -76,6 +91,8 @@ def status(
         wide_console().print(plain_table(_COLUMNS, rows))
         if name is not None and (sent := study.bytes_sent()):
             wide_console().print("", _sent_by_round(sent), sep="\n")
+            if (error := study.rounding_error()) is not None:
+                wide_console().print(f"updates travel as float16: {rounded_by(error)}")
     if wait:
         _wait(study)
     raise typer.Exit(EXIT_STATUS[study.read().state])
@@ -122,6 +139,15 @@ def _running(folder: Path) -> Hub:
     hub = Hub(folder)
     hub.superlink()
     return hub
+
+
+def _traffic(workspace: Path, settings: dict[str, str | int | float | bool]) -> str:
+    """Say what a round of the study moves; `ConfigError` where the study with these settings is none."""
+    from shared import traffic  # noqa: PLC0415 - loads torch, which no other of these commands needs
+
+    own = {key: value for key, value in settings.items() if key != "threads"}
+    study = parse_study(overridden(prepared_study(workspace), own), "study.yaml with --set")
+    return str(traffic.round_traffic(study, traffic.num_trained(study)))
 
 
 def _newest(hub: Hub) -> str:
@@ -177,5 +203,6 @@ def _as_json(study: SubmittedStudy) -> dict[str, object]:
         "runs": len(submission.runs),
         "why": submission.why,
         "bytes_sent": study.bytes_sent(),
+        "rounding_error": study.rounding_error(),
         "folder": str(study.path.resolve()),
     }

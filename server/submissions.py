@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -27,6 +27,7 @@ EXIT_STATUS: dict[State, int] = {
     "completed": 0, "failed": 1, "submitted": 3, "running": 3, "stopping": 3, "stopped": 4,
 }  # fmt: skip
 MAX_RESUMES = 5  # in a row without a round closed between them
+MAX_REFUSALS = 3  # in a row, before it is believed that Flower will not take a run
 _FILE = "submission.json"
 
 
@@ -49,6 +50,7 @@ class Submission(Frozen):
     settings: dict[str, str | int | float | bool] = Field(default_factory=dict)
     state: State = "submitted"
     why: str = ""
+    refusals: int = 0  # times in a row that Flower did not take the run which is due
     runs: tuple[FlowerRun, ...] = ()
 
 
@@ -75,6 +77,13 @@ class SubmittedStudy:
                 sent.setdefault(site, {})[int(line["round"])] = int(count)
         return sent
 
+    def rounding_error(self) -> float | None:
+        """Return the largest rounding error of an update over its norm; None where updates travel exactly."""
+        return max(
+            (error for line in read_lines(self.folder.rounds) for error in line.get("rounding", {}).values()),
+            default=None,
+        )
+
     def read(self) -> Submission:
         """Read the submission; `StudyError` where it is damaged."""
         try:
@@ -99,7 +108,7 @@ class SubmittedStudy:
             submission = self.read()
             if submission.state not in before:
                 return False
-            self.write(submission.model_copy(update={"state": after, "why": why}))
+            self.write(submission.model_copy(update={"state": after, "why": why, "refusals": 0}))
             return True
 
     def started(self, run_id: int) -> None:
@@ -108,7 +117,16 @@ class SubmittedStudy:
         with self._lock():
             submission = self.read()
             state: State = "running" if submission.state == "submitted" else submission.state
-            self.write(submission.model_copy(update={"state": state, "runs": (*submission.runs, run)}))
+            begun = {"state": state, "runs": (*submission.runs, run), "refusals": 0}
+            self.write(submission.model_copy(update=begun))
+
+    def refused(self, why: str) -> int:
+        """Record that Flower did not take the run that is due; returns how often in a row."""
+        with self._lock():
+            submission = self.read()
+            refusals = submission.refusals + 1
+            self.write(submission.model_copy(update={"refusals": refusals, "why": why}))
+            return refusals
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -146,16 +164,21 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def new_study(
-    studies: Path, workspace: Path, app: str, settings: dict[str, str | int | float | bool]
-) -> SubmittedStudy:
-    """Make the folder of a new study; `ConfigError` where the workspace was never prepared."""
+def prepared_study(workspace: Path) -> dict[str, Any]:
+    """Read the study of a workspace as it is there; `ConfigError` where the workspace was never prepared."""
     study_file = workspace / "study.yaml"
     if not study_file.is_file():
         raise ConfigError(
             f"WORKSPACE is {str(workspace)!r}: holds no study.yaml; run `make prepare` or give another folder"
         )
-    name = re.sub(r"[^A-Za-z0-9_-]", "-", str(read_yaml(study_file).get("name", "study")))
+    return read_yaml(study_file)
+
+
+def new_study(
+    studies: Path, workspace: Path, app: str, settings: dict[str, str | int | float | bool]
+) -> SubmittedStudy:
+    """Make the folder of a new study; `ConfigError` where the workspace was never prepared."""
+    name = re.sub(r"[^A-Za-z0-9_-]", "-", str(prepared_study(workspace).get("name", "study")))
     study = SubmittedStudy(studies / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
     try:
         study.path.mkdir(parents=True)

@@ -74,3 +74,8 @@ def in_seconds(seconds: float | None) -> str:
 def event_word(code: str) -> str:
     """Name an event for a reader; an answer stands among the events only where it was not accepted."""
     return "not accepted" if code == "answered" else code.replace("_", " ")
+
+
+def rounded_by(error: float) -> str:
+    """Say how far rounding moved an update, from the largest error over the norm (`server/rounding.py`)."""
+    return f"rounding, after the noise, moved no update by more than {error:.2%} of its length"

@@ -8,7 +8,8 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 T = TypeVar("T", bound=BaseModel)
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+DIGEST, STUDY_NAME = r"^[0-9a-f]{64}$", r"^[a-z0-9][a-z0-9-]{0,39}$"
+Digest = Annotated[str, Field(pattern=DIGEST)]
 Epsilon = Annotated[float, Field(ge=0)]
 Delta = Annotated[float, Field(ge=0, lt=1)]
 Method = Literal["supervised", "kd", "hybrid", "medtex", "rounds"]
@@ -220,7 +221,7 @@ class StudyConfig(Frozen):
     """Everything that all sites agree on."""
 
     schema_version: Literal[1] = 1
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
+    name: str = Field(pattern=STUDY_NAME)
     purpose: str = Field(min_length=1)
     ethics_reference: str = Field(min_length=1)
     expires: date

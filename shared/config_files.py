@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from shared.config import StudyConfig
+from shared.config_mistakes import mistake
 from shared.errors import ConfigError
 from shared.site_config import SiteConfig
 
@@ -72,26 +72,4 @@ def _parsed(kind: type[T], raw: Mapping[str, Any], origin: str) -> T:
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        loc = [str(part) for part in first["loc"]]
-        value = first.get("input")
-        shown = "" if isinstance(value, Mapping) else f" is {value!r}"
-        more = error.error_count() - 1
-        others = f" ({more} more to correct after it)" if more else ""
-        why = _no_such_field(kind, loc) if first["type"] == "extra_forbidden" else first["msg"]
-        raise ConfigError(f"{origin}: {'.'.join(loc) or 'the whole file'}{shown}: {why}{others}") from error
-
-
-def _no_such_field(kind: type[BaseModel], loc: list[str]) -> str:
-    """Say of a field that does not exist what its neighbours are called, the likeliest first."""
-    group = kind
-    for part in loc[:-1]:
-        field = group.model_fields.get(part)
-        inside = (field.annotation, *get_args(field.annotation)) if field else ()
-        models = [one for one in inside if isinstance(one, type) and issubclass(one, BaseModel)]
-        if len(models) != 1:
-            return "there is no such field; leave it out or correct its name"
-        group = models[0]
-    close = get_close_matches(loc[-1], group.model_fields, n=1)
-    meant = f"did you mean {'.'.join([*loc[:-1], *close])}? " if close else ""
-    return f"there is no such field; {meant}allowed are {', '.join(sorted(group.model_fields))}"
+        raise ConfigError(mistake(kind, error, origin)) from error

@@ -18,11 +18,10 @@ ReleaseKind = Literal[
     "enrolment", "update", "evaluation", "regions", "maps", "status", "ledger_statement", "error"
 ]
 
-_SITE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"
-SiteName = Annotated[str, Field(pattern=_SITE_NAME)]
-HubAddress = Annotated[
-    str, Field(pattern=r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):[0-9]{1,5}$", description="host:port")
-]
+SITE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"
+HUB_ADDRESS = r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):[0-9]{1,5}$"
+SiteName = Annotated[str, Field(pattern=SITE_NAME)]
+HubAddress = Annotated[str, Field(pattern=HUB_ADDRESS, description="host:port")]
 
 
 class Cap(Frozen):
@@ -185,7 +184,7 @@ class SiteConfig(Frozen):
 
 def check_site_name(name: str, where: str) -> None:
     """Refuse a name that no site.yaml may hold; `where` says where a person corrects it."""
-    if not re.fullmatch(_SITE_NAME, name):
+    if not re.fullmatch(SITE_NAME, name):
         raise ConfigError(
             f"site is {name!r}, allowed are 1 to 40 letters (a to z), digits, - and _, the first a letter or a digit; "
             f"rename it in {where}"

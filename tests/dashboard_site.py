@@ -3,6 +3,14 @@
 import warnings
 from collections.abc import Callable
 
+import sqlalchemy as sa
+from httpx2 import Response
+
+from server.dashboard import passwords
+from server.store.database import writing
+from server.store.records import PersonBody
+from server.store.schema import ACCOUNTS, RECORDS
+
 with warnings.catch_warnings():  # starlette's client uses an old name of anyio
     warnings.simplefilter("ignore", DeprecationWarning)
     from fastapi.testclient import TestClient
@@ -10,9 +18,38 @@ with warnings.catch_warnings():  # starlette's client uses an old name of anyio
 SMALL, RUNNING = "5" * 32, "d" * 32
 BROWSER = {"sec-fetch-site": "same-origin", "origin": "http://testserver"}
 Ask = Callable[..., TestClient]
+Open = Callable[..., TestClient]  # a reader of a dashboard over some entries
 
 
 def token_of(client: TestClient, path: str = "/studies") -> str:
     """Return the session's token as a page's forms carry it."""
-    text = client.get(path).text
-    return str(text.partition('name="csrf" value="')[2].partition('"')[0])
+    return token_in(client.get(path).text)
+
+
+def token_in(page: str) -> str:
+    """Return the token of a page's forms."""
+    return page.partition('name="csrf" value="')[2].partition('"')[0]
+
+
+PASSWORD = "seven otters cross the bridge"  # noqa: S105 - of made accounts in stores of tests
+
+
+def give_password(engine: sa.Engine, name: str, password: str = PASSWORD) -> None:
+    """Give an account of the store a password that its person chose."""
+    hashed = passwords.hash_password(password)
+    with writing(engine).begin() as connection:
+        connection.execute(sa.update(ACCOUNTS).where(ACCOUNTS.c.name == name).values(password=hashed))
+
+
+def chained(engine: sa.Engine) -> list[PersonBody]:
+    """Return what the source `people` has on record, in order."""
+    with engine.connect() as connection:
+        bodies = connection.execute(
+            sa.select(RECORDS.c.body).where(RECORDS.c.source == "people").order_by(RECORDS.c.seq)
+        ).scalars()
+        return [PersonBody.model_validate_json(body) for body in bodies]
+
+
+def log_in(client: TestClient, name: str, password: str = PASSWORD, back: str = "/") -> Response:
+    """Send the login form."""
+    return client.post("/login", data={"name": name, "password": password, "next": back})

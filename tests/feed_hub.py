@@ -78,7 +78,7 @@ def feed_hub(folder: Path, store: str | Path | None = None) -> Iterator[FeedHub]
     hub = make_hub(folder / "hub", "tiny", "127.0.0.1:8443", Names.of([], ["127.0.0.1"]))
     Senders(hub.feed).prepare("tiny")
     server = start_server(hub, "127.0.0.1:0")
-    made = FeedHub(hub, server, open_store(store or folder / "store.sqlite"), folder / "runs")
+    made = FeedHub(hub, server, open_store(store or hub.store()), folder / "runs")
     server.open(made.store)
     try:
         yield made

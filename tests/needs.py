@@ -1,9 +1,13 @@
 """What some tests need from the machine; where it is missing they say so and are skipped."""
 
+import tempfile
+from pathlib import Path
+
 import pytest
 
 from server.services import nginx
 from shared.errors import ConfigError
+from tests.system.disks import small_disk
 from tests.system.links import thin_cable
 
 
@@ -27,3 +31,16 @@ def _missing_links() -> str:
 
 
 SLOW_LINKS = pytest.mark.skipif(bool(why := _missing_links()), reason=why or "links can be slowed here")
+
+
+def _missing_disks() -> str:
+    try:
+        with tempfile.TemporaryDirectory() as scratch, small_disk(Path(scratch) / "disk", 2**20):
+            return ""
+    except OSError as error:
+        return f"a disk that is full needs root, and to mount a tmpfs: {error}"
+
+
+SMALL_DISKS = pytest.mark.skipif(
+    bool(why := _missing_disks()), reason=why or "small disks can be mounted here"
+)

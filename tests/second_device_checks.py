@@ -75,7 +75,7 @@ def a_fault_in_the_middle_ends_the_round(
     load = SitePatients.load
 
     def load_while_others_come(self: SitePatients, patient: int, step: int) -> Any:
-        memory.limit_bytes = memory.held_bytes + 100_000
+        memory.limit_bytes = memory.held_bytes + 1_000_000  # a third of a chunk, and more than the sums
         return load(self, patient, step)
 
     try:

@@ -5,6 +5,9 @@ asks for a login unless it is listed as open.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypedDict
 
 import sqlalchemy as sa
 from fastapi import Depends, FastAPI
@@ -38,10 +41,22 @@ class Dashboard(FastAPI):
         return SecurityHeaders(inside, refusals.failed, secure=settings.secure)
 
 
+class Life(TypedDict):
+    """What the server that runs the application can reach: it sets `closing` before it waits for streams."""
+
+    closing: asyncio.Event
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[Life]:
+    yield {"closing": app.state.closing}
+
+
 def create_app(engine: sa.Engine, settings: Settings | None = None) -> FastAPI:
     """Return the application over an open store; several may share a store."""
     app = Dashboard(
         title="Teaching Rounds", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False,
+        lifespan=_lifespan,
         # Pages hold a reader's own token beside what was searched for; the SameSite=Strict cookie keeps other sites
         # from asking for them, so compressing gives nobody lengths to compare (BREACH).
         middleware=[Middleware(OwnOrigin), Middleware(GZipMiddleware, minimum_size=_COMPRESS_FROM, compresslevel=6)],

@@ -12,6 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from server.dashboard import people, sessions, throttle
 from server.dashboard.passwords import LONGEST, Hashing
 from server.dashboard.refusals import TooMany
+from server.dashboard.settings import Settings
 from server.store.database import writing
 
 WRONG = "This name and password do not fit. After five wrong tries in a minute, nobody is heard for a minute."
@@ -26,14 +27,16 @@ class Try:
     address: str
 
 
-async def log_in(engine: sa.Engine, hashing: Hashing, given: Try, old: str = "") -> str | None:
+async def log_in(
+    engine: sa.Engine, settings: Settings, hashing: Hashing, given: Try, old: str = ""
+) -> str | None:
     """Return the cookie of a new session, None where name and password do not fit; `TooMany` where nobody is heard.
 
     `old` is the hashed token of the session that this browser had: it ends.
     """
     if not await proved(engine, hashing, given):
         return None
-    return await run_in_threadpool(_begin, engine, given, old)
+    return await run_in_threadpool(_begin, engine, settings, given, old)
 
 
 async def proved(engine: sa.Engine, hashing: Hashing, given: Try) -> bool:
@@ -77,9 +80,10 @@ def _check(connection: sa.Connection, given: Try) -> None:
         raise TooMany(seconds)
 
 
-def _begin(engine: sa.Engine, given: Try, old: str) -> str:
+def _begin(engine: sa.Engine, settings: Settings, given: Try, old: str) -> str:
     with writing(engine).begin() as connection:
         if old:
             sessions.end(connection, old)
         people.tell(connection, given.name, "logged in", address=given.address)
+        sessions.sweep(connection, settings)
         return sessions.begin(connection, given.name)

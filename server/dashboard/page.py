@@ -4,15 +4,18 @@ In: a request. Out: a page, or the one block of it that htmx asked for.
 """
 
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import sqlalchemy as sa
 from fastapi import Depends, HTTPException, Request
+from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
 from server.dashboard.changes import version_of
+from server.dashboard.decisions import views_given
+from server.dashboard.roles import at_least
 from server.dashboard.sessions import Visit
 from server.dashboard.settings import Settings
 from server.dashboard.templating import rendered
@@ -47,9 +50,24 @@ class PageTools:
 
         `asked` is what else decides the view; a `build` that has no name of its own, such as a lambda, is given one.
         """
-        cache: ViewCache = self.request.app.state.views
         key = (build.__module__, name or build.__name__, head.uid, asked)
-        return cache.get(self.connection, key, lambda: build(self.connection, head))
+        return self.remembered(key, lambda: build(self.connection, head))
+
+    def remembered(self, key: Hashable, make: Callable[[], View]) -> View:
+        """Return what `make` reads, from memory where nothing was recorded since; `key` says all that decides it."""
+        cache: ViewCache = self.request.app.state.views
+        return cache.get(self.connection, key, make)
+
+    def body(self, template: str, head: Head, **values: Any) -> Markup:
+        """Return the part of a page that all readers see alike, made once for each newest record.
+
+        `values` follow from the study alone: nothing of who reads may be among them.
+        """
+
+        def made() -> Markup:
+            return Markup(rendered(template, {"study": head} | values))  # noqa: S704 - a template of ours, autoescaped
+
+        return self.remembered((template, head.uid), made)
 
     def render(
         self,
@@ -74,10 +92,23 @@ class PageTools:
     def _common(self, study: Head | None, here: str) -> dict[str, Any]:
         visit: Visit | None = getattr(self.request.state, "visit", None)
         return {
-            "visit": visit, "study": study, "here": here,
+            "visit": visit, "study": self._as_shown_to(visit, study), "here": here,
             "fresh": visit is not None and visit.is_fresh(self.settings),
             "now": datetime.now(UTC), "version": "" if study is None else version_of(study),
         }  # fmt: skip
+
+    def hides_verdict(self, visit: Visit | None, study: Head) -> bool:
+        """Tell whether the gate's verdict is kept from a person who decides and has not yet said what they think."""
+        if visit is None or study.verdict == "none" or not at_least(visit.role, "auditor"):
+            return False
+        if not self.settings.own_view_first:
+            return False
+        return study.evidence not in views_given(self.connection, visit.person).get(study.uid, set())
+
+    def _as_shown_to(self, visit: Visit | None, study: Head | None) -> Head | None:
+        if study is None or not self.hides_verdict(visit, study):
+            return study
+        return replace(study, verdict="hidden")
 
     @property
     def wanted_block(self) -> str | None:

@@ -26,3 +26,4 @@ class Settings:
     most_requests: int = 200  # at once, in this process; streams of changes count
     stream_seconds: float = 1.0  # between two looks for something new
     stale_seconds: float = 30.0
+    own_view_first: bool = True  # who may decide says what they think before they see the automatic verdict

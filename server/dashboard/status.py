@@ -24,6 +24,7 @@ _KNOWN: Final = {
     "accepted": Status("accepted", "tick", "good"),
     "held": Status("held", "cross", "bad"),
     "withdrawn": Status("withdrawn", "bar", "bad"),
+    "hidden": Status("hidden until your own view", "dash", "quiet"),
     "none": Status("none yet", "dash", "quiet"),
     "passed": Status("passed", "tick", "good"),
     "not passed": Status("not passed", "cross", "bad"),

@@ -37,7 +37,12 @@ class FeedProbe:
                 health_pb2.HealthCheckRequest(), timeout=_SECONDS
             )
         except grpc.RpcError:
-            self._channel.close()
-            self._channel = None
+            self.close()
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    def close(self) -> None:
+        """End the channel."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None

@@ -110,7 +110,7 @@ def _refusing(context: Context, store: sa.Engine, source: str, study_uid: str = 
         context.abort(
             grpc.StatusCode.UNAVAILABLE, "the hub cannot keep records now; keep them and send again"
         )
-    except Exception:
+    except Exception:  # gRPC would send its text to the caller
         log.exception("feed: a call failed")
         context.abort(grpc.StatusCode.INTERNAL, "the hub failed; its log says why")
 

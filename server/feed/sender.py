@@ -173,6 +173,18 @@ def send_rest(folder: Path, file: Path, seconds: float) -> Head:
     return sender.head or Head()
 
 
+def send_now(folder: Path) -> str:
+    """Send what a run's outbox holds where a hub takes it; returns why not all of it arrived, empty where it did."""
+    file = credential_file(folder)
+    if file is None:
+        return ""
+    try:
+        send_rest(folder, file, LAST_SECONDS)
+    except ServiceError as error:
+        return str(error)
+    return ""
+
+
 def credential_file(folder: Path) -> Path | None:
     """Return the file with which a run's records are sent; None where no hub takes them, as in a simulation.
 

@@ -100,6 +100,10 @@ class Senders:
             file.stem: x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc for file in files
         }
 
+    def kept(self) -> list[Path]:
+        """Return the files of a backup: CA and list. The hub's own files are made anew."""
+        return [self.ca_key, self.ca_file, *sorted((self.folder / "senders").glob("*.crt"))]
+
     def run_of(self, certificate_pem: bytes) -> str | None:
         """Return the run whose records the owner of a certificate may send; None where there is none.
 

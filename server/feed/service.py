@@ -62,6 +62,8 @@ class FeedServer:
         """Say NOT_SERVING, let calls in progress end, and take no more."""
         self.health.enter_graceful_shutdown()
         self.server.stop(_GRACE_SECONDS).wait()
+        if self.receiver.store is not None:
+            self.receiver.store.dispose()
 
 
 def start_server(hub: HubFolder, listen: str) -> FeedServer:

@@ -16,9 +16,12 @@ from server.store.migrate import bring_up_to_date
 from server.store.transactions import prepare, writing
 from shared.errors import StoreError
 
-__all__ = ["open_store", "writing"]
+__all__ = ["COMPACT", "open_store", "writing"]
 _FORMS: Final = "allowed are a file's path, sqlite:///FILE and postgresql://USER@HOST/NAME"
-_COMPACT: Final = partial(json.dumps, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+COMPACT: Final = partial(json.dumps, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_MOST_CONNECTIONS: Final = (
+    50  # of one process beyond the five that are kept: a page holds one while it is made
+)
 _CONNECT_SECONDS: Final = 10
 
 
@@ -35,7 +38,11 @@ def open_store(where: str | Path, *, must_exist: bool = False) -> sa.Engine:
     prepare(engine)
     try:
         bring_up_to_date(engine)
+    except StoreError:
+        engine.dispose()
+        raise
     except SQLAlchemyError as error:
+        engine.dispose()
         raise StoreError(
             f"store {engine.url.render_as_string(hide_password=True)}: cannot be opened; check the path or that the "
             "database runs and lets this account in"
@@ -51,9 +58,15 @@ def _engine(where: str) -> sa.Engine:
         if url.drivername not in ("sqlite", "postgresql+psycopg"):
             raise StoreError(f"store: {url.drivername} is no database that it works on, {_FORMS}; correct it")
         if url.drivername == "sqlite":
-            return sa.create_engine(url, json_serializer=_COMPACT)
+            return sa.create_engine(url, json_serializer=COMPACT, max_overflow=_MOST_CONNECTIONS)
         connect = {"connect_timeout": _CONNECT_SECONDS, "application_name": "teaching-rounds"}
-        return sa.create_engine(url, json_serializer=_COMPACT, pool_pre_ping=True, connect_args=connect)
+        return sa.create_engine(
+            url,
+            json_serializer=COMPACT,
+            pool_pre_ping=True,
+            connect_args=connect,
+            max_overflow=_MOST_CONNECTIONS,
+        )
     except ArgumentError as error:
         raise StoreError(f"store: is no URL of a database, {_FORMS}; correct it") from error
     except ImportError as error:

@@ -1,9 +1,10 @@
 """The sender's side: records that a study process, its audit or its report wrote, kept until the store has them all.
 
 In: bodies and the blobs that they name. Out: one SQLite file in the run's folder, a chain of records. Nothing is ever
-deleted: a store that was lost is filled again from here.
+deleted: a store that was lost is filled again from here. What no store would take is refused while it is written.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from server.store.append import Head
-from server.store.blobs import Blob
+from server.store.blobs import Blob, checked
 from server.store.chain import GENESIS, Record, link
 from server.store.records import Body
+from shared.errors import StoreError
 
 __all__ = ["FILE", "Blob", "Outbox"]
 
@@ -36,7 +38,12 @@ class Outbox:
         self.path = folder / FILE
 
     def add(self, study_uid: str, *bodies: Body, blobs: Sequence[Blob] = (), batch: str = "") -> None:
-        """Write records, and blobs that they name, in one durable transaction; a batch with a name only once."""
+        """Write records, and blobs that they name, in one durable transaction; a batch with a name only once.
+
+        `StoreError` for a blob that no store takes, or a named one that is not here: the chain would stop at it.
+        """
+        for blob in blobs:
+            checked(blob)
         with self._open() as database:
             database.execute("BEGIN IMMEDIATE")
             if batch and _is_known(database, study_uid, batch):
@@ -48,6 +55,7 @@ class Outbox:
             )
             head = _head(database)
             for body in bodies:
+                _require_blobs(database, body)
                 record = link(head.chain, head.seq + 1, study_uid, body)
                 database.execute(
                     "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)",
@@ -105,6 +113,13 @@ class Outbox:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
+        if not os.access(
+            self.path.parent, os.W_OK
+        ):  # results that were mounted to be read: nobody writes there
+            address = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
+            with closing(sqlite3.connect(address, uri=True)) as database:
+                yield database
+            return
         with closing(sqlite3.connect(self.path, isolation_level=None, timeout=30)) as database:
             database.execute("PRAGMA journal_mode=WAL")
             database.execute("PRAGMA synchronous=FULL")
@@ -116,6 +131,12 @@ def _is_known(database: sqlite3.Connection, study_uid: str, batch: str) -> bool:
     """Note that a batch is written; whether it was before."""
     cursor = database.execute("INSERT OR IGNORE INTO batches VALUES (?, ?)", (study_uid, batch))
     return cursor.rowcount == 0
+
+
+def _require_blobs(database: sqlite3.Connection, body: Body) -> None:
+    for digest in body.named_blobs:
+        if database.execute("SELECT 1 FROM blobs WHERE digest = ?", (digest,)).fetchone() is None:
+            raise StoreError(f"blob {digest[:12]}: is named by a record and was not given with it; give it")
 
 
 def _head(database: sqlite3.Connection) -> Head:

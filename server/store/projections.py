@@ -5,8 +5,9 @@ clock or anything but records, so the tables can be made anew from them.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -16,7 +17,9 @@ from server.store import schema
 from server.store.chain import GENESIS, Record
 from server.store.rows import KEYS, Rows
 
+_PLACE_BITS: Final = 20  # a record makes fewer rows of one table than this has numbers
 ACCEPTED: Final = "accepted"
+OPINION: Final = "opinion"  # in the table of decisions: what somebody thought, which decides nothing
 _DECIDED: Final = {"accept": "accepted", "hold": "held", "withdraw": "withdrawn"}
 
 
@@ -28,25 +31,28 @@ class At:
     number: int
     source: str
     record: Record
+    places: Iterator[int] = field(default_factory=itertools.count)
 
-    @property
-    def of_study(self) -> dict[str, Any]:
-        """The columns that every row of a study has."""
-        return {"study_uid": self.record.study_uid, "record": self.number}
+    def row(self, table: sa.Table, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a row of this record's study."""
+        own = {"study_uid": self.record.study_uid, "record": self.number}
+        if "id" in table.c:
+            own["id"] = (self.number << _PLACE_BITS) + next(self.places)
+        return own | dict(values)
 
     def add(self, table: sa.Table, values: Mapping[str, Any]) -> None:
         """Insert a row of this record's study."""
-        self.rows.add(table, self.of_study | dict(values))
+        self.rows.add(table, self.row(table, values))
 
     def put(self, table: sa.Table, values: Mapping[str, Any]) -> None:
         """Insert one row, in place of the one that has its key: the newest record counts."""
-        row = self.of_study | dict(values)
+        row = self.row(table, values)
         self.rows.replace(table, {name: row[name] for name in KEYS[table]}, [row])
 
     def anew(self, table: sa.Table, rows: Iterable[Mapping[str, Any]], **key: Any) -> None:
         """Replace all rows of this study that have this key."""
         key["study_uid"] = self.record.study_uid
-        self.rows.replace(table, key, [self.of_study | dict(row) for row in rows])
+        self.rows.replace(table, key, [self.row(table, row) for row in rows])
 
     def study(self) -> dict[str, Any] | None:
         """Return the study's own row, to be changed; None before the study began."""
@@ -257,6 +263,12 @@ def _decision(at: At, body: r.DecisionBody) -> None:
     at.tell("decision", f"{body.person} ({body.role}) decided to {body.action}: {body.reason}")
 
 
+def _opinion(at: At, body: r.OpinionBody) -> None:
+    values = {"person": body.person, "role": body.role, "evidence": body.evidence, "own_view": body.view}
+    at.add(schema.DECISIONS, values | {"action": OPINION, "reason": "", "time": at.record.time})
+    at.tell("opinion", f"{body.person} ({body.role}) gave an own view before the verdict was shown")
+
+
 def _person(at: At, body: r.PersonBody) -> None:
     at.tell("person", f"{body.person}: {body.what}" + (f" (by {body.by})" if body.by else ""))
 
@@ -269,5 +281,6 @@ _PROJECTIONS: Final[Mapping[type[Any], Callable[[At, Any], None]]] = {
     r.StudyBody: _study, r.DataBody: _data, r.StatusBody: _status, r.SiteBody: _site, r.RoundBody: _round,
     r.ReleaseBody: _release, r.StatementBody: _statement, r.EventBody: _event, r.FiguresBody: _figures,
     r.DocumentBody: _document, r.MapBody: _map, r.FilmBody: _film, r.ImageBody: _image, r.GateBody: _gate,
-    r.ModelBody: _model, r.DecisionBody: _decision, r.PersonBody: _person, r.IncidentBody: _incident,
+    r.ModelBody: _model, r.DecisionBody: _decision, r.OpinionBody: _opinion, r.PersonBody: _person,
+    r.IncidentBody: _incident,
 }  # fmt: skip

@@ -270,7 +270,17 @@ class DecisionBody(Body):
     action: Literal["accept", "hold", "withdraw"]
     reason: str = Field(min_length=1, max_length=4000)
     evidence: Digest
-    own_view: Literal["accept", "hold", ""] = ""
+    own_view: Literal["accept", "hold", "undecided", ""] = ""
+
+
+class OpinionBody(Body):
+    """What an auditor thought of a student before the automatic verdict was shown to them; it decides nothing."""
+
+    kind: Literal["opinion"] = "opinion"
+    person: str
+    role: str
+    view: Literal["accept", "hold", "undecided"]
+    evidence: Digest
 
 
 class PersonBody(Body):
@@ -293,10 +303,11 @@ class IncidentBody(Body):
 
 AnyBody = Annotated[
     StudyBody | DataBody | StatusBody | SiteBody | RoundBody | ReleaseBody | StatementBody | EventBody | FiguresBody
-    | DocumentBody | MapBody | FilmBody | ImageBody | GateBody | ModelBody | DecisionBody | PersonBody | IncidentBody,
+    | DocumentBody | MapBody | FilmBody | ImageBody | GateBody | ModelBody | DecisionBody | OpinionBody | PersonBody
+    | IncidentBody,
     Field(discriminator="kind"),
 ]  # fmt: skip
-OWN: Final = ("decision", "person", "incident")  # what the hub itself says; no other source may
+OWN: Final = ("decision", "opinion", "person", "incident")  # what the hub itself says; no other source may
 EVIDENCE: Final = (
     "study",
     "data",

@@ -42,6 +42,12 @@ def _record_id() -> sa.Column[Any]:
     return sa.Column("record", sa.ForeignKey("records.id"), nullable=False)
 
 
+def _row_id() -> sa.Column[Any]:
+    """Return the record's number and the row's place among those made of it: the same each time they are made."""
+    large = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+    return sa.Column("id", large, primary_key=True, autoincrement=False)
+
+
 def _of_study(*, key: bool = False) -> sa.Column[Any]:
     return sa.Column("study_uid", sa.String(64), primary_key=key, nullable=False)
 
@@ -118,7 +124,7 @@ SITES: Final = sa.Table(
 )  # fmt: skip
 RELEASES: Final = sa.Table(
     "releases", METADATA,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), _of_study(), _record_id(),
+    _row_id(), _of_study(), _record_id(),
     sa.Column("site", sa.Text, nullable=False), sa.Column("round", sa.Integer, nullable=False),
     sa.Column("release", sa.Text, nullable=False), sa.Column("num_bytes", sa.BigInteger, nullable=False),
     sa.Column("outcome", sa.Text, nullable=False), sa.Column("time", Moment, nullable=False),
@@ -126,7 +132,7 @@ RELEASES: Final = sa.Table(
 )  # fmt: skip
 STATEMENTS: Final = sa.Table(
     "statements", METADATA,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), _of_study(), _record_id(),
+    _row_id(), _of_study(), _record_id(),
     sa.Column("site", sa.Text, nullable=False), sa.Column("round", sa.Integer, nullable=False),
     sa.Column("epsilon", sa.Float), sa.Column("delta", sa.Float, nullable=False),
     sa.Column("cap_epsilon", sa.Float), sa.Column("head_seq", sa.Integer, nullable=False),
@@ -136,7 +142,7 @@ STATEMENTS: Final = sa.Table(
 )  # fmt: skip
 FIGURES: Final = sa.Table(
     "figures", METADATA,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), _of_study(), _record_id(),
+    _row_id(), _of_study(), _record_id(),
     sa.Column("of", sa.Text, nullable=False), sa.Column("name", sa.Text, nullable=False),
     sa.Column("subject", sa.Text, nullable=False), sa.Column("label", sa.Text, nullable=False),
     sa.Column("from_source", sa.Text, nullable=False), *_interval(),
@@ -145,7 +151,7 @@ FIGURES: Final = sa.Table(
 )  # fmt: skip
 MAPS: Final = sa.Table(
     "maps", METADATA,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), _of_study(), _record_id(),
+    _row_id(), _of_study(), _record_id(),
     sa.Column("subject", sa.Text, nullable=False), sa.Column("label", sa.Text, nullable=False),
     sa.Column("from_source", sa.Text, nullable=False), sa.Column("round", sa.Integer),
     sa.Column("site_release", sa.Boolean, nullable=False), sa.Column("frame", sa.Text, nullable=False),
@@ -190,7 +196,7 @@ MODELS: Final = sa.Table(
 )  # fmt: skip
 DECISIONS: Final = sa.Table(
     "decisions", METADATA,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), _of_study(), _record_id(),
+    _row_id(), _of_study(), _record_id(),
     sa.Column("person", sa.Text, nullable=False), sa.Column("role", sa.Text, nullable=False),
     sa.Column("action", sa.Text, nullable=False), sa.Column("reason", sa.Text, nullable=False),
     sa.Column("evidence", sa.String(64), nullable=False), sa.Column("own_view", sa.Text, nullable=False),
@@ -199,7 +205,7 @@ DECISIONS: Final = sa.Table(
 )  # fmt: skip
 EVENTS: Final = sa.Table(  # also releases that were refused, decisions, logins and incidents, in words
     "events", METADATA,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), _of_study(), _record_id(),
+    _row_id(), _of_study(), _record_id(),
     sa.Column("source", sa.Text, nullable=False), sa.Column("kind", sa.Text, nullable=False),
     sa.Column("round", sa.Integer), sa.Column("site", sa.Text, nullable=False),
     sa.Column("what", sa.Text, nullable=False), sa.Column("time", Moment, nullable=False),

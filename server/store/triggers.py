@@ -38,9 +38,8 @@ def make_triggers(connection: sa.Connection) -> None:
 def missing_triggers(connection: sa.Connection) -> list[str]:
     """Return the names of triggers that are not there, not switched on, or not as they were made."""
     if connection.dialect.name == "sqlite":
-        made: dict[str, str] = dict(
-            connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").all()
-        )
+        rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+        made = {row.name: row.sql for row in rows}
         return [name for name, statement in _of_sqlite().items() if made.get(name) != statement]
     works = connection.execute(
         sa.text(

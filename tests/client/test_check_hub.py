@@ -12,7 +12,6 @@ from client.check_hub import (
     BEHIND_FAIL,
     clock_finding,
     hub_findings,
-    key_finding,
 )
 from client.findings import Finding
 from tests.hub_servers import HERE, Authority, closed_port, proxying, serving
@@ -179,8 +178,3 @@ def test_an_exempt_hub_goes_past_the_proxy(federation: Authority, monkeypatch: p
         assert {one.mark for one in told(address, federation.ca_file).values()} == {"ok"}
     monkeypatch.delenv("no_proxy")
     assert "refused" in failed(told("hub.test:8443", federation.ca_file))
-
-
-def test_admission_is_told_as_far_as_it_is_known() -> None:
-    """Unknown is a warning with what to do, no is a failure, yes is ok."""
-    assert [key_finding(one).mark for one in (None, False, True)] == ["warn", "fail", "ok"]

@@ -70,7 +70,15 @@ def test_threads_are_compared_with_the_cores_of_this_process(tiny_federation: An
         found = {one.what: one for one in machine_findings(site, tiny_federation.study, 4)}
         marks.append(found["threads"].mark)
     assert marks == ["ok", "warn"]
-    assert found["memory"].mark == found["target cache"].mark == "ok"
+    assert found["memory"].mark == found["target cache"].mark == found["link"].mark == "ok"
+
+
+def test_a_study_that_needs_a_fast_link_is_a_warning(tiny_federation: Any, tmp_path: Path) -> None:
+    """Where 2 Mbit/s would miss the deadline the finding names the rate that is needed."""
+    study = tiny_federation.changed(privacy={"trainable": "all"}, federation={"deadline_seconds": 30})
+    found = {one.what: one for one in machine_findings(tiny_federation.site("film", tmp_path), study, 4)}
+    assert found["link"].mark == "warn"
+    assert "a site needs" in found["link"].sentence
 
 
 def test_memory_grows_with_the_patients_of_a_chunk(tiny_federation: Any, tmp_path: Path) -> None:

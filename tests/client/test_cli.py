@@ -101,7 +101,7 @@ def test_the_hub_is_asked_only_when_it_is_known(hospital: Hospital, tmp_path: Pa
         done = rounds_site("check", *files, "--hub", address, "--hub-ca", federation.ca_file)
     assert done.exit_code == 0
     assert "  ok  TLS: " in done.stdout
-    assert "warn  key: not known from here; ask the coordinator" in done.stdout
+    assert "warn  key: keys_dir is not given: there is no key to ask with" in done.stdout
     done = rounds_site("check", *files, "--hub", closed_port(), "--hub-ca", federation.ca_file)
     assert done.exit_code == 1
     assert "fail  connection: " in done.stdout

@@ -2,15 +2,26 @@
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
 from server.control import COMPLETED, Control, RunConfig
 from server.keeper import look_after
 from server.service_commands import app
-from server.submissions import EXIT_STATUS, MAX_RESUMES, State, SubmittedStudy, find_study, new_study
+from server.services import Hub
+from server.submissions import (
+    EXIT_STATUS,
+    MAX_REFUSALS,
+    MAX_RESUMES,
+    State,
+    SubmittedStudy,
+    find_study,
+    new_study,
+)
 from shared.errors import ConfigError, ServiceError, StudyError
 
 
@@ -29,6 +40,10 @@ class Flower(Control):
         self.configurations.append(run_config)
         self.statuses[len(self.configurations)] = "running"
         return len(self.configurations)
+
+    def going_on(self, output: str) -> int | None:
+        mine = [number for number, one in enumerate(self.configurations, 1) if one["output"] == output]
+        return next((number for number in mine if not self.statuses[number].startswith("finished")), None)
 
     def status(self, run_id: int) -> str:
         if self.statuses[run_id] == "away":
@@ -120,10 +135,46 @@ def test_a_superlink_that_is_away_changes_nothing(study: SubmittedStudy) -> None
 
 
 def test_a_run_that_flower_refuses_fails_with_its_words(study: SubmittedStudy) -> None:
-    """What Flower does not take fails at once, and says why."""
+    """What Flower refuses again and again fails, and says why; resumed, it has as many tries."""
     study.write(study.read().model_copy(update={"app": "refused"}))
-    assert looked_after(study, Flower()) == "failed"
-    assert "did not take" in study.read().why
+    for _ in range(2):
+        states = [looked_after(study, Flower()) for _ in range(MAX_REFUSALS)]
+        assert states == ["submitted"] * (MAX_REFUSALS - 1) + ["failed"]
+        assert "did not take" in study.read().why
+        assert study.move("submitted", "failed")
+
+
+def test_a_refusal_of_the_moment_costs_nothing(study: SubmittedStudy) -> None:
+    """A service that died as the run was submitted is there again at the next look: the study runs."""
+    flower, app = Flower(), study.read().app
+    for _ in range(2):  # the second round shows that a start ends the count
+        study.write(study.read().model_copy(update={"app": "refused"}))
+        assert [looked_after(study, flower) for _ in range(MAX_REFUSALS - 1)] == ["submitted"] * 2
+        study.write(study.read().model_copy(update={"app": app}))
+        assert looked_after(study, flower) == "running"
+        flower.statuses[len(flower.configurations)] = "finished:failed"
+        assert looked_after(study, flower) == "submitted"
+
+
+def test_a_run_that_a_dead_hub_had_begun_is_found_again(study: SubmittedStudy, tmp_path: Path) -> None:
+    """Killed between Flower's yes and its own record, a hub that starts again begins no second run beside it."""
+    flower = Flower()
+    flower.start("@a/b==1", {"output": str(tmp_path / "another study")})
+    flower.start("@a/b==1", study.run_config())
+    assert looked_after(study, flower) == "running"
+    assert [run.run_id for run in study.read().runs] == [2]
+    flower.statuses[2] = "finished:failed"
+    assert [looked_after(study, flower), looked_after(study, flower)] == ["submitted", "running"]
+    assert [run.run_id for run in study.read().runs] == [2, 3]
+
+
+def test_a_stop_finds_a_run_that_a_dead_hub_had_begun(study: SubmittedStudy) -> None:
+    """A run that is in no record is stopped with the study, for it would ask the sites."""
+    flower = Flower()
+    flower.start("@a/b==1", study.run_config())
+    assert study.move("stopping", "submitted")
+    assert looked_after(study, flower) == "stopped"
+    assert flower.statuses == {1: "finished:stopped"}
 
 
 def test_a_stop_is_carried_out(study: SubmittedStudy) -> None:
@@ -162,6 +213,58 @@ def test_the_status_of_a_study_lists_what_sites_sent(study: SubmittedStudy) -> N
         ["1", "221.0", "kB", "442", "B"],
         ["2", "221.0", "kB"],
     ]
+    assert status["rounding_error"] is None
+
+
+def test_the_status_says_what_rounding_did(study: SubmittedStudy) -> None:
+    """Where updates travel as float16 the largest error of all rounds and sites is stated, as share of the length."""
+    for number, error in ((1, {"north": 2.1e-4, "south": 3.3e-4}), (2, {"north": 2.8e-4})):
+        sent = dict.fromkeys(error, 1000)
+        study.folder.record_round({"round": number, "test": {}, "bytes": sent, "rounding": error})
+    words = ["study", "status", study.path.name, "--hub", str(study.path.parent.parent)]
+    (status,) = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
+    assert status["rounding_error"] == 3.3e-4
+    *_, told = CliRunner().invoke(app, words).stdout.splitlines()
+    assert told == (
+        "updates travel as float16: rounding, after the noise, moved no update by more than 0.03% of its length"
+    )
+
+
+@pytest.fixture
+def running_hub(tmp_path: Path) -> Path:
+    """Return a hub whose services have just said that they run."""
+    status = {"time": datetime.now(UTC).isoformat(), "superlink": "127.0.0.1:1", "services": {}}
+    hub = Hub(tmp_path / "running")
+    hub.studies.mkdir(parents=True)
+    hub.status.write_text(json.dumps(status))
+    return hub.path
+
+
+def submitted(hub: Path, workspace: Path, *settings: str) -> Result:
+    """Submit a workspace by the command line."""
+    options = [word for one in settings for word in ("--set", one)]
+    words = ["study", "submit", str(workspace), "--hub", str(hub), "--app", "@a/b==1", *options]
+    return CliRunner().invoke(app, words)
+
+
+def test_submit_says_what_a_round_moves(tiny_federation, running_hub: Path) -> None:
+    """The name goes to standard output alone; beside it one sentence says what each site's link must carry."""
+    done = submitted(
+        running_hub, tiny_federation.workspace, "privacy.trainable=all", "federation.deadline_seconds=30"
+    )
+    assert (done.exit_code, done.stdout.strip()) == (0, find_study(running_hub / "studies", None).path.name)
+    assert done.stderr.startswith("in a round a site gets ")
+    assert "a site needs" in done.stderr
+    quiet = submitted(running_hub, tiny_federation.workspace)
+    assert "a site needs" not in quiet.stderr
+
+
+def test_a_study_that_is_none_is_not_submitted(tiny_federation, running_hub: Path) -> None:
+    """A setting that the study cannot have is refused in one sentence, before anything is submitted."""
+    done = submitted(running_hub, tiny_federation.workspace, "federation.rounds=0")
+    assert done.exit_code == 1
+    assert "federation.rounds" in done.output
+    assert list((running_hub / "studies").iterdir()) == []
 
 
 def test_commands_say_that_no_hub_runs(study: SubmittedStudy) -> None:

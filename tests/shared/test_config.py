@@ -41,7 +41,7 @@ SITE: dict[str, Any] = {
     [
         ("privacy.epsilon", -1, "greater than 0"),
         ("privacy.sample_rate", 1.5, "less than or equal to 1"),
-        ("privacy.delta", "much", "valid number"),
+        ("privacy.delta", "much", "allowed is a number"),
         ("privacy.max_grad_norm", float("nan"), "finite"),
         ("privacy.trainable", "everything", "'head', 'scales', 'last' or 'all'"),
         ("privacy.noise", 1.0, "there is no such field; allowed are delta, enabled, "),
@@ -52,9 +52,9 @@ SITE: dict[str, Any] = {
         ("distillation.method", "magic", "'supervised', 'kd', 'hybrid', 'medtex' or 'rounds'"),
         ("distillation.weights.alpha", 2, "less than or equal to 1"),
         ("federation.rounds", 0, "greater than or equal to 1"),
-        ("models.teacher.sha256", "abc", "pattern"),
-        ("name", "Not A Name", "pattern"),
-        ("expires", "soon", "valid date"),
+        ("models.teacher.sha256", "abc", "64 digits"),
+        ("name", "Not A Name", "small letters"),
+        ("expires", "soon", "a date such as"),
         ("schema_version", 2, "1"),
     ],
 )
@@ -71,7 +71,9 @@ def test_a_wrong_field_is_one_sentence(dotted: str, value: object, words: str) -
 
 def test_a_missing_field_is_named() -> None:
     """A missing field is named, and further mistakes are counted."""
-    with pytest.raises(ConfigError, match=r"study: name: Field required \(4 more to correct after it\)"):
+    with pytest.raises(
+        ConfigError, match=r"study: name is missing; fill it in \(4 more to correct after it\)"
+    ):
         parse_study({})
 
 

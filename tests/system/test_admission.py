@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from client.check_admission import admission_finding
 from client.site_folder import make_site
 from deploy.flower_run import end_superlink
 from server.authority import Names, make_authority
@@ -136,6 +137,29 @@ def federation(running: tuple[HubFolder, str], tmp_path: Path) -> Federation:
     return made
 
 
+def asked(federation: Federation, name: str, address: str | None = None) -> tuple[str, str]:
+    """Ask as `rounds-site check` does; returns the mark and the sentence."""
+    keys = federation.folder / name / "keys"
+    found = admission_finding(address or federation.address, federation.hub.ca_file, keys)
+    return found.mark, found.sentence
+
+
+def test_a_site_can_ask_whether_it_was_admitted(federation: Federation) -> None:
+    """The hub knows an admitted key and no other; asking makes no node connected, and a removed key is told."""
+    federation.admit("north")
+    assert asked(federation, "north") == ("ok", "the hub has admitted this site's key")
+    mark, sentence = asked(federation, "stranger")
+    assert mark == "fail"
+    assert "send it the site's .pub file again" in sentence
+    assert node_states(federation.address, federation.ca) == {"north": "registered"}
+    federation.command("remove", "north")
+    assert asked(federation, "north") == (mark, sentence)
+    mark, sentence = asked(federation, "north", f"127.0.0.1:{free_port()}")
+    assert (mark, "ConnectError" in sentence) == ("warn", True)
+    (federation.folder / "north" / "keys" / "node.key").unlink()
+    assert asked(federation, "north")[0] == "fail"
+
+
 def test_just_the_admitted_site_is_let_in(federation: Federation) -> None:
     """An admitted node joins, an unknown one is refused; once removed it is cut off, and refused when it returns."""
     assert "SuperLink: registered north." in federation.admit("north")
@@ -143,6 +167,8 @@ def test_just_the_admitted_site_is_let_in(federation: Federation) -> None:
     with federation.supernode("north") as north, federation.supernode("stranger") as stranger:
         until(north, lambda: node_states(federation.address, federation.ca) == {"north": "online"})
         assert stranger.wait(SECONDS) == 1
+        assert asked(federation, "north")[0] == "ok", "also while the node is connected, which stays so"
+        assert node_states(federation.address, federation.ca) == {"north": "online"}
         listed = json.loads(federation.command("sites", "--json"))["sites"]
         assert [(site["name"], site["connection"]) for site in listed] == [("north", "online")]
         assert "SuperLink: unregistered north." in federation.command("remove", "north")

@@ -61,10 +61,10 @@ def bars_figure(
             top += _ROW
         missing = [bar.name for bar in group.bars if not bar.is_known]
         if missing:
-            parts.append(label(f"not measured: {', '.join(missing)}", 14, top + 16, "tick"))
+            parts.append(label(f"not measured: {', '.join(missing)}", 14, top + 16, "tick over"))
             top += _ROW
     axis = [tag("line", "grid", x1=px(one), x2=px(one), y1=_TOP + 4, y2=top + 4) for one in ticks]
-    axis += [label(f"{one:g}", px(one), top + 20, "tick middle") for one in ticks]
+    axis += [label(f"{one:g}".replace("-", "−"), px(one), top + 20, "tick middle") for one in ticks]
     if mark is not None:
         axis.append(tag("line", "ref", x1=px(mark[0]), x2=px(mark[0]), y1=_TOP - 2, y2=top + 4))
         axis.append(label(mark[1], px(mark[0]), _TOP - 8, "tick middle"))
@@ -73,7 +73,9 @@ def bars_figure(
         for group in groups
         for bar in group.bars
     )
-    drawing = svg(title, describe, _WIDTH, round(top) + _FOOT, Markup("").join([*axis, *parts]))
+    drawing = svg(
+        title, describe, _WIDTH, round(top) + _FOOT, Markup("").join([*axis, *parts]), kind="wide spread"
+    )
     return Figure(title, describe, drawing, ("figure", "of", "images", "value (95 % interval)"), rows)
 
 

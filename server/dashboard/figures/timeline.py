@@ -9,10 +9,11 @@ from typing import Final
 
 from markupsafe import Markup
 
-from server.figures import Figure, label, svg, tag
+from server.figures import Figure, label, svg
 
 MOST_COLUMNS: Final = 120
 _MOST_CELLS: Final = 2400
+_MOST_ROWS: Final = 200  # of the table beside the drawing
 _NAME, _WIDTH, _ROW, _TOP, _BOTTOM = 150, 600, 20, 8, 36
 
 
@@ -57,9 +58,8 @@ def timeline_figure(stretches: Sequence[Stretch], num_rounds: int) -> Figure | N
     ]
     places = {start: index for index, start in enumerate(starts)}
     rows = {site: index for index, site in enumerate(sites)}
-    for one in stretches:
-        x, y = _NAME + places[one.first] * column, _TOP + _ROW * rows[one.site] + 3
-        parts.append(_cell(one, x, y, max(column - 1, 0.8)))
+    corners = [(_NAME + places[one.first] * column, _TOP + _ROW * rows[one.site] + 3.0) for one in stretches]
+    parts.append(_marks(stretches, corners, max(column - 1, 0.8)))
     for index in _ticks(len(starts)):
         x = _NAME + (index + 0.5) * column
         parts.append(label(str(starts[index]), x, height - _BOTTOM + 16, "tick middle"))
@@ -67,35 +67,47 @@ def timeline_figure(stretches: Sequence[Stretch], num_rounds: int) -> Figure | N
     missed = sum(one.missing for one in stretches)
     width = max(one.last - one.first + 1 for one in stretches)
     each = "one round" if width == 1 else f"up to {width} rounds"
+    table, left_out = _table(stretches)
     describe = (
         f"{len(sites)} sites over {num_rounds} rounds, {each} a mark: filled took part, a cross was missing, half "
         f"filled both; {missed} answers were missing."
-    )
-    table = tuple(
-        (one.site, _rounds(one), str(one.accepted), str(one.missing), one.word) for one in _told(stretches)
-    )
+    ) + (f" The table leaves out {left_out} stretches; the CSV file has every round." if left_out else "")
     title = "Who took part"
     drawing = svg(title, describe, _NAME + _WIDTH + 8, height, Markup("").join(parts))
     return Figure(title, describe, drawing, ("site", "rounds", "accepted", "missing", "in a word"), table)
 
 
-def _cell(one: Stretch, x: float, y: float, width: float) -> Markup:
-    height = _ROW - 6
-    if not one.accepted + one.missing:
-        return Markup("")
-    if not one.missing:
-        return tag("rect", "took-part", x=x, y=y, width=width, height=height)
-    frame = tag("rect", "was-missing", x=x, y=y, width=width, height=height)
-    if one.accepted:
-        share = height * one.accepted / (one.accepted + one.missing)
-        return frame + tag("rect", "took-part", x=x, y=y + height - share, width=width, height=share)
-    middle, half = x + width / 2, min(width, height) / 3
-    low, high = y + height / 2 - half, y + height / 2 + half
-    return (
-        frame
-        + tag("line", "cross", x1=middle - half, x2=middle + half, y1=low, y2=high)
-        + tag("line", "cross", x1=middle - half, x2=middle + half, y1=high, y2=low)
+def _marks(stretches: Sequence[Stretch], corners: Sequence[tuple[float, float]], width: float) -> Markup:
+    """Draw all marks as three paths: thousands of elements would make a page that is slow to load."""
+    full, frames, crosses = [], [], []
+    height = _ROW - 6.0
+    for one, (x, y) in zip(stretches, corners, strict=True):
+        asked = one.accepted + one.missing
+        if not asked:
+            continue
+        share = height * one.accepted / asked
+        if one.accepted:
+            full.append(f"M{x:.1f},{y + height - share:.1f}h{width:.1f}v{share:.1f}h{-width:.1f}z")
+        if one.missing:
+            frames.append(f"M{x:.1f},{y:.1f}h{width:.1f}v{height:.1f}h{-width:.1f}z")
+        if not one.accepted:
+            side = 2 * min(width, height) / 3
+            left, top = x + (width - side) / 2, y + (height - side) / 2
+            crosses.append(
+                f"M{left:.1f},{top:.1f}l{side:.1f},{side:.1f}m0,{-side:.1f}l{-side:.1f},{side:.1f}"
+            )
+    paths = (("took-part", full), ("was-missing", frames), ("cross", crosses))
+    return Markup("").join(
+        Markup('<path class="{}" d="{}"/>').format(kind, "".join(pieces)) for kind, pieces in paths if pieces
     )
+
+
+def _table(stretches: Sequence[Stretch]) -> tuple[tuple[tuple[str, ...], ...], int]:
+    """Return the rows, those with something missing first to stay, and how many had to be left out."""
+    told = _told(stretches)
+    kept = told if len(told) <= _MOST_ROWS else [one for one in told if one.missing][:_MOST_ROWS]
+    rows = tuple((one.site, _rounds(one), str(one.accepted), str(one.missing), one.word) for one in kept)
+    return rows, len(told) - len(kept)
 
 
 def _told(stretches: Sequence[Stretch]) -> list[Stretch]:

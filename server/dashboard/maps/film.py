@@ -11,6 +11,8 @@ REGIONS: Final = {
     "macula": "the macula",
 }
 
+EDGES: Final = ("border", "corners")  # of the film itself, where markers and tubes lie
+
 
 @dataclass(frozen=True)
 class Film:
@@ -30,6 +32,11 @@ class Film:
         if "left is on the right" in said:
             return "R", "L"
         return ("L", "R") if "left is on the left" in said else None
+
+    @property
+    def sides_unknown(self) -> str:
+        """Why no side is marked, short enough for a square."""
+        return "eyes not told apart" if "eyes are not told apart" in self.laterality else "sides not stated"
 
     @property
     def region(self) -> str:

@@ -19,7 +19,8 @@ def events(
     page: Page, search: Search = "", kind: Choice = "", site: Choice = "", number: PageNumber = 1
 ) -> HTMLResponse:
     """List events of all studies, and logins and decisions."""
-    view = events_view(page.connection, Asked(search.strip(), kind, site), number)
+    asked = Asked(search.strip(), kind, site)
+    view = page.remembered(("events", asked, number), lambda: events_view(page.connection, asked, number))
     return page.render("events.html", here="events", view=view, path="/events")
 
 
@@ -34,5 +35,9 @@ def events_of_study(
 ) -> HTMLResponse:
     """List events of one study."""
     head, path = page.study(study_uid), f"/studies/{study_uid}/events"
-    view = events_view(page.connection, Asked(search.strip(), kind, site), number, study_uid, path)
+    asked = Asked(search.strip(), kind, site)
+    view = page.remembered(
+        ("events", study_uid, asked, number),
+        lambda: events_view(page.connection, asked, number, study_uid, path),
+    )
     return page.render("events.html", study=head, here="events", view=view, path=path)

@@ -20,7 +20,7 @@ from server.dashboard.views.explanations import (
 )
 from server.dashboard.views.head import Head
 from server.dashboard.views.map_numbers import HEAD, map_numbers
-from server.dashboard.views.map_words import CANNOT, of_class
+from server.dashboard.views.map_words import CANNOT, of_class, sides
 from server.dashboard.views.mean_maps import inventory, page_maps
 from server.dashboard.views.reference_images import OUTCOMES, PANELS, SIDE_PX
 
@@ -41,7 +41,7 @@ def explanations(page: Page, study_uid: str, asked: Annotated[Asked, Query()]) -
     return page.render(
         "explanations.html", study=head, here="explanations", view=page.view(read, head, (asked, parts), "page"),
         asked=asked, path=f"/studies/{study_uid}/explanations", outcomes=OUTCOMES, panels=PANELS, cannot=CANNOT,
-        of_class=of_class, film_address=lambda digest: where.film(digest, SIDE_PX),
+        of_class=of_class, sides_of=sides, film_address=lambda digest: where.film(digest, SIDE_PX),
     )  # fmt: skip
 
 

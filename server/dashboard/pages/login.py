@@ -40,7 +40,9 @@ async def log_in_by_form(
     old = request.cookies.get(cookie_name(state.settings), "")
     given = Try(" ".join(name.split()), password, caller(request))
     try:
-        cookie = await log_in(state.engine, state.hashing, given, sessions.hashed(old) if old else "")
+        cookie = await log_in(
+            state.engine, state.settings, state.hashing, given, sessions.hashed(old) if old else ""
+        )
     except TooMany as refused:
         return _form(next, refused.detail, given.name, refused.status_code, refused.headers)
     if cookie is None:

@@ -15,10 +15,9 @@ router = APIRouter()
 def privacy(page: Page, study_uid: str) -> HTMLResponse:
     """Show spend, cap, label and what is not covered."""
     head = page.study(study_uid)
-    view = page.view(privacy_view, head)
-    return page.render(
-        "privacy.html", study=head, here="privacy", view=view, path=f"/studies/{study_uid}/privacy"
-    )
+    path = f"/studies/{study_uid}/privacy"
+    body = page.body("privacy_body.html", head, view=page.view(privacy_view, head), path=path)
+    return page.render("privacy.html", study=head, here="privacy", body=body, path=path)
 
 
 @router.get("/studies/{study_uid}/privacy.csv")

@@ -13,5 +13,6 @@ router = APIRouter()
 def sites(page: Page, study_uid: str) -> HTMLResponse:
     """Show the sites of a study."""
     head = page.study(study_uid)
-    view = page.view(sites_view, head)
-    return page.render("sites.html", study=head, here="sites", view=view, path=f"/studies/{study_uid}/sites")
+    path = f"/studies/{study_uid}/sites"
+    body = page.body("sites_body.html", head, view=page.view(sites_view, head), path=path)
+    return page.render("sites.html", study=head, here="sites", body=body, path=path)

@@ -6,7 +6,7 @@ from starlette.responses import HTMLResponse, Response
 from server.dashboard.csv_file import csv_response
 from server.dashboard.page import Page
 from server.dashboard.views.study import study_view
-from server.dashboard.views.study_rows import closed_rounds
+from server.dashboard.views.study_rows import closed_rounds, every_participation
 
 router = APIRouter()
 
@@ -15,8 +15,9 @@ router = APIRouter()
 def study(page: Page, study_uid: str) -> HTMLResponse:
     """Show the study."""
     head = page.study(study_uid)
-    view = page.view(study_view, head)
-    return page.render("study.html", study=head, here="study", view=view, path=f"/studies/{study_uid}")
+    path = f"/studies/{study_uid}"
+    body = page.body("study_body.html", head, view=page.view(study_view, head), path=path)
+    return page.render("study.html", study=head, here="study", body=body, path=path)
 
 
 @router.get("/studies/{study_uid}/rounds.csv")
@@ -29,3 +30,13 @@ def rounds(page: Page, study_uid: str) -> Response:
     ]
     columns = ("round", "auc", "auc_low", "auc_high", "patients", "seconds")
     return csv_response(f"{head.name}-rounds", columns, rows)
+
+
+@router.get("/studies/{study_uid}/participation.csv")
+def participation(page: Page, study_uid: str) -> Response:
+    """Give who took part in each round, none left out."""
+    head = page.study(study_uid)
+    columns = ("round", "site", "outcome", "bytes", "epsilon")
+    return csv_response(
+        f"{head.name}-participation", columns, every_participation(page.connection, study_uid)
+    )

@@ -158,13 +158,18 @@ def beside(found: Found) -> str:
     """Say what the others reach, so that the finding has a measure."""
     values = {one: found[f"lift_{one}"].value for one in SUBJECTS if f"lift_{one}" in found}
 
-    def said(one: str, words: str) -> str:
+    def reaches(one: str, words: str) -> str:
         value = values.get(one)
         return f"{words} {NOT_MEASURED}" if value is None else f"{words} {value:.2f}"
 
-    looking = f"{said('teacher', 'The teacher reaches')}, {said('explainer', 'the explainer’s mask')}"
-    blind = f"{said('random', 'random maps reach')}, {said('centre', 'a plain bump in the middle')}"
-    return f"{looking}. Judge both by maps that look at nothing: {blind}."
+    looking = f"{reaches('teacher', 'The teacher reaches')}, {reaches('explainer', 'the explainer’s mask')}"
+    blind = f"{reaches('random', 'random maps reach')}, {reaches('centre', 'a plain bump in the middle')}"
+    said = f"{looking}. Judge both by maps that look at nothing: {blind}."
+    ratio = found.get("lift_ratio")
+    if ratio is None or ratio.value is None:
+        return said
+    times = interval_text(ratio, 2)
+    return f"{said} On the same images the student’s maps put {times} times as much there as random maps."
 
 
 def _interval(row: Any) -> Interval:

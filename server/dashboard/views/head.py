@@ -14,7 +14,7 @@ from server.store.schema import DOCUMENTS, SOURCES, STUDIES
 STALE_SECONDS: Final = 30
 _FROM_STUDIES: Final = (
     "name", "digest", "simulation", "state", "why", "rounds_done", "rounds", "verdict", "decision", "started",
-    "updated",
+    "updated", "evidence",
 )  # fmt: skip
 _STATES: Final = {
     "running": ("▶", "running"),
@@ -41,6 +41,7 @@ class Head:
     decision: str
     started: datetime
     updated: datetime
+    evidence: str  # digest over all of its evidence; what a decision is bound to
     received: datetime  # when this store last heard of the study's source
     config: dict[str, Any]
     code_digest: str

@@ -32,9 +32,7 @@ def of_source(source: str) -> str:
 
 def places(cells: Cells) -> str:
     """Say where most energy lies: 'lower right (40 %) and centre (15 %)', as seen in the picture."""
-    named = [
-        f"{name} ({share:.0%})".replace("%", " %") for name, share in most_energy(cells.values) if share > 0
-    ]
+    named = [f"{name} ({share:.0%})".replace("%", " %") for name, share in most_energy(cells.values)]
     return " and ".join(named)
 
 
@@ -105,6 +103,6 @@ def unit(one: MeanMap | None) -> str:
 
 def sides(film: Film | None) -> str:
     """Say which side of the patient is where."""
-    if film is None or film.sides is None:
+    if film is None or not film.laterality:
         return "Which side of the picture is the patient's left is not stated."
     return f"{film.laterality[:1].upper()}{film.laterality[1:].rstrip('.')}."

@@ -65,7 +65,7 @@ def site_figure(
         return None
     squares, names, rows = [], [], []
     for one in found:
-        alone = "" if one.name != POOL else "is the pool"
+        alone = "" if one.name != POOL else "the pool itself"
         squares += [
             Square("overlay", one.own, one.note if one.own is None else ""),
             Square(
@@ -74,12 +74,13 @@ def site_figure(
         ]
         names.append("\n".join([one.name[:26], *_beside(one)]))
         rows.append((one.name, *_row(one)))
-    layout = Layout(("Site’s map", "Site minus all sites"), tuple(names), TILE, BESIDE)
+    shares = tuple(one.privacy_share for one in found)
+    layout = Layout(("Site’s map", "Site minus all sites"), tuple(names), TILE, BESIDE, shares)
     title = f"Maps by hospital, {words.of_class(label)}"
     describe = (
         "Mean maps of hospitals' own patients, noised before they left. Each square's interval holds sampling and "
         "privacy noise together; the difference has an interval of its own. How much patients differ is taken from the "
-        "public reference images."
+        "public reference images. The bar beside a site splits its noise: darker few patients, lighter privacy."
     )
     said = f"share of energy, times uniform (1 is what an even map has) · {_noise(maps)}"
     sheet = Sheet(tuple(squares), 2, SMALL_PX)
@@ -98,12 +99,15 @@ def _spread(maps: Sequence[MeanMap]) -> bands.Spread | None:
 def _estimates(
     released: Sequence[MeanMap], spread: bands.Spread | None
 ) -> list[tuple[MeanMap, bands.Estimate]]:
-    """Return an estimate for each map that may be shown and whose cells the reference maps have, too."""
-    return [
-        (one, bands.single(one.cells.values, one.num_patients, one.noise_std, spread))
-        for one in released
-        if one.cells is not None and spread is not None and one.cells.values.shape == spread.std.shape
-    ]
+    """Return an estimate for each map that may be shown and on whose cells the spread of patients is known."""
+    found = []
+    for one in released:
+        if one.cells is None or spread is None:
+            continue
+        own = bands.on_cells(spread, one.cells.values.shape)
+        if own is not None:
+            found.append((one, bands.single(one.cells.values, one.num_patients, one.noise_std, own)))
+    return found
 
 
 def _silent(one: MeanMap) -> SiteMap:
@@ -139,7 +143,7 @@ def _row(one: SiteMap) -> tuple[str, ...]:
 def _dominates(share: float) -> str:
     """Say which of the two noises is larger, and so what would shrink the interval."""
     part = f"{share:.0%}".replace("%", " %")
-    return f"{part} of the noise is privacy’s" if share >= 0.5 else f"mostly few patients ({part} privacy)"
+    return f"{part} of the noise is privacy’s" if share >= 0.5 else f"{part} privacy, more from few patients"
 
 
 def _noise(maps: Sequence[MeanMap]) -> str:

@@ -5,7 +5,7 @@ In: the store. Out: plain frozen rows.
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -139,3 +139,14 @@ def last_events(connection: sa.Connection, uid: str) -> tuple[EventLine, ...]:
         .limit(NUM_EVENTS)
     )
     return tuple(EventLine(row[0], row[1].replace("_", " "), row[2], row[3], row[4]) for row in rows)
+
+
+def every_participation(connection: sa.Connection, uid: str) -> list[tuple[Any, ...]]:
+    """Return (round, site, outcome, bytes, epsilon) of every site in every round."""
+    table = PARTICIPATION.c
+    rows = connection.execute(
+        sa.select(table.round, table.site, table.outcome, table.num_bytes, table.epsilon)
+        .where(table.study_uid == uid)
+        .order_by(table.round, table.site)
+    )
+    return [tuple(row) for row in rows]

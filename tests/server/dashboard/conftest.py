@@ -8,17 +8,24 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 
-from server.dashboard import sessions
+from server.dashboard import passwords, sessions
 from server.dashboard.access import cookie_name
 from server.dashboard.app import create_app
 from server.dashboard.roles import ROLES
 from server.dashboard.settings import Settings
 from server.store.database import open_store, writing
 from server.store.schema import ACCOUNTS
-from tests.audit_records import fill, running_study, small_study
-from tests.dashboard_site import BROWSER, RUNNING, SMALL, Ask, TestClient
+from tests.audit_records import Entry, fill, running_study, small_study
+from tests.dashboard_site import BROWSER, RUNNING, SMALL, Ask, Open, TestClient
+
+
+@pytest.fixture(autouse=True)
+def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash with the same function at less cost: a hundred hashes of 64 MiB would take minutes."""
+    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
 
 
 @pytest.fixture(scope="session")
@@ -70,3 +77,40 @@ def ask(app: FastAPI, engine: sa.Engine) -> Iterator[Ask]:
             return client
 
         yield browser
+
+
+@pytest.fixture
+def must_change(engine: sa.Engine) -> None:
+    """Let every account have a one-time password."""
+    with writing(engine).begin() as connection:
+        connection.execute(sa.update(ACCOUNTS).values(must_change=True))
+
+
+@pytest.fixture
+def open_page(tmp_path: Path) -> Iterator[Open]:
+    """Return a way to get a reader of a dashboard over some entries."""
+    opened: list[tuple[TestClient, sa.Engine]] = []
+
+    def make(entries: list[Entry]) -> TestClient:
+        engine = open_store(tmp_path / f"{len(opened)}.sqlite")
+        fill(engine, entries)
+        app = create_app(engine, Settings())
+        with writing(engine).begin() as connection:
+            values = {
+                "name": "reader",
+                "role": "viewer",
+                "password": "",
+                "must_change": False,
+                "disabled": False,
+            }
+            connection.execute(sa.insert(ACCOUNTS).values(values | {"created": sa.func.now()}))
+            cookie = sessions.begin(connection, "reader")
+        client = TestClient(app, headers=BROWSER, follow_redirects=False)
+        client.cookies.set(cookie_name(app.state.settings), cookie)
+        opened.append((client, engine))
+        return client
+
+    yield make
+    for client, engine in opened:
+        client.close()
+        engine.dispose()

@@ -11,10 +11,10 @@ from server.feed.connection import Connection
 from server.feed.credential import read_credential
 from server.feed.delivery import Delivery
 from server.feed.sender import Sender
-from server.store.chain import GENESIS, Record, link
+from server.store.chain import GENESIS, Record, chain_hash, link
 from server.store.database import writing
 from server.store.outbox import Outbox
-from server.store.records import EventBody
+from server.store.records import EventBody, IncidentBody
 from server.store.schema import RECORDS
 from shared.errors import ChainConflictError
 from tests.feed_hub import RUN, UID, FeedHub, events
@@ -81,9 +81,11 @@ def test_a_batch_is_taken_whole_or_not_at_all(hub: FeedHub) -> None:
 
 def test_a_body_of_no_known_form_is_an_invalid_argument(hub: FeedHub) -> None:
     """An unknown kind of record, with a hash that is right, is told to be of another version."""
-    unknown = link(GENESIS, 1, UID, EventBody(event="tried"))
-    body = unknown.body.replace('"kind":"event"', '"kind":"rumour"')
-    assert refused(hub, unknown.model_copy(update={"body": body})) == grpc.StatusCode.INVALID_ARGUMENT
+    known = link(GENESIS, 1, UID, EventBody(event="tried"))
+    body = known.body.replace('"kind":"event"', '"kind":"rumour"')
+    chain = chain_hash(GENESIS, 1, UID, "rumour", known.time, body)
+    unknown = known.model_copy(update={"kind": "rumour", "body": body, "chain": chain})
+    assert refused(hub, unknown) == grpc.StatusCode.INVALID_ARGUMENT
     assert "hub and study must run one version" in hub.incidents()[0]
 
 
@@ -134,3 +136,30 @@ def test_no_text_of_an_exception_crosses(hub: FeedHub, caplog: pytest.LogCapture
     assert "table" not in str(error.value.details())
     assert [record.getMessage().count("\n") for record in caplog.records] == [0]
     assert "no such table: events" in caplog.text
+
+
+def test_no_text_of_an_unforeseen_error_crosses(
+    hub: FeedHub, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else fails is INTERNAL, with a sentence of ours."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("/hub/secrets/superexec.secret")
+
+    monkeypatch.setattr("server.feed.receiver.append_batch", fail)
+    outbox = hub.outbox()
+    outbox.add(UID, *events(1))
+    with Connection(read_credential(hub.file())) as connection, pytest.raises(grpc.RpcError) as error:
+        connection.append(outbox.after(0, 1))
+    assert error.value.code() == grpc.StatusCode.INTERNAL
+    assert error.value.details() == "the hub failed; its log says why"
+    assert "superexec.secret" in caplog.text
+
+
+def test_only_the_hub_reports_incidents(hub: FeedHub) -> None:
+    """A sender cannot put a decision of a person, or an incident, on record."""
+    outbox = hub.outbox()
+    outbox.add(UID, IncidentBody(source="study/other", what="made up"))
+    assert refused(hub, *outbox.after(0, 1)) == grpc.StatusCode.INVALID_ARGUMENT
+    assert hub.records() == []
+    assert hub.incidents() == [f"{SOURCE}: record 1: is a incident, which only the hub records; leave it out"]

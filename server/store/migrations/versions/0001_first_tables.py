@@ -88,7 +88,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "decisions",
-        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column(
+            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
         sa.Column("study_uid", sa.String(length=64), nullable=False),
         sa.Column("record", sa.Integer(), nullable=False),
         sa.Column("person", sa.Text(), nullable=False),
@@ -119,7 +121,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "events",
-        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column(
+            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
         sa.Column("study_uid", sa.String(length=64), nullable=False),
         sa.Column("record", sa.Integer(), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
@@ -137,7 +141,9 @@ def upgrade() -> None:
     op.create_index("events_of_study", "events", ["study_uid", "time"], unique=False)
     op.create_table(
         "figures",
-        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column(
+            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
         sa.Column("study_uid", sa.String(length=64), nullable=False),
         sa.Column("record", sa.Integer(), nullable=False),
         sa.Column("of", sa.Text(), nullable=False),
@@ -197,7 +203,9 @@ def upgrade() -> None:
     op.create_index("images_by_rank", "images", ["study_uid", "rank"], unique=False)
     op.create_table(
         "maps",
-        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column(
+            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
         sa.Column("study_uid", sa.String(length=64), nullable=False),
         sa.Column("record", sa.Integer(), nullable=False),
         sa.Column("subject", sa.Text(), nullable=False),
@@ -251,7 +259,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "releases",
-        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column(
+            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
         sa.Column("study_uid", sa.String(length=64), nullable=False),
         sa.Column("record", sa.Integer(), nullable=False),
         sa.Column("site", sa.Text(), nullable=False),
@@ -320,7 +330,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "statements",
-        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column(
+            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
         sa.Column("study_uid", sa.String(length=64), nullable=False),
         sa.Column("record", sa.Integer(), nullable=False),
         sa.Column("site", sa.Text(), nullable=False),

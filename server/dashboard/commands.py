@@ -1,0 +1,58 @@
+"""`rounds-hub dashboard`: the audit's pages over a store that others fill.
+
+In: a store and how readers reach it. Out: a web server, until SIGTERM.
+"""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from server.dashboard.serve import Door, serve_dashboard
+from server.dashboard.store_option import StoreOption, usual_store
+from shared.command_line import examples, program
+
+app = program("The audit dashboard.")
+LISTEN = "127.0.0.1:8470"
+Listen = Annotated[str, typer.Option(help="address:port for browsers")]
+Certificate = Annotated[Path | None, typer.Option(help="certificate chain for TLS, PEM")]
+Key = Annotated[Path | None, typer.Option(help="its private key, PEM")]
+ProxyAddress = Annotated[
+    str, typer.Option("--proxy", help="address of a proxy that speaks TLS and passes on X-Forwarded-For")
+]
+Names = Annotated[
+    list[str] | None,
+    typer.Option("--name", help="host name that browsers use; may be repeated; others are refused"),
+]
+Workers = Annotated[int, typer.Option(min=1, max=4, help="processes that answer")]
+
+
+@app.callback()
+def dashboard() -> None:
+    """Serve the audit's pages."""
+
+
+@app.command(
+    epilog=examples(
+        "rounds-hub dashboard serve",
+        "rounds-hub dashboard serve --store postgresql://rounds@db/audit --listen 0.0.0.0:8470 "
+        "--certificate audit.crt --key audit.key --name audit.example.org --workers 2",
+    )
+)
+def serve(
+    store: StoreOption = None,
+    listen: Listen = LISTEN,
+    certificate: Certificate = None,
+    key: Key = None,
+    proxy: ProxyAddress = "",
+    name: Names = None,
+    workers: Workers = 1,
+) -> None:
+    """Serve the audit's pages until SIGTERM.
+
+    The first start prints the one-time password of the first coordinator. Passwords cross a network by TLS only.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    door = Door(listen, certificate, key, proxy, tuple(name or ()))
+    serve_dashboard(store or usual_store(), door, workers, typer.echo)

@@ -1,0 +1,228 @@
+"""The dashboard as processes: one listening socket, one or more workers, and a first administrator.
+
+In: a store and an address. Out: pages, until SIGTERM. Streams end with the server, so that stopping takes no longer
+than the pages that are being made.
+"""
+
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
+
+from server.dashboard import people
+from server.dashboard.app import create_app
+from server.dashboard.passwords import MOST_AT_ONCE
+from server.dashboard.protocol import ReaderProtocol
+from server.dashboard.settings import Settings
+from server.store.database import open_store, writing
+from server.store.ingest import find_outboxes
+from server.store.tail import Tail
+from shared.errors import ConfigError
+
+LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
+_HEAD_BYTES: Final = 16 * 1024
+_KEEP_ALIVE_SECONDS, _STOP_SECONDS = 15, 5
+_BACKLOG: Final = 256
+
+
+@dataclass(frozen=True)
+class Door:
+    """How readers reach the dashboard.
+
+    Passwords cross a network only by TLS: of this process (`certificate`, `key`), or of a proxy at the address `proxy`,
+    whose word about the reader's own address is taken. Without either it listens on this machine alone.
+    """
+
+    listen: str
+    certificate: Path | None = None
+    key: Path | None = None
+    proxy: str = ""
+    names: tuple[str, ...] = ()
+
+    @property
+    def host(self) -> str:
+        """The address to listen on."""
+        return self.listen.rpartition(":")[0]
+
+    @property
+    def port(self) -> int:
+        """The port to listen on; 0 takes a free one."""
+        return int(self.listen.rpartition(":")[2])
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether this process speaks TLS."""
+        return self.certificate is not None
+
+    @property
+    def settings(self) -> Settings:
+        """What the application is told of it."""
+        names = self.names or (() if self.has_tls or self.proxy else LOOPBACK)
+        return Settings(secure=self.has_tls or bool(self.proxy), hosts=tuple(name.lower() for name in names))
+
+    def check(self) -> None:
+        """Refuse what cannot work or would not be safe; `ConfigError` says why."""
+        host, port = self.listen.rpartition(":")[::2]
+        if not host or not port.isdecimal() or int(port) > 65535:
+            raise ConfigError(
+                f"--listen is {self.listen!r}: allowed is ADDRESS:PORT, such as 127.0.0.1:8470; correct it"
+            )
+        if (self.certificate is None) != (self.key is None):
+            raise ConfigError("--certificate and --key: only one of them is given; give both or none")
+        if self.certificate is not None:
+            try:
+                ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+                    self.certificate, self.key
+                )
+            except OSError as error:
+                raise ConfigError(
+                    f"--certificate {self.certificate}: cannot be used with --key {self.key}; give PEM files that "
+                    "belong together"
+                ) from error
+        elif not self.proxy and host not in LOOPBACK:
+            raise ConfigError(
+                f"--listen is {self.listen}: passwords would cross the network in the clear; give --certificate and "
+                "--key, or --proxy and the address of a proxy that speaks TLS, or listen on 127.0.0.1"
+            )
+
+    def bound(self) -> socket.socket:
+        """Return the listening socket; `ConfigError` where the address is taken."""
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        made = socket.socket(family=family)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            made.bind((self.host.strip("[]"), self.port))
+            made.listen(_BACKLOG)  # readers who come before the workers are ready wait
+        except OSError as error:
+            made.close()
+            raise ConfigError(
+                f"--listen is {self.listen}: cannot be listened on; is another dashboard running there? give another"
+            ) from error
+        made.set_inheritable(True)
+        return made
+
+    def url(self, bound: socket.socket) -> str:
+        """Return the address for a browser."""
+        name = self.names[0] if self.names else self.host
+        return f"http{'s' if self.has_tls else ''}://{name}:{bound.getsockname()[1]}"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Makes the application in a worker; crosses to it, so it holds words only."""
+
+    store: str
+    settings: Settings
+
+    def __call__(self) -> FastAPI:
+        """Return the application over a store that this process has opened itself."""
+        _end_with_parent()
+        return create_app(open_store(self.store), self.settings)
+
+
+class Server(uvicorn.Server):
+    """Uvicorn's server, which tells streams of its end before it waits for them."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the streams, then everything else."""
+        self.lifespan.state["closing"].set()
+        await super().shutdown(sockets)
+
+
+def serve_dashboard(store: str, door: Door, workers: int, say: Callable[[str], None]) -> None:
+    """Serve until SIGTERM; `say` tells the operator the address, and at the first start the one-time password."""
+    _prepare_process()
+    door.check()
+    if not 1 <= workers <= MOST_AT_ONCE:
+        raise ConfigError(f"--workers is {workers}: allowed is 1 to {MOST_AT_ONCE}; correct it")
+    engine = open_store(store)
+    with writing(engine).begin() as connection:
+        password = people.first_administrator(connection)
+    engine.dispose()  # workers open it themselves
+    bound = door.bound()
+    if password is not None:
+        say(
+            f"First login: name {people.FIRST}, one-time password {password} (shown this once; it must be changed)"
+        )
+    say(f"Dashboard: {door.url(bound)}")
+    settings = replace(door.settings, hashes_at_once=MOST_AT_ONCE // workers)
+    _run(_config(Start(store, settings), door, workers), bound)
+
+
+def serve_results(
+    path: Path, store: str | None, door: Door, workers: int, say: Callable[[str], None]
+) -> None:
+    """Serve the runs of a folder of this machine, finished or going on: their records are taken as they are written."""
+    _prepare_process()
+    door.check()
+    where = store or str(path / "store.sqlite")
+    if not find_outboxes(path):
+        say(f"No run in {path} has a record yet; pages appear as soon as one does.")
+    engine = open_store(where)
+    with Tail(engine, path):
+        serve_dashboard(where, door, workers, say)
+    engine.dispose()
+
+
+def _prepare_process() -> None:
+    """Make new files this account's alone, the store holds hashes of passwords; and let libraries log what matters."""
+    os.umask(0o077)
+    for chatty in ("uvicorn", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _run(config: uvicorn.Config, bound: socket.socket) -> None:
+    server = Server(config)
+    with bound:
+        if config.workers > 1:
+            Multiprocess(config, target=server.run, sockets=[bound]).run()
+            return
+        for sign in (signal.SIGINT, signal.SIGTERM):  # uvicorn hands them on once it has ended in order
+            signal.signal(sign, server.handle_exit)
+        server.run(sockets=[bound])
+
+
+def _config(start: Start, door: Door, workers: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        start,
+        factory=True,
+        workers=workers,
+        http=ReaderProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,  # addresses say what a reader looked for
+        server_header=False,
+        proxy_headers=bool(door.proxy),
+        forwarded_allow_ips=door.proxy or None,
+        ssl_certfile=door.certificate,
+        ssl_keyfile=door.key,
+        backlog=_BACKLOG,
+        h11_max_incomplete_event_size=_HEAD_BYTES,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_STOP_SECONDS,
+    )
+
+
+def _end_with_parent() -> None:
+    """End this worker when the process that looks after workers was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()

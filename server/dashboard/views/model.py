@@ -1,0 +1,170 @@
+"""The model page: what the gate checked, what people decided and on what evidence, and what may be taken away.
+
+In: the store, and who looks. Out: one frozen value. Where the looker has yet to say what they think, the verdict is
+left out of it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+from markupsafe import Markup
+
+from server.dashboard.decisions import Decision, evidence_of, history
+from server.dashboard.figures.limit import limit_bar
+from server.dashboard.views.controls import Control, Facts, output_controls
+from server.dashboard.views.head import Head
+from server.dashboard.views.privacy_rows import last_statements, releases_by_kind, unfollowed_heads
+from server.store.schema import CHECKS, DOCUMENTS, MAPS, MODELS, SITES
+from server.words import NOT_MEASURED, NOT_STATED, in_bytes, shown
+
+_PASSED: Final = {True: "passed", False: "not passed", None: "does not apply"}
+_AT_MOST: Final = ("mask area",)  # checks whose value may not exceed the limit
+
+
+@dataclass(frozen=True)
+class CheckLine:
+    """One check of the gate, with its picture."""
+
+    name: str
+    state: str
+    value: str
+    limit: str
+    bar: Markup | None
+    sentence: str
+
+
+@dataclass(frozen=True)
+class ModelView:
+    """Everything the page prints, but for who looks."""
+
+    evidence: str
+    judged: bool
+    sentence: str
+    checks: tuple[CheckLine, ...]
+    facts: tuple[tuple[str, str], ...]
+    weights: str | None
+    size: str
+    card: Mapping[str, Any]
+    controls: tuple[Control, ...]
+    decisions: tuple[Decision, ...]
+    may_leave: bool
+    why_not: str
+
+    @property
+    def last(self) -> Decision | None:
+        """The decision that counts now."""
+        return next((one for one in self.decisions if one.decides), None)
+
+
+def model_view(connection: sa.Connection, head: Head) -> ModelView:
+    """Read the page, in nine statements."""
+    documents = _documents(connection, head.uid)
+    told, evidence = history(connection, head.uid), evidence_of(connection, head.uid)
+    model = (
+        connection.execute(sa.select(MODELS).where(MODELS.c.study_uid == head.uid)).mappings().one_or_none()
+    )
+    gate = documents.get("gate")
+    weights = None if model is None else str(model["weights"])
+    may_leave, why_not = leaving(head, told, weights)
+    return ModelView(
+        evidence=evidence,
+        judged=gate is not None,
+        sentence="" if gate is None else str(gate["sentence"]),
+        checks=_checks(connection, head.uid),
+        facts=_facts(model),
+        weights=weights,
+        size=NOT_STATED if model is None else in_bytes(model["num_bytes"]),
+        card=documents.get("model_card", {}),
+        controls=output_controls(_controlled(connection, head, told, evidence, weights)),
+        decisions=told,
+        may_leave=may_leave,
+        why_not=why_not,
+    )
+
+
+def leaving(head: Head, told: tuple[Decision, ...], weights: str | None) -> tuple[bool, str]:
+    """Tell whether the student may be downloaded: gate and person both accepted it; else why not."""
+    last = next((one for one in told if one.decides), None)
+    if weights is None:
+        return False, "No student is in the store yet."
+    if head.verdict != "accepted":
+        return False, "The gate holds this student, so it cannot be downloaded."
+    if last is None:
+        return False, "No auditor has decided yet; a student leaves only after an auditor accepted it."
+    if last.action != "accept":
+        return False, f"{last.person} decided to {last.action} it, so it cannot be downloaded."
+    return True, ""
+
+
+def _documents(connection: sa.Connection, uid: str) -> dict[str, Any]:
+    table = DOCUMENTS.c
+    rows = connection.execute(
+        sa.select(table.name, table.document).where(
+            table.study_uid == uid, table.name.in_(("gate", "model_card"))
+        )
+    )
+    return {name: document for name, document in rows}  # noqa: C416 - rows are not pairs to mypy
+
+
+def _checks(connection: sa.Connection, uid: str) -> tuple[CheckLine, ...]:
+    rows = connection.execute(
+        sa.select(CHECKS).where(CHECKS.c.study_uid == uid).order_by(CHECKS.c.position)
+    ).mappings()
+    return tuple(
+        CheckLine(
+            name=row["name"],
+            state=_PASSED[row["passed"]],
+            value=_number(row["value"], row["threshold"]),
+            limit="–" if row["threshold"] is None else _limit(row["name"], row["threshold"]),
+            bar=limit_bar(row["name"], row["value"], row["threshold"], least=row["name"] not in _AT_MOST),
+            sentence=row["sentence"],
+        )
+        for row in rows
+    )
+
+
+def _limit(name: str, threshold: float) -> str:
+    return f"{'at most' if name in _AT_MOST else 'at least'} {threshold:g}"
+
+
+def _number(value: float | None, threshold: float | None) -> str:
+    if value is not None:
+        return f"{value:.3f}"
+    return "–" if threshold is None else NOT_MEASURED
+
+
+def _facts(model: sa.RowMapping | None) -> tuple[tuple[str, str], ...]:
+    if model is None:
+        return ()
+    known = tuple((str(name).replace("_", " "), shown(value)) for name, value in model["facts"].items())
+    return (
+        *known,
+        ("size of the weights", in_bytes(model["num_bytes"])),
+        ("SHA-256 of the weights", model["weights"]),
+    )
+
+
+def _controlled(
+    connection: sa.Connection, head: Head, told: tuple[Decision, ...], evidence: str, weights: str | None
+) -> Facts:
+    uid = head.uid
+    stated = last_statements(connection, uid)
+    other = connection.execute(
+        sa.select(SITES.c.site).where(SITES.c.study_uid == uid, SITES.c.code_digest != head.code_digest)
+    ).scalars()
+    maps = connection.execute(sa.select(sa.exists().where(MAPS.c.study_uid == uid))).scalar_one()
+    return Facts(
+        private=bool(head.config["privacy"]["enabled"]),
+        clip=shown(head.config["privacy"]["max_grad_norm"]),
+        statements={site: None if row is None else row["statement"] for site, row in stated.items()},
+        heads_lost=sum(unfollowed_heads(connection, uid).values()),
+        other_code=list(other),
+        kinds=[kind for kind, *_ in releases_by_kind(connection, uid)],
+        verdict=head.verdict,
+        has_maps=bool(maps),
+        decisions=told,
+        evidence=evidence,
+        weights=weights,
+    )
