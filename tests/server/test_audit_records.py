@@ -72,9 +72,13 @@ def test_every_kind_is_there(finished: RunFolder) -> None:
     assert [kinds[kind] for kind in once] == [1] * len(once)
     assert (kinds["round"], kinds["figures"], kinds["document"]) == (3, 2, 3)
     assert kinds["film"] == 1 + 3  # of all, and of each source
-    assert (
-        kinds["map"] == 6 * (1 + 2) * (1 + 3) + 3
-    )  # subjects and a difference, classes, sources; the last round
+    cells = {
+        (label, source)
+        for image in told(finished, "image")
+        for label in ("all", image["true_class"])
+        for source in ("all", image["source"])
+    }
+    assert kinds["map"] == 6 * len(cells) + 3  # five subjects and a difference; the last round's by class
 
 
 def test_figures_are_those_of_summary_and_audit(finished: RunFolder) -> None:
@@ -106,7 +110,7 @@ def test_figures_are_those_of_summary_and_audit(finished: RunFolder) -> None:
 
 
 def test_images_have_films_masks_and_maps_worst_first(finished: RunFolder) -> None:
-    """Blobs are pictures of the task's size, maps have mean 1 on their own cells; the audit's first picture is first."""
+    """Blobs are pictures of the task's size, maps have mean 1; the audit's first picture is first."""
     outbox, images = Outbox(finished.path), told(finished, "image")
     assert [one["rank"] for one in images] == list(range(1, len(images) + 1))
     worst = next(
