@@ -32,12 +32,13 @@ class OwnOrigin:
 
 
 def is_own(request: Request) -> bool:
-    """Tell whether a request says that it comes from a page of this very origin.
-
-    With our referrer policy browsers send the Origin `null` with a form, so there Sec-Fetch-Site alone decides.
-    """
+    """Tell whether a request says that it comes from a page of this very origin."""
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-    names_us = origin is not None and urlsplit(origin).netloc == request.headers.get("host")
     if site is None:
-        return names_us
-    return site == "same-origin" and (names_us or origin in {None, "null"})
+        return origin is not None and _is_here(origin, request)
+    # under `Referrer-Policy: no-referrer` browsers write the origin of a form as "null", their own forms' too
+    return site == "same-origin" and (origin in {None, "null"} or _is_here(str(origin), request))
+
+
+def _is_here(origin: str, request: Request) -> bool:
+    return urlsplit(origin).netloc == request.headers.get("host")
