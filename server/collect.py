@@ -4,7 +4,8 @@ In come the weights that go out and the sites' answers as bytes; out come the re
 by name, why others are missing. Nothing is believed before it has been checked here.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -71,12 +72,13 @@ def collect(
     folder: RunFolder,
     *,
     at_least: int = 0,
+    before_sending: Callable[[], None] = lambda: None,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> Collected:
     """Send the stage to the sites and sort what comes back; every site ends in releases or in missing.
 
-    While fewer than `at_least` releases are in, a site that failed and is not connected is waited for. `meanwhile` is
-    done once all is sent.
+    While fewer than `at_least` releases are in, a site that failed and is not connected is waited for. Requests leave
+    when `before_sending` has returned; `meanwhile` is done once all is sent.
     """
     header = RequestHeader(
         study_uid=state.study_uid,
@@ -93,12 +95,16 @@ def collect(
         collected.mean = RunningMean({site.name: float(site.declared_patients) for site in asked})
     answers = exchange.ask(
         stage.kind,
-        _Requests(header, stage.weights, heads),
+        _Requests(header, stage.weights, heads, before_sending),
         study.federation.deadline_seconds,
         enough=lambda: len(collected.releases) >= at_least,
         meanwhile=meanwhile,
+        number=stage.round,
     )
     for answer in answers:
+        if answer.late_for is not None:
+            record_late(answer, asked, folder)
+            continue
         site = by_node[answer.node_id]
         if answer.asked_again:
             collected.asked_again.append(site.name)
@@ -124,6 +130,24 @@ def collect(
     return collected
 
 
+def record_late(answer: Answer, sites: Iterable[EnrolledSite], folder: RunFolder) -> None:
+    """Write down that a site answered a stage that was closed without it, and what it says that it has spent.
+
+    Nothing of the answer is used: the round is merged, and the site's own ledger has charged it.
+    """
+    if answer.late_for is None:
+        return
+    kind, number = answer.late_for
+    names = [site.name for site in sites if site.node_id == answer.node_id]
+    who = {"site": names[0]} if names else {"node": str(answer.node_id)}
+    epsilon = None
+    with suppress(RoundsError):
+        statement = read_part(answer, "ledger_statement")
+        if statement is not None and isinstance(statement.fields, LedgerStatement):
+            epsilon = statement.fields.epsilon
+    folder.record_event("late", round=number, kind=kind, **who, epsilon=epsilon)
+
+
 @dataclass(frozen=True)
 class _Requests(Mapping[int, bytes]):
     """What each node is sent, encoded as it leaves: the same weights, and the last head of that site's ledger.
@@ -134,10 +158,13 @@ class _Requests(Mapping[int, bytes]):
     header: RequestHeader
     weights: Arrays
     heads: dict[int, LedgerHead | None]
+    before_sending: Callable[[], None]
 
     def __getitem__(self, node: int) -> bytes:
         header = self.header.model_copy(update={"known_head": self.heads[node]})
-        return encode_request(Request(header, self.weights))
+        payload = encode_request(Request(header, self.weights))
+        self.before_sending()
+        return payload
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.heads)

@@ -40,7 +40,7 @@ _SEAL: Final = "<!-- sha256 of everything before this line: {} -->\n"
 _SEALED: Final = re.compile(r"<!-- sha256 of everything before this line: ([0-9a-f]{64}) -->\n\Z")
 _EVENT_PAGES: Final = 4
 _LINK: Final = re.compile(r'<a\b[^>]*\bhref="/[^"]*"[^>]*>(.*?)</a>', re.DOTALL)
-_FORM: Final = re.compile(r"<form\b.*?</form>", re.DOTALL)
+_FORM: Final = re.compile(r"<form\b.*?</form>|<p class=\"more\">.*?</p>", re.DOTALL)  # and links to files
 _IDS: Final = re.compile(r'\b(id|aria-labelledby|href)="(#?)([a-z][a-z0-9-]*)"')
 
 
