@@ -7,6 +7,7 @@ import pytest
 from server.authority import Names
 from server.doors import Doors, absolute_store
 from server.feed.credential import read_credential
+from server.feed.probe import FeedProbe
 from server.feed.senders import hub_senders
 from server.hub_folder import make_hub
 from server.services import (
@@ -122,6 +123,13 @@ def test_flower_listens_on_the_loopback_with_every_lock_on(hub: Hub) -> None:
     assert "--host" not in registry_command(hub, 9080)  # its default is the loopback
 
 
+class Serving(FeedProbe):
+    """A probe whose feed serves."""
+
+    def serves(self) -> bool:
+        return True
+
+
 class Running(Supervisor):
     """A supervisor whose services have been started once."""
 
@@ -140,9 +148,8 @@ def test_studies_are_looked_after_while_superlink_and_registry_answer(hub: Hub) 
 
     def look(superlink: str, registry: str) -> tuple[list[str], object]:
         done.clear()
-        watch = _Watch(
-            hub, superlink, registry, lambda _: done.append("ready"), lambda _: done.append("tick")
-        )
+        ready, tick = lambda _: done.append("ready"), lambda _: done.append("tick")
+        watch = _Watch(hub, superlink, registry, Serving(hub, DOORS.own_feed), ready, tick)
         watch(supervisor)
         return list(done), supervisor.facts["answers"]
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server.run_folder import read_lines
-from server.services import PROXY, REGISTRY, SUPEREXEC, SUPERLINK
+from server.services import FEED, PROXY, REGISTRY, SUPEREXEC, SUPERLINK
 from server.submissions import SubmittedStudy
 from tests.conftest import SITES, TinyFederation, make_tiny_federation
 from tests.system.deployed import APP, HUB, STUDY, Deployment, deployed, wait_until
@@ -33,6 +33,7 @@ VICTIMS = {  # word: what the table calls it, and the deployment's name for the 
     "study": ("the study's process", STUDY),
     "registry": ("registry", REGISTRY),
     "nginx": ("nginx", PROXY),
+    "feed": ("audit feed", FEED),
     "hub": ("`rounds-hub serve`", HUB),
     "node": ("a site's node", f"{SITE} node"),
     "site": ("a site's `rounds-site run`", SITE),
@@ -41,9 +42,9 @@ VICTIMS = {  # word: what the table calls it, and the deployment's name for the 
 }
 USUAL = (
     "superlink starting", "superlink charged", "superlink last round", "superlink evaluation", "superexec round 1",
-    "study enrolment", "study charged", "study evaluation", "registry submitted", "nginx stored", "hub starting",
-    "hub stored", "hub evaluation", "node enrolment", "node charged", "node stored", "site last round", "app charged",
-    "app counting", "power stored", "power evaluation",
+    "study enrolment", "study charged", "study evaluation", "registry submitted", "nginx stored", "feed last round",
+    "hub starting", "hub stored", "hub evaluation", "node enrolment", "node charged", "node stored", "site last round",
+    "app charged", "app counting", "power stored", "power evaluation",
 )  # fmt: skip
 LATE, STOP = "late", "stop"  # rows in which nothing is killed
 _NEVER = {
