@@ -3,9 +3,10 @@
 import json
 import os
 import uuid
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from safetensors import SafetensorError
 from safetensors.numpy import load
@@ -62,6 +63,37 @@ def save_state(state: StudyState, path: Path) -> None:
         os.fsync(file.fileno())
     part.replace(path)
     sync_folder(path.parent)
+
+
+class Checkpoints:
+    """Saves states one after the other while the hub prepares what comes next; `wait` before anything rests on one.
+
+    Preparing takes cores, saving takes the disk. A state that could not be saved is the error of the next `wait`, and
+    of leaving the block.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._saver = ThreadPoolExecutor(max_workers=1)
+        self._last: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._saver.shutdown()
+        if kind is None:
+            self.wait()
+
+    def save(self, state: StudyState) -> None:
+        """Begin to save a state, whose arrays nobody changes; the one before is durable first."""
+        self.wait()
+        self._last = self._saver.submit(save_state, state, self._path)
+
+    def wait(self) -> None:
+        """Return when the last state is durable."""
+        if self._last is not None:
+            self._last.result()
 
 
 def load_state(path: Path, study_digest: str) -> StudyState | None:

@@ -72,12 +72,13 @@ def collect(
     folder: RunFolder,
     *,
     at_least: int = 0,
+    before_sending: Callable[[], None] = lambda: None,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> Collected:
     """Send the stage to the sites and sort what comes back; every site ends in releases or in missing.
 
-    While fewer than `at_least` releases are in, a site that failed and is not connected is waited for. `meanwhile` is
-    done once all is sent.
+    While fewer than `at_least` releases are in, a site that failed and is not connected is waited for. Requests leave
+    when `before_sending` has returned; `meanwhile` is done once all is sent.
     """
     header = RequestHeader(
         study_uid=state.study_uid,
@@ -94,7 +95,7 @@ def collect(
         collected.mean = RunningMean({site.name: float(site.declared_patients) for site in asked})
     answers = exchange.ask(
         stage.kind,
-        _Requests(header, stage.weights, heads),
+        _Requests(header, stage.weights, heads, before_sending),
         study.federation.deadline_seconds,
         enough=lambda: len(collected.releases) >= at_least,
         meanwhile=meanwhile,
@@ -157,10 +158,13 @@ class _Requests(Mapping[int, bytes]):
     header: RequestHeader
     weights: Arrays
     heads: dict[int, LedgerHead | None]
+    before_sending: Callable[[], None]
 
     def __getitem__(self, node: int) -> bytes:
         header = self.header.model_copy(update={"known_head": self.heads[node]})
-        return encode_request(Request(header, self.weights))
+        payload = encode_request(Request(header, self.weights))
+        self.before_sending()
+        return payload
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.heads)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # comes with torch, which the hub's services do without
 
 PACKAGES: Final = ("flwr", "torch", "timm", "ofa", "opacus", "teaching-rounds")
 ACCEPTED: Final = "accepted"
-_TOLD: Final = (
+WORTH_TELLING: Final = (
     "asked_again",
     "late",
     "not_enrolled",
@@ -72,7 +72,7 @@ class Journal(RunFolder):
     def record_event(self, event: str, **details: Any) -> None:
         """Append one event to the folder's own; those worth a line of the audit wait for the end of their stage."""
         super().record_event(event, **details)
-        if event in _TOLD:
+        if event in WORTH_TELLING:
             self._events.append(event_body(event, details))
 
     def taken(self) -> list[Body]:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from server.aggregation import applied, merged_step
-from server.checkpoints import StudyState, load_state, save_state
+from server.checkpoints import Checkpoints, StudyState, load_state
 from server.collect import Collected, Stage, collect, record_late
 from server.enrolment import EnrolledSite, enrol_sites
 from server.exchange import Exchange
@@ -23,6 +23,7 @@ from shared.errors import ErrorCode, StudyError
 from shared.releases import LedgerStatement
 
 Score = Callable[[Arrays], dict[str, Any]]
+Look = Callable[[StudyState], None]  # what else is made of a closed round while sites work on the next
 # after these answers a site is not asked again: nothing the hub can send would change them
 _FINAL = {
     ErrorCode.BUDGET_SPENT,
@@ -38,30 +39,34 @@ def run_study(
     exchange: Exchange,
     folder: RunFolder,
     score: Score,
+    look: Look = lambda _: None,
     *,
     simulation: bool = False,
 ) -> StudyState:
     """Run every round that is left, then the sites' evaluation where the study asks for it."""
     state = load_state(folder.checkpoint, study.digest()) or StudyState(study.digest(), initial)
     journal = Journal(folder.path, state.study_uid)
-    with journal.kept():
+    with journal.kept(), Checkpoints(folder.checkpoint) as checkpoints:
         journal.record_event(
             "study_started", study=study.name, uid=state.study_uid, rounds=study.federation.rounds
         )
-        save_state(state, folder.checkpoint)
+        checkpoints.save(state)
+        checkpoints.wait()  # nobody may hear of a study whose uid could be lost
         journal.begin(study, simulation=simulation)
         if state.rounds_done == 0:
             record_last(state, journal, score)
         sites = enrol_sites(study, state.study_uid, exchange, journal)
         journal.enrolled(sites)
         while state.rounds_done < study.federation.rounds:
-            meanwhile = partial(record_last, state, journal, score)
-            state = run_round(study, state, sites, exchange, journal, meanwhile)
-            save_state(state, folder.checkpoint)
+            meanwhile = partial(look_back, state, journal, score, look)
+            state = run_round(study, state, sites, exchange, journal, checkpoints.wait, meanwhile)
+            checkpoints.save(state)
+        checkpoints.wait()
         record_last(state, journal, score)
         if study.federation.evaluate_sites:
             state = evaluate_sites(study, state, sites, exchange, journal)
-            save_state(state, folder.checkpoint)
+            checkpoints.save(state)
+            checkpoints.wait()
             journal.stage(state.heard)
         for answer in exchange.late():
             record_late(answer, sites, journal)
@@ -76,11 +81,13 @@ def run_round(
     sites: tuple[EnrolledSite, ...],
     exchange: Exchange,
     journal: Journal,
+    saved: Callable[[], None],
     meanwhile: Callable[[], None],
 ) -> StudyState:
     """Ask, collect until all answered or the deadline, merge; `StudyError` below the quorum.
 
-    `meanwhile` is done while sites work: scoring the last round must not keep them waiting.
+    No request leaves before `saved` has returned: the state that it rests on must be durable. `meanwhile` is done
+    while sites work: scoring the last round must not keep them waiting.
     """
     started = time.monotonic()
     number = state.rounds_done + 1
@@ -88,7 +95,15 @@ def run_round(
     journal.record_event("round_started", round=number, sites=[site.name for site in asked])
     stage = Stage(number, "train", state.weights)
     quorum = study.federation.quorum
-    collected = collect(study, state, stage, asked, exchange, journal, at_least=quorum, meanwhile=meanwhile)
+
+    def once_sent() -> None:
+        saved()  # also where no site is left to be sent anything
+        meanwhile()
+
+    collected = collect(
+        study, state, stage, asked, exchange, journal,
+        at_least=quorum, before_sending=saved, meanwhile=once_sent,
+    )  # fmt: skip
     if collected.mean is None or len(collected.releases) < quorum:
         journal.failed_stage(collected.heard)
         raise StudyError(
@@ -106,7 +121,9 @@ def run_round(
         "rounding": collected.rounding,
         "seconds": round(time.monotonic() - started, 2),
     }
-    return state.after_round(applied(state.weights, step), step, record)
+    # without momentum nobody reads the step: up to 30 MB that a checkpoint can do without
+    kept = step if study.federation.server_momentum else {}
+    return state.after_round(applied(state.weights, step), kept, record)
 
 
 def record_last(state: StudyState, journal: Journal, score: Score) -> None:
@@ -116,6 +133,12 @@ def record_last(state: StudyState, journal: Journal, score: Score) -> None:
     """
     journal.stage(state.heard)
     journal.close_round(state.last_round or {"round": 0}, partial(score, state.weights))
+
+
+def look_back(state: StudyState, journal: Journal, score: Score, look: Look) -> None:
+    """Do what is due for the last closed round while sites work on the next one."""
+    record_last(state, journal, score)
+    look(state)
 
 
 def evaluate_sites(

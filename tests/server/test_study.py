@@ -1,6 +1,7 @@
 """A study with real sites: it closes at the quorum or the deadline, names who is missing, and resumes as itself."""
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from server import checkpoints
 from server.aggregation import update_norm
 from server.checkpoints import StudyState, load_state, save_state
+from server.exchange import Answer
 from server.recorded import About, recorded_summary
 from server.report import write_report
 from server.report_words import headline, rounded
@@ -20,7 +23,7 @@ from shared.arrays import Arrays, arrays_digest
 from shared.errors import StudyError
 from shared.records import RequestKind, decode_request
 from shared.releases import decode_release, encode_release
-from tests.conftest import SITES
+from tests.conftest import SITES, Hospitals
 
 
 class KilledError(Exception):
@@ -318,3 +321,64 @@ def test_a_checkpoint_of_a_finished_study_asks_for_no_round(
     state = run_study(tiny_federation.study, tiny_federation.initial, exchange, folder, score)
     assert {kind for _, kind, *_ in exchange.asked} == {"enrol"}
     assert arrays_digest(state.weights) == arrays_digest(done.weights)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Make the disk slow; return a list in which a checkpoint stands once it is durable."""
+    told: list[tuple[str, int]] = []
+
+    def slowly(state: StudyState, path: Path) -> None:
+        time.sleep(0.3)  # far longer than the hub takes to prepare a tiny request
+        save_state(state, path)
+        told.append(("saved", state.rounds_done))
+
+    monkeypatch.setattr(checkpoints, "save_state", slowly)
+    return told
+
+
+class Noting(Hospitals):
+    """Real sites; it is noted in `told` when the first request of a stage is there to be sent."""
+
+    told: list[tuple[str, int]]
+
+    def ask(
+        self, kind: RequestKind, payloads: Mapping[int, bytes], *_: object, **more: Any
+    ) -> Iterator[Answer]:
+        """Take the first request, note it, and let each site answer."""
+        assert payloads[next(iter(payloads))]
+        self.told.append((kind, -1))
+        yield from super().ask(kind, payloads, **more)
+
+
+def test_no_request_leaves_before_its_state_is_durable(
+    tiny_federation, tmp_path: Path, disk: list[tuple[str, int]]
+) -> None:
+    """However slow the disk, each stage's first request is there after the checkpoint that it rests on."""
+    study = tiny_federation.changed(federation={"evaluate_sites": True})
+    exchange = Noting(tiny_federation.sites(tmp_path / "state"))
+    exchange.told = disk
+    run_study(study, tiny_federation.initial, exchange, RunFolder(tmp_path), score)
+    assert [what if what != "saved" else number for what, number in disk] == [
+        0, "enrol", "train", 1, "train", 2, "evaluate", 2,
+    ]  # fmt: skip
+
+
+def test_a_full_disk_stops_the_study_before_the_next_request(
+    tiny_federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where round 1 cannot be saved, no site is asked for round 2."""
+
+    def full(state: StudyState, path: Path) -> None:
+        if state.rounds_done == 1:
+            raise OSError("disk full")
+        save_state(state, path)
+
+    monkeypatch.setattr(checkpoints, "save_state", full)
+    exchange = tiny_federation.hospitals(tiny_federation.sites(tmp_path / "state"))
+    with pytest.raises(OSError, match="disk full"):
+        run_study(tiny_federation.study, tiny_federation.initial, exchange, RunFolder(tmp_path), score)
+    asked = [
+        decode_request(payload).header.round for _, kind, payload, _ in exchange.asked if kind == "train"
+    ]
+    assert asked == [1, 1, 1]
