@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from server.control import COMPLETED, Control, RunConfig
-from server.superlink import loopback_superlink, superlink_answers
+from server.superlink import health_answers, loopback_superlink
 from shared.errors import StudyError
 from shared.flower_environment import flower_environment
 from shared.processes import end_processes
@@ -107,7 +107,7 @@ def _wait_until_healthy(link: SuperLink, process: subprocess.Popen[bytes]) -> No
             raise StudyError(
                 f"the SuperLink ended with exit status {process.returncode}; see {link.log.name}"
             )
-        if superlink_answers(link.control.superlink, link.control.ca_file):
+        if health_answers(link.control.superlink, link.control.ca_file):
             return
         time.sleep(0.2)
     raise StudyError(f"the SuperLink did not answer within {_START_SECONDS} s; see {link.log.name}")

@@ -1,4 +1,4 @@
-# The hub: SuperLink, SuperExec and nginx under `rounds-hub serve`. Build in the repository:
+# The hub: SuperLink, SuperExec, nginx and the audit feed under `rounds-hub serve`. Build in the repository:
 #   docker build -f deploy/hub.Dockerfile -t teaching-rounds-hub .
 # torch's own CPU index keeps it small (200 MB in place of 5 GB): --build-arg TORCH_INDEX=...
 FROM python:3.11.14-slim-bookworm AS build

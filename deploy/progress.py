@@ -73,6 +73,9 @@ class Progress:
                 self.say(
                     f"    {line['site']}: {line.get('outcome', 'no answer by the deadline')}", style="yellow"
                 )
+            case "late":
+                who = line.get("site", "a node")
+                self.say(f"    {who} answered round {line['round']} too late: discarded", style="yellow")
             case "asked_again":
                 who = line.get("site", "a node")
                 self.say(f"    {who} failed and was sent the same request once more", style="yellow")

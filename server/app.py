@@ -17,6 +17,7 @@ from flwr.superlink.grid import InMemoryGrid
 from server.exchange import Exchange
 from server.feed.sender import feeding
 from server.journal import record_status
+from server.round_maps import RoundMaps
 from server.run_folder import RunFolder
 from server.scoring import round_score
 from server.study import run_study
@@ -68,7 +69,8 @@ def _run(grid: Grid, run: Mapping[str, Any], folder: RunFolder) -> None:
     score = round_score(workspace, study, compact)
     with folder.held(_PREDECESSOR_SECONDS):
         in_memory = isinstance(grid, InMemoryGrid)  # Flower's simulation, all in one process
-        run_study(study, initial, Exchange(grid), folder, score, simulation=in_memory)
+        look = RoundMaps(folder, study, workspace, compact)
+        run_study(study, initial, Exchange(grid), folder, score, look, simulation=in_memory)
 
 
 def prepared(workspace: Path) -> Path:

@@ -14,6 +14,7 @@ from server.audit_result import (
     FIGURES,
     AuditResult,
     ImageAudit,
+    badness,
     group,
     groups_by,
     ratio_interval,
@@ -147,13 +148,6 @@ def _faithfulness(compact: CompactModel, teacher: Teacher, views: Views) -> dict
         )
         measured |= {f"insertion_{name}": curves.insertion, f"deletion_{name}": curves.deletion}
     return measured
-
-
-def badness(image: ImageAudit) -> tuple[bool, bool, float, str]:
-    """Sort key, worst first: no evidence, then least energy in the region, then least agreement."""
-    lift, likeness = image.figures["lift_student"], image.figures["agreement_teacher"]
-    worth = lift if lift is not None else likeness if likeness is not None else 0.0
-    return image.evidence_student, lift is None, worth, image.key
 
 
 def _result(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from server.audit_result import FIGURES, AuditResult, Group
+from server.journal import plain
 from server.metrics import Metrics
 from server.results import Summary
 from server.store.records import (
@@ -42,9 +43,20 @@ def summary_records(summary: Summary, card: Mapping[str, Any]) -> list[Body]:
             found.append(FiguresBody(of="drift", figures=drift))
     if summary.gate is not None:
         found.append(gate_body(summary.gate))
-    found.append(DocumentBody(name="summary", document=summary.model_dump(mode="json")))
+    found.append(DocumentBody(name="summary", document=without_paths(summary).model_dump(mode="json")))
     found.append(DocumentBody(name="model_card", document=dict(card)))
     return found
+
+
+def without_paths(summary: Summary) -> Summary:
+    """Return a summary whose sentences name files without the folders of this machine."""
+    events = tuple(one.model_copy(update={"what": plain(one.what)}) for one in summary.events)
+    rounds = tuple(
+        one.model_copy(update={"missing": {site: plain(why) for site, why in one.missing.items()}})
+        for one in summary.rounds
+    )
+    reasons = tuple(map(plain, summary.reasons))
+    return summary.model_copy(update={"events": events, "rounds": rounds, "reasons": reasons})
 
 
 def evaluation_figures(summary: Summary) -> Iterator[Figure]:
@@ -78,8 +90,10 @@ def audit_figures(audit: AuditResult) -> Iterator[Figure]:
 def drift_figures(audit: AuditResult) -> Iterator[Figure]:
     """Yield what changed since the last accepted student; nothing where there is none to compare with."""
     if audit.drift is not None:
-        for name, interval in audit.drift.figures.items():
-            yield Figure(name=name, subject="student-last_accepted", interval=interval)
+        for one in audit.drift.figures:
+            yield Figure(
+                name=one.name, subject="student-last_accepted", label=one.label, interval=one.interval
+            )
 
 
 def gate_body(gate: Mapping[str, Any]) -> GateBody:
@@ -101,13 +115,14 @@ def _of_model(subject: str, metrics: Metrics, source: str = EVERY) -> Iterator[F
 
 def _of_group(group: Group, label: str = EVERY, source: str = EVERY) -> Iterator[Figure]:
     for name in FIGURES:
-        subject = name.rpartition("_")[2]
         yield Figure(
-            name=name,
-            subject=subject
-            if subject in {"student", "teacher", "explainer", "random", "centre"}
-            else "student",
-            label=label,
-            source=source,
-            interval=group.figures[name],
+            name=name, subject=_subject(name), label=label, source=source, interval=group.figures[name]
         )
+
+
+def _subject(name: str) -> str:
+    """Return which map or model a figure of the audit is of."""
+    quantity, _, of = name.rpartition("_")
+    if quantity == "agreement":
+        return f"student-{of}"
+    return {"mask_area": "explainer", "probability_true": "student"}.get(name, of)

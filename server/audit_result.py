@@ -67,8 +67,28 @@ class Group(Frozen):
     figures: dict[str, Interval]
 
 
+class DriftFigure(Frozen):
+    """One figure of what changed, of the images of one class or of all."""
+
+    name: str
+    label: str
+    interval: Interval
+
+
+class Drift(Frozen):
+    """What changed since the last accepted student of this study, on the reference images that both saw.
+
+    `baseline` is the SHA-256 of that student's weights, `baseline_uid` the study in which it was made.
+    """
+
+    baseline: str
+    baseline_uid: str
+    num_images: int
+    figures: tuple[DriftFigure, ...]
+
+
 class AuditResult(Frozen):
-    """Everything that gate, report and model card read of one audit."""
+    """Everything that gate, report and model card read of one audit; `drift` None where there is no earlier student."""
 
     finite_weights: bool
     has_explainer: bool
@@ -89,6 +109,14 @@ class AuditResult(Frozen):
     by_site: tuple[Group, ...]
     lift_ratio: Interval
     images: tuple[ImageAudit, ...]
+    drift: Drift | None = None
+
+
+def badness(image: ImageAudit) -> tuple[bool, bool, float, str]:
+    """Sort key, worst first: no evidence, then least energy in the region, then least agreement."""
+    lift, likeness = image.figures["lift_student"], image.figures["agreement_teacher"]
+    worth = lift if lift is not None else likeness if likeness is not None else 0.0
+    return image.evidence_student, lift is None, worth, image.key
 
 
 def group(name: str, images: Sequence[ImageAudit]) -> Group:

@@ -4,7 +4,8 @@ In come the weights that go out and the sites' answers as bytes; out come the re
 by name, why others are missing. Nothing is believed before it has been checked here.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -98,8 +99,12 @@ def collect(
         study.federation.deadline_seconds,
         enough=lambda: len(collected.releases) >= at_least,
         meanwhile=meanwhile,
+        number=stage.round,
     )
     for answer in answers:
+        if answer.late_for is not None:
+            record_late(answer, asked, folder)
+            continue
         site = by_node[answer.node_id]
         if answer.asked_again:
             collected.asked_again.append(site.name)
@@ -123,6 +128,24 @@ def collect(
             collected.missing[site.name] = "no answer by the deadline"
             folder.record_event("deadline", round=stage.round, site=site.name)
     return collected
+
+
+def record_late(answer: Answer, sites: Iterable[EnrolledSite], folder: RunFolder) -> None:
+    """Write down that a site answered a stage that was closed without it, and what it says that it has spent.
+
+    Nothing of the answer is used: the round is merged, and the site's own ledger has charged it.
+    """
+    if answer.late_for is None:
+        return
+    kind, number = answer.late_for
+    names = [site.name for site in sites if site.node_id == answer.node_id]
+    who = {"site": names[0]} if names else {"node": str(answer.node_id)}
+    epsilon = None
+    with suppress(RoundsError):
+        statement = read_part(answer, "ledger_statement")
+        if statement is not None and isinstance(statement.fields, LedgerStatement):
+            epsilon = statement.fields.epsilon
+    folder.record_event("late", round=number, kind=kind, **who, epsilon=epsilon)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ RunConfig = Mapping[str, str | int | float | bool]
 COMPLETED = "finished:completed"
 _CONNECTION = "hub"
 _SUBMIT_SECONDS = 120
+_FINISHED = "finished"
+_NEWEST_RUNS = 100  # far more than go on at one hub
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,19 @@ class Control:
             return "unknown"
         found = next(iter(runs.values()))
         return ":".join(part for part in (found.status.status, found.status.sub_status) if part)
+
+    def going_on(self, output: str) -> int | None:
+        """Return the newest run that has not ended and writes to this output folder; None where there is none."""
+        with self._client() as client:
+            runs = client.ListRuns(ListRunsRequest(limit=_NEWEST_RUNS)).run_dict.values()
+        found = [
+            run
+            for run in runs
+            if run.status.status != _FINISHED
+            and "output" in run.override_config
+            and run.override_config["output"].string == output
+        ]
+        return max(found, key=lambda run: run.pending_at).run_id if found else None
 
     def stop(self, run_id: int) -> None:
         """Stop a run; one that has ended already stays as it is."""

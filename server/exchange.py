@@ -3,12 +3,14 @@
 Requests go out as bytes, one a node; answers come back one by one as they arrive, until every asked node has
 answered or the deadline has passed. A node that failed gets the same request once more: its ledger knows the
 request, so it answers with the bytes it stored, or computes under the row it paid for, and is charged once.
-Exception texts that Flower attaches to a failure are dropped here.
+What answers a closed stage is only told of, for it came too late. Exception texts that Flower attaches to a failure are
+dropped here.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -38,6 +40,7 @@ class Answer:
 
     With `asked_again` it is no answer yet: the node failed and was sent the same request once more. With
     `code_refused` the node did not run the app at all: no hospital's signature that it trusts covers this bundle.
+    `late_for` is kind and round of the closed stage that it answers; it is no answer to the present one.
     """
 
     node_id: int
@@ -45,6 +48,7 @@ class Answer:
     num_bytes: int = 0
     asked_again: bool = False
     code_refused: bool = False
+    late_for: tuple[RequestKind, int] | None = None
 
     @property
     def failure(self) -> str | None:
@@ -72,7 +76,9 @@ class Exchange:
     """Sends requests to nodes and yields their answers as they come."""
 
     def __init__(self, grid: Grid) -> None:
-        self._grid = grid
+        self._grid, self._inbox = grid, Inbox(grid)
+        # message: the node, and kind and round of the stage that was closed without it
+        self._late: dict[str, tuple[int, tuple[RequestKind, int]]] = {}
 
     def wait_for_nodes(self, at_least: int, seconds: float) -> list[int]:
         """Return the connected nodes, after waiting up to `seconds` for `at_least` of them."""
@@ -94,16 +100,21 @@ class Exchange:
         seconds: float,
         enough: Callable[[], bool] = lambda: True,
         meanwhile: Callable[[], None] = lambda: None,
+        number: int = 0,
     ) -> Iterator[Answer]:
         """Send each node its payload; yield answers until all are in or `seconds` have passed.
 
         `meanwhile` is done once all is sent, while nodes work. A failed node is asked once more as soon as it is
-        connected. Where it is not, only a stage that has not got `enough` waits for it alone.
+        connected. Where it is not, only a stage that has not got `enough` waits for it alone. Answers to stages that
+        were closed before are yielded too, as late for theirs; `number` is the round that this one belongs to.
         """
-        stage = _Stage(self._grid, kind, payloads, seconds)
+        stage, looked = _Stage(self._grid, self._inbox, kind, payloads, seconds), -math.inf
         meanwhile()
         while True:
             in_time = time.monotonic() < stage.end  # what had come by the deadline is still taken
+            if time.monotonic() - looked >= _LOOK_SECONDS:
+                looked = time.monotonic()
+                yield from self.late()
             for node, content in stage.replies():
                 yield _answer(node, content)
             for node in stage.lost() if in_time else ():
@@ -114,14 +125,31 @@ class Exchange:
             if not in_time or not (stage.is_waiting() or (stage.asked and not enough())):
                 break
             time.sleep(_POLL_SECONDS)
+        for node, one in stage.asked.items():
+            self._late |= dict.fromkeys(one.messages, (node, (kind, number)))
         yield from (Answer(node, None) for node, one in stage.asked.items() if not one.messages)
+
+    def late(self) -> Iterator[Answer]:
+        """Yield what has come since for closed stages, once a node and stage; failures are dropped.
+
+        Pulled, an answer leaves the SuperLink's database; unpulled, it would stay there and nobody would know of it.
+        """
+        for reply in self._inbox.pull(sorted(self._late)):
+            asked = self._late.pop(reply.to, None)
+            if asked is None or reply.content is None:
+                continue
+            self._late = {message: one for message, one in self._late.items() if one != asked}
+            node, stage = asked
+            yield replace(_answer(node, reply.content), late_for=stage)
 
 
 class _Stage:
     """One request to several nodes: `asked` holds those that have not answered."""
 
-    def __init__(self, grid: Grid, kind: RequestKind, payloads: Mapping[int, bytes], seconds: float) -> None:
-        self._grid, self._kind, self._payloads, self._inbox = grid, kind, payloads, Inbox(grid)
+    def __init__(
+        self, grid: Grid, inbox: Inbox, kind: RequestKind, payloads: Mapping[int, bytes], seconds: float
+    ) -> None:
+        self._grid, self._inbox, self._kind, self._payloads = grid, inbox, kind, payloads
         self.end = time.monotonic() + seconds
         self.asked: dict[int, _Asked] = {}
         self._look()

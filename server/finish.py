@@ -11,10 +11,14 @@ from typing import Any
 import numpy as np
 
 from server.audit import run_audit
+from server.audit_journal import AuditJournal, record_summary
+from server.audit_maps import Looks
 from server.checkpoints import StudyState, load_state
+from server.drift import with_drift
 from server.gate import GateResult, judge
+from server.journal_past import record_past
 from server.metrics import NOT_FINITE, Calibrated, Interval, Metrics, evaluate, fit_temperature, tempered
-from server.model_card import write_model_card
+from server.model_card import model_card, write_model_card
 from server.prepare import calibration_part, load_teacher, public_sets
 from server.public_data import Progress, PublicImages, predict_logits, softmax
 from server.public_models import Predictions, Public, merged_student
@@ -29,11 +33,13 @@ from server.results import (
     auc_of,
     write_summary,
 )
+from server.round_maps import RoundMaps
 from server.run_folder import RunFolder, read_lines
 from shared.config import StudyConfig
 from shared.config_files import read_study
 from shared.errors import RoundsError
 from shared.models.compact import CompactModel
+from shared.models.initial import unpack_initial
 from shared.models.student import count_macs, count_parameters
 from shared.models.weights import save_weights
 
@@ -47,6 +53,8 @@ def finish_run(folder: RunFolder, workspace: Path, about: About, progress: Progr
     state = load_state(folder.checkpoint, study.digest())
     completed = any(line["event"] == "study_completed" for line in read_lines(folder.events))
     summary = recorded_summary(folder, study, state, about, completed=completed)
+    if state is not None:
+        record_past(folder, study, state)
     if state is not None and completed:
         try:
             public = Public.load(workspace, study)
@@ -70,14 +78,21 @@ def _judged(
 ) -> Summary:
     """Audit and judge the student, and store it under the name that its verdict allows."""
     study = public.study
+    reference = public_sets(public.workspace, study)["reference"]
+    looks = Looks.over(reference, study)
     audit = run_audit(
         student,
         load_teacher(public.workspace, study),
-        public_sets(public.workspace, study)["reference"],
+        reference,
         study,
         folder.path,
         progress=_audit_progress(progress),
+        look=looks,
     )
+    audit = with_drift(audit, looks, folder)
+    AuditJournal(folder, state.study_uid).put(*looks.records())
+    rounds = RoundMaps(folder, study, public.workspace, unpack_initial(study, public.initial())[0])
+    rounds.finish(state.study_uid, looks, progress)
     (folder.path / "audit.json").write_text(audit.model_dump_json(indent=1), encoding="utf-8")
     own = summary.main
     auc = Interval(value=None, reason=NOT_FINITE) if own is None else own.auc
@@ -106,10 +121,11 @@ def _timed(summary: Summary, about: About) -> Summary:
 
 
 def written(folder: RunFolder, study: StudyConfig, summary: Summary) -> Summary:
-    """Write summary, report and model card; returns the summary."""
+    """Write summary, report, model card and the records of all that; returns the summary."""
     write_summary(folder.path, summary)
     write_report(folder.path, summary)
     write_model_card(folder.path, summary, study)
+    record_summary(folder, summary, model_card(summary, study))
     return summary
 
 

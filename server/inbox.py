@@ -59,7 +59,7 @@ class _Arriving:
 
 
 class Inbox:
-    """Pulls the replies to messages of one stage."""
+    """Pulls the replies to the messages of one hub process; also of stages that were closed meanwhile."""
 
     def __init__(self, grid: Grid) -> None:
         self._grid = grid

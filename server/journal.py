@@ -36,8 +36,9 @@ if TYPE_CHECKING:  # comes with torch, which the hub's services do without
 
 PACKAGES: Final = ("flwr", "torch", "timm", "ofa", "opacus", "teaching-rounds")
 ACCEPTED: Final = "accepted"
-_TOLD: Final = (
+WORTH_TELLING: Final = (
     "asked_again",
+    "late",
     "not_enrolled",
     "not_evaluated",
     "site_evaluation",
@@ -71,7 +72,7 @@ class Journal(RunFolder):
     def record_event(self, event: str, **details: Any) -> None:
         """Append one event to the folder's own; those worth a line of the audit wait for the end of their stage."""
         super().record_event(event, **details)
-        if event in _TOLD:
+        if event in WORTH_TELLING:
             self._events.append(event_body(event, details))
 
     def taken(self) -> list[Body]:
@@ -115,8 +116,8 @@ class Journal(RunFolder):
         self._write(round_body(line), batch=f"round/{number}")
 
     def completed(self) -> None:
-        """Say that the last round is closed."""
-        self._write(StatusBody(state="completed"))
+        """Say that the last round is closed, and what came too late for it."""
+        self._write(*self.taken(), StatusBody(state="completed"))
 
     def _write(self, *bodies: Body, batch: str = "") -> None:
         if bodies:
@@ -142,7 +143,10 @@ def record_status(folder: RunFolder, state: Literal["completed", "failed", "stop
 def event_body(event: str, details: Mapping[str, Any]) -> EventBody:
     """Return the record of one event as the folder has it; what has no field of its own goes to `details`."""
     own = {"site", "round", "why"}
-    said = {"asked_again": "the node failed and was sent the same request once more"}
+    said = {
+        "asked_again": "the node failed and was sent the same request once more",
+        "late": "answered after the deadline: discarded, and charged in its ledger",
+    }
     node = f"node {details['node']}: " if "node" in details else ""
     return EventBody(
         event=event,

@@ -12,7 +12,7 @@ from typing import Literal
 
 from server.control import COMPLETED, Control
 from server.journal import record_status
-from server.submissions import MAX_RESUMES, State, SubmittedStudy, all_studies
+from server.submissions import MAX_REFUSALS, MAX_RESUMES, State, SubmittedStudy, all_studies
 from shared.errors import RoundsError, ServiceError, StudyError
 
 log = logging.getLogger("rounds.hub")
@@ -47,12 +47,20 @@ def _let_send(study: SubmittedStudy, let_send: Callable[[str], object]) -> None:
 
 
 def _start(study: SubmittedStudy, control: Control) -> None:
-    """Start a run of Flower that begins or resumes the study; a refusal ends it."""
-    submission = study.read()
+    """Start a run of Flower that begins or resumes the study; what is refused again and again ends it.
+
+    A run that Flower took just before this hub died is in no record of ours: it is found by its output folder, for
+    two runs of one study would stand in each other's way. A refusal may come of a service that died at that moment.
+    """
+    submission, run_config = study.read(), study.run_config()
+    run_id = control.going_on(str(run_config["output"]))
     try:
-        run_id = control.start(submission.app, study.run_config())
+        if run_id is None:
+            run_id = control.start(submission.app, run_config)
     except StudyError as error:
-        _ended(study, "failed", "submitted", why=str(error))
+        log.warning("%s: %s", study.path.name, error)
+        if study.refused(str(error)) >= MAX_REFUSALS:
+            _ended(study, "failed", "submitted", why=str(error))
         return
     study.started(run_id)
     log.info("%s: run %d of Flower started", study.path.name, run_id)
@@ -61,8 +69,12 @@ def _start(study: SubmittedStudy, control: Control) -> None:
 def _stop(study: SubmittedStudy, control: Control) -> None:
     submission = study.read()
     try:
-        for run in submission.runs[-1:]:
-            control.stop(run.run_id)
+        for run_id in {
+            control.going_on(str(study.path.resolve())),
+            *(one.run_id for one in submission.runs[-1:]),
+        }:
+            if run_id is not None:
+                control.stop(run_id)
     except StudyError as error:
         log.info("%s: %s", study.path.name, error)  # Flower's run had ended before
     _ended(study, "stopped", "stopping", why=submission.why)

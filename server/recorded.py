@@ -16,6 +16,7 @@ _TOLD = {
     "not_enrolled": "",
     "study_failed": "",
     "deadline": "no answer by the deadline",
+    "late": "answered after the deadline: discarded, and charged in its ledger",
     "asked_again": "the node failed and was sent the same request once more",
 }
 

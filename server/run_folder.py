@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Final
 
 from shared.errors import StudyError
 
+_HELD: Final = ".held"
 _HELD_POLL_SECONDS: Final = 0.2
 
 
@@ -47,7 +48,7 @@ class RunFolder:
 
         A run of Flower can outlive its end in Flower's books, and the one that resumes it begins meanwhile.
         """
-        with (self.path / ".held").open("wb") as file:
+        with (self.path / _HELD).open("wb") as file:
             end = time.monotonic() + seconds
             while not _locked(file):
                 if time.monotonic() >= end:
@@ -57,6 +58,14 @@ class RunFolder:
                     )
                 time.sleep(_HELD_POLL_SECONDS)
             yield
+
+    def is_held(self) -> bool:
+        """Tell whether a process is at work on this study now."""
+        path = self.path / _HELD
+        if not path.exists():
+            return False
+        with path.open("rb") as file:
+            return not _locked(file)
 
     def record_event(self, event: str, **details: Any) -> None:
         """Append one event with its time (UTC)."""

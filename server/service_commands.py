@@ -4,6 +4,7 @@ In: the hub's folder. Out: a log on standard output, and exit statuses for whoev
 """
 
 import logging
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from server.cli_hub import DEFAULT_HUB, HubArgument
 from server.control import Control
 from server.dashboard import commands as dashboard_commands
 from server.dashboard import people_commands, token_commands
+from server.dashboard.serve import Door, serve_results
 from server.doors import Doors, absolute_store
 from server.hub_folder import STORE_VARIABLE, open_hub
 from server.keeper import look_after
@@ -21,6 +23,7 @@ from server.services import SUPERLINK_PORT, Hub, is_healthy, let_send, serve
 from server.superlink_nodes import align_nodes
 from shared.command_line import examples, program
 
+HUB_LISTEN = "0.0.0.0:8443"
 app = program("The hub's services.")
 app.add_typer(study_commands.app, name="study")
 app.add_typer(store_commands.app, name="store")
@@ -37,13 +40,22 @@ app.add_typer(dashboard_commands.app, name="dashboard")
     epilog=examples(
         "rounds-hub serve hub",
         "rounds-hub serve /hub --listen 0.0.0.0:8443 --superlink-port 8000 --feed-listen 0.0.0.0:8444",
+        "rounds-hub serve --results results/latest           # the audit of runs on this machine, no hub needed",
     ),
 )
 def serve_hub(
     folder: HubArgument = DEFAULT_HUB,
+    results: Annotated[
+        Path | None,
+        typer.Option(help="a run's folder, or that of all runs: serve the dashboard of these, without a hub"),
+    ] = None,
     listen: Annotated[
-        str, typer.Option(help="address:port at which sites reach the hub, by the proxy only")
-    ] = "0.0.0.0:8443",
+        str | None,
+        typer.Option(
+            help=f"address:port at which sites reach the hub, {HUB_LISTEN} when not given; with --results that of "
+            f"the dashboard, {dashboard_commands.LISTEN}"
+        ),
+    ] = None,
     superlink_port: Annotated[
         int, typer.Option(min=1024, max=65535, help="port of the SuperLink on this machine's loopback")
     ] = SUPERLINK_PORT,
@@ -57,18 +69,30 @@ def serve_hub(
         str | None,
         typer.Option(
             envvar=STORE_VARIABLE,
-            help="URL or file of the audit store; HUB/audit/store.sqlite when not given",
+            help="URL or file of the audit store; HUB/audit/store.sqlite or RESULTS/store.sqlite when not given",
         ),
     ] = None,
+    certificate: dashboard_commands.Certificate = None,
+    key: dashboard_commands.Key = None,
+    proxy: dashboard_commands.ProxyAddress = "",
+    name: dashboard_commands.Names = None,
+    workers: dashboard_commands.Workers = 1,
 ) -> None:
     """Run the hub until SIGTERM: SuperLink and SuperExec on the loopback, nginx in front of them, and the audit feed.
 
-    What dies is started again; a study that was cut off is resumed.
+    What dies is started again; a study that was cut off is resumed. With --results it is only the dashboard, of runs
+    that are finished or still going on; certificate, key, proxy, name and workers are for it.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if results is not None:
+        door = Door(listen or dashboard_commands.LISTEN, certificate, key, proxy, tuple(name or ()))
+        serve_results(results, store, door, workers, typer.echo)
+        return
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells each request to our own SuperLink
     hub = Hub(open_hub(folder).path)
-    doors = Doors(listen, superlink_port, feed_listen, absolute_store(store) if store else hub.store())
+    doors = Doors(
+        listen or HUB_LISTEN, superlink_port, feed_listen, absolute_store(store) if store else hub.store()
+    )
 
     def ready(superlink: str) -> None:
         with hub.sites() as sites:

@@ -23,7 +23,7 @@ from server.feed.probe import FeedProbe
 from server.feed.senders import Senders, hub_senders
 from server.hub_folder import STORE_VARIABLE, HubFolder, verify_hub
 from server.proxy import Proxy
-from server.superlink import loopback_superlink, superlink_answers
+from server.superlink import health_answers, loopback_superlink
 from shared.errors import ConfigError, RoundsError
 from shared.flower_environment import bin_folder, flower_environment
 from shared.service_health import answers, read_status
@@ -68,11 +68,14 @@ def serve(
 ) -> None:
     """Run the hub until SIGTERM; `ConfigError` when something it needs is missing.
 
-    `ready` is called with the SuperLink's host:port whenever it has begun to answer, `tick` every 3 s while it does.
+    `ready` is called with the SuperLink's host:port whenever it has begun to answer, `tick` every 3 s while it and the
+    registry do.
     """
     check_start(hub, doors)
-    with _services(hub, doors) as services:
-        watch = _Watch(hub, doors.superlink, FeedProbe(hub, doors.own_feed), ready, tick)
+    bundles = free_port()
+    with _services(hub, doors, bundles) as services:
+        probe = FeedProbe(hub, doors.own_feed)
+        watch = _Watch(hub, doors.superlink, f"127.0.0.1:{bundles}", probe, ready, tick)
         facts = {"superlink": doors.superlink, "listen": doors.listen, "feed": doors.feed, "answers": False}
         log.info("hub: sites reach %s, the SuperLink is at %s", doors.listen, doors.superlink)
         Leftovers(hub.studies, lambda run: let_send(hub, doors, run)).start()
@@ -114,10 +117,14 @@ def is_healthy(hub: Hub) -> str:
 
 @dataclass
 class _Watch:
-    """Looks at SuperLink and feed between the supervisor's looks."""
+    """Looks at SuperLink, registry and feed between the supervisor's looks.
+
+    A study is started by an app's name, and the registry says where that is: while it is away no study is looked after.
+    """
 
     hub: Hub
     superlink: str
+    registry: str
     feed: FeedProbe
     ready: Callable[[str], None]
     tick: Callable[[str], None]
@@ -129,20 +136,22 @@ class _Watch:
         starts = supervisor.starts(SUPERLINK)
         if starts == 0 or time.monotonic() - self.looked < _LOOK_SECONDS:
             return
-        answers = superlink_answers(self.superlink, self.hub.ca_file)
-        supervisor.facts["answers"] = answers and self.feed.serves()
-        if answers:
+        superlink = health_answers(self.superlink, self.hub.ca_file)
+        registry = health_answers(self.registry, None)
+        supervisor.facts["answers"] = superlink and registry and self.feed.serves()
+        if superlink:
             try:
-                self._look(starts)
+                self._look(starts, studies=registry)
             except RoundsError as error:  # a person's matter, and no reason to end what runs
                 log.error("%s", error)
         self.looked = time.monotonic()
 
-    def _look(self, starts: int) -> None:
+    def _look(self, starts: int, *, studies: bool) -> None:
         if (starts, self._listed()) != self.seen:
             self.ready(self.superlink)
             self.seen = (starts, self._listed())  # asked again: reading the list touches its file
-        self.tick(self.superlink)
+        if studies:
+            self.tick(self.superlink)
 
     def _listed(self) -> float:
         """Return when the list of sites was last changed."""
@@ -150,15 +159,14 @@ class _Watch:
 
 
 @contextmanager
-def _services(hub: Hub, doors: Doors) -> Iterator[Sequence[Service]]:
-    """Yield the services; their homes and nginx's own files are gone afterwards."""
+def _services(hub: Hub, doors: Doors, bundles: int) -> Iterator[Sequence[Service]]:
+    """Yield the services, the registry at the port `bundles`; their homes and nginx's own files are gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="rounds-hub-") as scratch:
         run = Path(scratch)
         for name in ("flwr", "empty", "nginx"):
             (run / name).mkdir()
         environment = flower_environment(run / "flwr")
         environment.pop(STORE_VARIABLE, None)  # for who keeps records alone
-        bundles = free_port()
         registry = {
             "FLWR_SUPERGRID_API_URL": f"http://127.0.0.1:{bundles}"
         }  # where SuperLink asks for an app's name

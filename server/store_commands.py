@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from server.dashboard.export import export_html, verify_export
 from server.store.append import Head
 from server.store.database import open_store
 from server.store.ingest import find_outboxes, ingest
@@ -19,6 +20,7 @@ from server.store.verify import Verification
 from server.store.verify import verify as look_at
 from shared.command_line import examples, program
 from shared.errors import StoreError
+from shared.private_files import PUBLIC, write_file
 
 app = program("The audit store: proof that it is whole, and its upkeep.")
 StoreOption = Annotated[
@@ -111,3 +113,47 @@ def _in_words(found: Verification) -> str:
     if found.findings:
         return f"{counted}: NOT WHOLE, {len(found.findings)} found."
     return f"{counted}: whole. Head {found.head.seq}:{found.head.chain}"
+
+
+@app.command(epilog=examples("rounds-hub store export 5f0c... --out audit.html"))
+def export(
+    study_uid: Annotated[str, typer.Argument(help="the study's uid, as the page Studies shows it")],
+    out: Annotated[Path, typer.Option(help="the file to write; one that is there is not overwritten")],
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write the whole audit of a study as one HTML file that opens from disk, prints, and proves itself."""
+    with open_store(store, must_exist=True).connect() as connection:
+        text = export_html(connection, study_uid)
+    write_file(out, text.encode(), mode=PUBLIC)
+    typer.echo(f"{out}: {len(text.encode()) / 1e6:.1f} MB, {text.rstrip()[-68:-4]}")
+
+
+@app.command(
+    name="verify-export",
+    epilog=examples(
+        "rounds-hub store verify-export audit.html",
+        "rounds-hub store verify-export audit.html --against 5f0c...",
+    ),
+)
+def verify_exported(
+    file: Annotated[Path, typer.Argument(help="the file that was exported")],
+    against: Annotated[
+        str | None, typer.Option(help="a study's uid: make the file again and compare every byte")
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Say whether an exported file is as it was made; exit status 1 when one byte differs."""
+    try:
+        text = file.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(
+            f"export {file.name}: cannot be read as text; name the file that was exported"
+        ) from error
+    verify_export(text)
+    if against is not None:
+        with open_store(store, must_exist=True).connect() as connection:
+            if export_html(connection, against) != text:
+                raise StoreError(
+                    "export: the store holds other records now; compare the part Proof of both files"
+                )
+    typer.echo("unchanged" + ("" if against is None else ", and what the store holds"))

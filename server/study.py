@@ -12,7 +12,7 @@ from typing import Any
 
 from server.aggregation import applied, merged_step
 from server.checkpoints import Checkpoints, StudyState, load_state
-from server.collect import Collected, Stage, collect
+from server.collect import Collected, Stage, collect, record_late
 from server.enrolment import EnrolledSite, enrol_sites
 from server.exchange import Exchange
 from server.journal import Journal
@@ -23,6 +23,7 @@ from shared.errors import ErrorCode, StudyError
 from shared.releases import LedgerStatement
 
 Score = Callable[[Arrays], dict[str, Any]]
+Look = Callable[[StudyState], None]  # what else is made of a closed round while sites work on the next
 # after these answers a site is not asked again: nothing the hub can send would change them
 _FINAL = {
     ErrorCode.BUDGET_SPENT,
@@ -38,6 +39,7 @@ def run_study(
     exchange: Exchange,
     folder: RunFolder,
     score: Score,
+    look: Look = lambda _: None,
     *,
     simulation: bool = False,
 ) -> StudyState:
@@ -56,7 +58,7 @@ def run_study(
         sites = enrol_sites(study, state.study_uid, exchange, journal)
         journal.enrolled(sites)
         while state.rounds_done < study.federation.rounds:
-            meanwhile = partial(record_last, state, journal, score)
+            meanwhile = partial(look_back, state, journal, score, look)
             state = run_round(study, state, sites, exchange, journal, checkpoints.wait, meanwhile)
             checkpoints.save(state)
         checkpoints.wait()
@@ -66,6 +68,8 @@ def run_study(
             checkpoints.save(state)
             checkpoints.wait()
             journal.stage(state.heard)
+        for answer in exchange.late():
+            record_late(answer, sites, journal)
         journal.completed()
         journal.record_event("study_completed", rounds=state.rounds_done)
     return state
@@ -129,6 +133,12 @@ def record_last(state: StudyState, journal: Journal, score: Score) -> None:
     """
     journal.stage(state.heard)
     journal.close_round(state.last_round or {"round": 0}, partial(score, state.weights))
+
+
+def look_back(state: StudyState, journal: Journal, score: Score, look: Look) -> None:
+    """Do what is due for the last closed round while sites work on the next one."""
+    record_last(state, journal, score)
+    look(state)
 
 
 def evaluate_sites(

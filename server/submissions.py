@@ -27,6 +27,7 @@ EXIT_STATUS: dict[State, int] = {
     "completed": 0, "failed": 1, "submitted": 3, "running": 3, "stopping": 3, "stopped": 4,
 }  # fmt: skip
 MAX_RESUMES = 5  # in a row without a round closed between them
+MAX_REFUSALS = 3  # in a row, before it is believed that Flower will not take a run
 _FILE = "submission.json"
 
 
@@ -49,6 +50,7 @@ class Submission(Frozen):
     settings: dict[str, str | int | float | bool] = Field(default_factory=dict)
     state: State = "submitted"
     why: str = ""
+    refusals: int = 0  # times in a row that Flower did not take the run which is due
     runs: tuple[FlowerRun, ...] = ()
 
 
@@ -106,7 +108,7 @@ class SubmittedStudy:
             submission = self.read()
             if submission.state not in before:
                 return False
-            self.write(submission.model_copy(update={"state": after, "why": why}))
+            self.write(submission.model_copy(update={"state": after, "why": why, "refusals": 0}))
             return True
 
     def started(self, run_id: int) -> None:
@@ -115,7 +117,16 @@ class SubmittedStudy:
         with self._lock():
             submission = self.read()
             state: State = "running" if submission.state == "submitted" else submission.state
-            self.write(submission.model_copy(update={"state": state, "runs": (*submission.runs, run)}))
+            begun = {"state": state, "runs": (*submission.runs, run), "refusals": 0}
+            self.write(submission.model_copy(update=begun))
+
+    def refused(self, why: str) -> int:
+        """Record that Flower did not take the run that is due; returns how often in a row."""
+        with self._lock():
+            submission = self.read()
+            refusals = submission.refusals + 1
+            self.write(submission.model_copy(update={"refusals": refusals, "why": why}))
+            return refusals
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

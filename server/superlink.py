@@ -24,18 +24,18 @@ def loopback_superlink(port: int, *options: str) -> list[str]:
     ]  # fmt: skip
 
 
-def superlink_answers(superlink: str, ca_file: Path | None) -> bool:
-    """Tell whether the SuperLink at host:port answers, under a certificate of the CA unless it has none."""
+def health_answers(address: str, ca_file: Path | None) -> bool:
+    """Tell whether what listens at host:port says that it is well, under a certificate of the CA unless it has none."""
     try:
-        with closing(_connection(superlink, ca_file)) as connection:
+        with closing(_connection(address, ca_file)) as connection:
             connection.request("GET", "/health")
             return connection.getresponse().status == 200
     except (HTTPException, OSError):
         return False
 
 
-def _connection(superlink: str, ca_file: Path | None) -> HTTPConnection:
+def _connection(address: str, ca_file: Path | None) -> HTTPConnection:
     if ca_file is None:
-        return HTTPConnection(superlink, timeout=_ANSWER_SECONDS)
+        return HTTPConnection(address, timeout=_ANSWER_SECONDS)
     context = ssl.create_default_context(cafile=str(ca_file))
-    return HTTPSConnection(superlink, timeout=_ANSWER_SECONDS, context=context)
+    return HTTPSConnection(address, timeout=_ANSWER_SECONDS, context=context)

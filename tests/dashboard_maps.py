@@ -21,10 +21,12 @@ def figure_of(text: str, title: str) -> str:
 
 def squares(client: TestClient, figure: str) -> list[np.ndarray]:
     """Cut the squares that a figure shows out of its picture, as RGBA, in their order."""
+    addresses = dict(re.findall(r'<image id="(sheet-\w+)" href="([^"]+)"', figure))
     found = []
-    pattern = r'viewBox="(\d+) (\d+) (\d+) \d+"><image href="([^"]+)"'
-    for left, top, side, href in re.findall(pattern, figure):
-        answer = client.get(unescape(href))
+    for left, top, side, name in re.findall(
+        r'viewBox="(\d+) (\d+) (\d+) \d+"><use href="#(sheet-\w+)"', figure
+    ):
+        answer = client.get(unescape(addresses[name]))
         assert answer.status_code == 200
         sheet = np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGBA"))
         x, y, size = int(left), int(top), int(side)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,12 +27,16 @@ class Running:
         return self.process.wait(_STOP_SECONDS)
 
 
-@contextmanager
-def dashboard(store: Path, *words: str, listen: str = "127.0.0.1:0") -> Iterator[Running]:
+def dashboard(store: Path, *words: str) -> AbstractContextManager[Running]:
     """Start `rounds-hub dashboard serve` and wait until it listens; it is ended afterwards."""
-    command = [sys.executable, "-m", "server.main", "dashboard", "serve", "--store", str(store)]
+    return started("dashboard", "serve", "--store", str(store), *words)
+
+
+@contextmanager
+def started(*words: str) -> Iterator[Running]:
+    """Start a command of `rounds-hub` that serves the dashboard, on a free port."""
     process = subprocess.Popen(
-        [*command, "--listen", listen, *words],
+        [sys.executable, "-m", "server.main", *words, "--listen", "127.0.0.1:0"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"}, cwd=Path(__file__).parents[1],
     )  # fmt: skip

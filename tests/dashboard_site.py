@@ -23,8 +23,12 @@ Open = Callable[..., TestClient]  # a reader of a dashboard over some entries
 
 def token_of(client: TestClient, path: str = "/studies") -> str:
     """Return the session's token as a page's forms carry it."""
-    text = client.get(path).text
-    return str(text.partition('name="csrf" value="')[2].partition('"')[0])
+    return token_in(client.get(path).text)
+
+
+def token_in(page: str) -> str:
+    """Return the token of a page's forms."""
+    return page.partition('name="csrf" value="')[2].partition('"')[0]
 
 
 PASSWORD = "seven otters cross the bridge"  # noqa: S105 - of made accounts in stores of tests

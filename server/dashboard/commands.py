@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from server.dashboard.serve import Door, serve_dashboard
-from server.dashboard.store_option import DEFAULT, StoreOption
+from server.dashboard.store_option import StoreOption, usual_store
 from shared.command_line import examples, program
 
 app = program("The audit dashboard.")
@@ -54,7 +54,5 @@ def serve(
     The first start prints the one-time password of the first coordinator. Passwords cross a network by TLS only.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    for chatty in ("uvicorn", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
     door = Door(listen, certificate, key, proxy, tuple(name or ()))
-    serve_dashboard(store or DEFAULT, door, workers, typer.echo)
+    serve_dashboard(store or usual_store(), door, workers, typer.echo)

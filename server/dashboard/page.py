@@ -97,13 +97,16 @@ class PageTools:
             "now": datetime.now(UTC), "version": "" if study is None else version_of(study),
         }  # fmt: skip
 
+    def hides_verdict(self, visit: Visit | None, study: Head) -> bool:
+        """Tell whether the gate's verdict is kept from a person who decides and has not yet said what they think."""
+        if visit is None or study.verdict == "none" or not at_least(visit.role, "auditor"):
+            return False
+        if not self.settings.own_view_first:
+            return False
+        return study.evidence not in views_given(self.connection, visit.person).get(study.uid, set())
+
     def _as_shown_to(self, visit: Visit | None, study: Head | None) -> Head | None:
-        """Leave out the gate's verdict for a person who decides and has not yet said what they think."""
-        if visit is None or study is None or study.verdict == "none" or not at_least(visit.role, "auditor"):
-            return study
-        if not self.settings.own_view_first or study.evidence in views_given(
-            self.connection, visit.person
-        ).get(study.uid, ()):
+        if study is None or not self.hides_verdict(visit, study):
             return study
         return replace(study, verdict="hidden")
 

@@ -4,6 +4,7 @@ In: a store and an address. Out: pages, until SIGTERM. Streams end with the serv
 than the pages that are being made.
 """
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -25,6 +26,8 @@ from server.dashboard.passwords import MOST_AT_ONCE
 from server.dashboard.protocol import ReaderProtocol
 from server.dashboard.settings import Settings
 from server.store.database import open_store, writing
+from server.store.ingest import find_outboxes
+from server.store.tail import Tail
 from shared.errors import ConfigError
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
@@ -139,6 +142,7 @@ class Server(uvicorn.Server):
 
 def serve_dashboard(store: str, door: Door, workers: int, say: Callable[[str], None]) -> None:
     """Serve until SIGTERM; `say` tells the operator the address, and at the first start the one-time password."""
+    _prepare_process()
     door.check()
     if not 1 <= workers <= MOST_AT_ONCE:
         raise ConfigError(f"--workers is {workers}: allowed is 1 to {MOST_AT_ONCE}; correct it")
@@ -156,15 +160,37 @@ def serve_dashboard(store: str, door: Door, workers: int, say: Callable[[str], N
     _run(_config(Start(store, settings), door, workers), bound)
 
 
+def serve_results(
+    path: Path, store: str | None, door: Door, workers: int, say: Callable[[str], None]
+) -> None:
+    """Serve the runs of a folder of this machine, finished or going on: their records are taken as they are written."""
+    _prepare_process()
+    door.check()
+    where = store or str(path / "store.sqlite")
+    if not find_outboxes(path):
+        say(f"No run in {path} has a record yet; pages appear as soon as one does.")
+    engine = open_store(where)
+    with Tail(engine, path):
+        serve_dashboard(where, door, workers, say)
+    engine.dispose()
+
+
+def _prepare_process() -> None:
+    """Make new files this account's alone, the store holds hashes of passwords; and let libraries log what matters."""
+    os.umask(0o077)
+    for chatty in ("uvicorn", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
 def _run(config: uvicorn.Config, bound: socket.socket) -> None:
     server = Server(config)
-    for sign in (signal.SIGINT, signal.SIGTERM):  # uvicorn gives the signal on once it has ended in order
-        signal.signal(sign, lambda *_: None)
     with bound:
         if config.workers > 1:
             Multiprocess(config, target=server.run, sockets=[bound]).run()
-        else:
-            server.run(sockets=[bound])
+            return
+        for sign in (signal.SIGINT, signal.SIGTERM):  # uvicorn hands them on once it has ended in order
+            signal.signal(sign, server.handle_exit)
+        server.run(sockets=[bound])
 
 
 def _config(start: Start, door: Door, workers: int) -> uvicorn.Config:

@@ -2,29 +2,35 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Final
+from pathlib import Path
+from typing import Annotated
 
 import sqlalchemy as sa
 import typer
 
 from server.store.database import open_store
 
-DEFAULT: Final = "hub/audit/store.sqlite"
+HUBS, RESULTS = "hub/audit/store.sqlite", "results/store.sqlite"
 StoreOption = Annotated[
     str | None,
     typer.Option(
         "--store",
         envvar="ROUNDS_STORE",
-        help=f"the store: a file or a URL such as postgresql://USER@HOST/NAME; {DEFAULT} when not given",
+        help=f"the store: a file, or postgresql://USER@HOST/NAME; {HUBS} when not given, {RESULTS} where only that is",
         show_envvar=True,
     ),
 ]
 
 
+def usual_store() -> str:
+    """Return where the store is when nobody says: in the hub's folder, or else beside the results of simulations."""
+    return RESULTS if Path(RESULTS).is_file() and not Path(HUBS).is_file() else HUBS
+
+
 @contextmanager
 def store_of(given: str | None) -> Iterator[sa.Engine]:
     """Yield the store; `StoreError` where there is none."""
-    engine = open_store(given or DEFAULT, must_exist=True)
+    engine = open_store(given or usual_store(), must_exist=True)
     try:
         yield engine
     finally:

@@ -64,6 +64,12 @@ class Outbox:
                 head = Head(record.seq, record.chain)
             database.execute("COMMIT")
 
+    def has(self, study_uid: str, batch: str) -> bool:
+        """Tell whether a named batch is written."""
+        query = "SELECT 1 FROM batches WHERE study_uid = ? AND name = ?"
+        with self._open() as database:
+            return database.execute(query, (study_uid, batch)).fetchone() is not None
+
     def head(self) -> Head:
         """Return the last record's number and hash."""
         with self._open() as database:

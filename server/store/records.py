@@ -150,6 +150,7 @@ class DocumentBody(Body):
 class Grid(Frozen):
     """Values of a map, row by row, as share of its energy times the number of cells: 1 is uniform.
 
+    Where cells are not alike, as at the rim of a frame, it is share of energy over share of the image's area.
     `low` and `high` are 95 percent intervals of each cell, corrected for the number of cells, resampling patients.
     """
 

@@ -1,8 +1,8 @@
-"""Where a map lies in the body: shares of its energy on a few cells of one frame that all images are brought into.
+"""Where a map lies in the body: its energy over area on a few cells of one frame that all images are brought into.
 
-In: a map (H, W) and the box of a region, such as the lungs, on that image. Out: shares on a grid of the frame, in which
-every region fills the same box. A map of one image is about one person: of a hospital's patients such shares leave only
-as noised sums.
+In: a map (H, W) and the box of a region, such as the lungs, on that image. Out: numbers on a grid of the frame, in which
+every region fills the same box. A map of one image is about one person: of a hospital's patients such numbers leave
+only as noised sums.
 """
 
 from dataclasses import dataclass
@@ -32,9 +32,11 @@ class Frame:
     box: Box
 
 
+_LEAST_AREA: Final = 0.25  # of what a cell would have of an image of the frame's size
 WHOLE: Final = Box(0, 0, 1, 1)
 # near the median lungs of frontal films: 0.12, 0.14, 0.87, 0.85 on the X-ray pack, 0.16, 0.16, 0.84, 0.70 on phantoms
 CHEST: Final = Frame("chest", Box(0.13, 0.14, 0.87, 0.82))
+REGION: Final = Frame("region", Box(0.15, 0.15, 0.85, 0.85))  # masks of something else than lungs
 FUNDUS: Final = Frame("fundus", WHOLE)  # reading has cut the photograph to its disc
 IMAGE: Final = Frame("image", WHOLE)  # nothing is known to bring images together by
 
@@ -53,12 +55,14 @@ def box_of(region: npt.NDArray[np.bool_]) -> Box | None:
     )
 
 
-def shares(found: npt.ArrayLike, box: Box, frame: Frame, side: int) -> Floats | None:
-    """Return the share of a map's energy in each of `side` x `side` cells of the frame; None without energy.
+def lifts(found: npt.ArrayLike, box: Box, frame: Frame, side: int) -> Floats | None:
+    """Return, for `side` x `side` cells of the frame, a map's share of energy over the share of the image's area.
 
-    `found` (H, W) is at least 0; `box` is the region on this image. Each axis is moved and stretched by itself, so that
-    the region's box becomes the frame's. Energy is summed over the area that a cell covers, exactly, and the outermost
-    cells reach as far as the image does: shares sum to 1, and what lies at the image's border stays in sight.
+    1 is what a map that is the same everywhere has in every cell; where all cells are alike it is the share of energy
+    times their number. None without energy. `found` (H, W) is at least 0; `box` is the region on this image. Each axis
+    is moved and stretched by itself, so that the region's box becomes the frame's. Energy is summed over the area that
+    a cell covers, exactly, and the outermost cells reach as far as the image does: what lies at its border stays in
+    sight. A cell that hardly lies on the image is filled up with 1.
     """
     energy = np.asarray(found, np.float64)
     total = float(energy.sum())
@@ -67,7 +71,9 @@ def shares(found: npt.ArrayLike, box: Box, frame: Frame, side: int) -> Floats | 
     own, common = box, frame.box
     down = _overlap(side, energy.shape[0], (own.top, own.bottom), (common.top, common.bottom))
     across = _overlap(side, energy.shape[1], (own.left, own.right), (common.left, common.right))
-    result: Floats = down @ energy @ across.T / total
+    area = np.outer(down.mean(1), across.mean(1))
+    lacking = np.clip(_LEAST_AREA / side**2 - area, 0, None)
+    result: Floats = (down @ energy @ across.T / total + lacking) / (area + lacking)
     return result
 
 

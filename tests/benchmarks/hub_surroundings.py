@@ -48,7 +48,7 @@ from flwr.supernode.fleet_http_connection import http_request_response
 from server.authority import Names
 from server.hub_folder import make_hub
 from server.services import Hub, superlink_command
-from server.superlink import superlink_answers
+from server.superlink import health_answers
 from shared.arrays import Arrays
 from shared.code import code_digest
 from shared.config import StudyConfig
@@ -89,7 +89,7 @@ def surroundings(folder: Path, num_sites: int) -> Iterator[Surroundings]:
         )  # fmt: skip
         try:
             end = time.monotonic() + START_SECONDS
-            while not superlink_answers(f"127.0.0.1:{port}", hub.ca_file):
+            while not health_answers(f"127.0.0.1:{port}", hub.ca_file):
                 assert process.poll() is None, (folder / "superlink.log").read_text()
                 assert time.monotonic() < end, "the SuperLink does not answer"
                 time.sleep(0.1)

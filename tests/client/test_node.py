@@ -1,5 +1,6 @@
 """The hospital's node: what must hold before it starts, and how it is started."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from client.ledger import Ledger
 from client.node import (
     NODE,
     Connection,
@@ -93,6 +95,32 @@ def test_a_damaged_ledger_does_not_start(site: Change) -> None:
     (config.state_dir / "ledger.sqlite").write_bytes(b"no database")
     with pytest.raises(LedgerError):
         check_start(config)
+
+
+def test_a_restored_snapshot_of_the_volume_stops_the_site(site: Change, tmp_path: Path) -> None:
+    """The state's volume put back to an earlier day is behind the head file on the other one; the newest copy heals."""
+    config = site()
+    ledger, kept = config.state_dir / "ledger.sqlite", tmp_path / "kept"
+
+    def spend(digest: str) -> None:
+        with Ledger.open(ledger, config.head_file) as opened:
+            opened.record_declared(digest, 1.0, 0.0)
+
+    def put_back(snapshot: Path) -> None:
+        shutil.rmtree(config.state_dir)
+        shutil.copytree(snapshot, config.state_dir)
+
+    spend("a" * 64)
+    shutil.copytree(config.state_dir, kept / "before")
+    spend("b" * 64)
+    shutil.copytree(config.state_dir, kept / "last")
+    check_start(config)
+    put_back(kept / "before")
+    for _ in range(2):  # trying again does not mend it
+        with pytest.raises(LedgerError, match="knows 2 rows, the ledger has 1: it was restored or cut"):
+            check_start(config)
+    put_back(kept / "last")
+    check_start(config)
 
 
 def test_the_node_trusts_its_hospital_alone(site: Change) -> None:

@@ -109,6 +109,48 @@ def test_a_late_answer_is_not_taken_for_another_question(flower: Callable) -> No
     assert ask(grid)[node].parts == {"update": b"new"}
 
 
+def test_a_late_answer_is_told_once_as_late_for_its_own_stage(flower: Callable) -> None:
+    """The next stage tells what came for the one before, once, beside its own answers; then nothing is left of it."""
+    grid = flower(2)
+    quick, slow = grid.nodes
+    exchange, payloads = Exchange(grid), dict.fromkeys(grid.nodes, b"?")
+    grid.behaviour[quick] = lambda _: {"update": b"first"}
+    assert list(exchange.ask("train", payloads, 0.2, number=1)) == [Answer(quick, {"update": b"first"}, 5)]
+    (late,) = grid.requests(slow)
+    assert grid.reply(late, {"update": b"late"})
+    grid.behaviour = dict.fromkeys(grid.nodes, lambda _: {"evaluation": b"new"})
+    told = list(exchange.ask("evaluate", payloads, SECONDS, number=2))
+    assert told.pop(0) == Answer(slow, {"update": b"late"}, 4, late_for=("train", 1))
+    assert sorted(told, key=lambda one: one.node_id) == [
+        Answer(node, {"evaluation": b"new"}, 3) for node in sorted(grid.nodes)
+    ]
+    assert list(exchange.late()) == []
+
+
+def test_a_node_that_was_asked_twice_is_late_once(flower: Callable) -> None:
+    """Both of its answers may come after the deadline; it is told of once, and a failure is not told."""
+    grid = flower(2)
+    twice, failed = grid.nodes
+    requests: list[Message] = []
+
+    def restarted(request: Message) -> None:
+        requests.append(request)
+        grid.state.deactivate_node(twice)
+        grid.state.activate_node(twice, 30.0)
+        grid.behaviour[twice] = requests.append
+
+    grid.behaviour = {twice: restarted, failed: requests.append}
+    exchange = Exchange(grid)
+    answers = list(exchange.ask("train", dict.fromkeys(grid.nodes, b"?"), 3.0, number=4))
+    assert answers == [Answer(twice, None, asked_again=True)]
+    assert len(requests) == 3
+    for request in requests:
+        mine = request.metadata.dst_node_id == twice
+        assert grid.reply(request, {"update": b"late"} if mine else Error(code=2, reason="patient 123"))
+    assert list(exchange.late()) == [Answer(twice, {"update": b"late"}, 4, late_for=("train", 4))]
+    assert list(exchange.late()) == []
+
+
 def test_a_failed_node_is_named_and_its_words_are_dropped(flower: Callable) -> None:
     """An error is a failure of the node that was asked, and nothing of its text is handed on."""
     grid = flower(2)

@@ -11,6 +11,7 @@ from server.feed.senders import hub_senders
 from server.hub_folder import make_hub
 from server.services import (
     Hub,
+    _Watch,
     check_start,
     feed_command,
     let_send,
@@ -20,6 +21,8 @@ from server.services import (
     superlink_command,
 )
 from shared.errors import ConfigError, RoundsError, ServiceError
+from shared.supervisor import Supervisor
+from tests.hub_servers import closed_port, serving
 from tests.needs import NGINX
 
 DOORS = Doors("0.0.0.0:8443", 8000, "127.0.0.1:8444", "store.sqlite")
@@ -117,3 +120,33 @@ def test_flower_listens_on_the_loopback_with_every_lock_on(hub: Hub) -> None:
         assert command[command.index("--superexec-auth-secret-file") + 1] == str(hub.superexec_secret)
         assert "--insecure" not in command
     assert "--host" not in registry_command(hub, 9080)  # its default is the loopback
+
+
+class Running(Supervisor):
+    """A supervisor whose services have been started once."""
+
+    def starts(self, _name: str) -> int:
+        return 1
+
+
+def test_studies_are_looked_after_while_superlink_and_registry_answer(hub: Hub) -> None:
+    """A run names its app, and the registry says where that is: while it is away no study is started, or resumed."""
+    certificate = hub.path / "server.pem"
+    certificate.write_bytes(hub.key_file.read_bytes() + hub.certificate_file.read_bytes())
+    with hub.sites():
+        pass  # the list of sites is made by its first use
+    supervisor = Running([], hub.status)
+    done: list[str] = []
+
+    def look(superlink: str, registry: str) -> tuple[list[str], object]:
+        done.clear()
+        watch = _Watch(
+            hub, superlink, registry, lambda _: done.append("ready"), lambda _: done.append("tick")
+        )
+        watch(supervisor)
+        return list(done), supervisor.facts["answers"]
+
+    with serving(certificate) as superlink, serving(None) as registry:
+        assert look(superlink, registry) == (["ready", "tick"], True)
+        assert look(superlink, closed_port()) == (["ready"], False)
+        assert look(closed_port(), registry) == ([], False)

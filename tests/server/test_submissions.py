@@ -13,7 +13,15 @@ from server.control import COMPLETED, Control, RunConfig
 from server.keeper import look_after
 from server.service_commands import app
 from server.services import Hub
-from server.submissions import EXIT_STATUS, MAX_RESUMES, State, SubmittedStudy, find_study, new_study
+from server.submissions import (
+    EXIT_STATUS,
+    MAX_REFUSALS,
+    MAX_RESUMES,
+    State,
+    SubmittedStudy,
+    find_study,
+    new_study,
+)
 from shared.errors import ConfigError, ServiceError, StudyError
 
 
@@ -32,6 +40,10 @@ class Flower(Control):
         self.configurations.append(run_config)
         self.statuses[len(self.configurations)] = "running"
         return len(self.configurations)
+
+    def going_on(self, output: str) -> int | None:
+        mine = [number for number, one in enumerate(self.configurations, 1) if one["output"] == output]
+        return next((number for number in mine if not self.statuses[number].startswith("finished")), None)
 
     def status(self, run_id: int) -> str:
         if self.statuses[run_id] == "away":
@@ -123,10 +135,46 @@ def test_a_superlink_that_is_away_changes_nothing(study: SubmittedStudy) -> None
 
 
 def test_a_run_that_flower_refuses_fails_with_its_words(study: SubmittedStudy) -> None:
-    """What Flower does not take fails at once, and says why."""
+    """What Flower refuses again and again fails, and says why; resumed, it has as many tries."""
     study.write(study.read().model_copy(update={"app": "refused"}))
-    assert looked_after(study, Flower()) == "failed"
-    assert "did not take" in study.read().why
+    for _ in range(2):
+        states = [looked_after(study, Flower()) for _ in range(MAX_REFUSALS)]
+        assert states == ["submitted"] * (MAX_REFUSALS - 1) + ["failed"]
+        assert "did not take" in study.read().why
+        assert study.move("submitted", "failed")
+
+
+def test_a_refusal_of_the_moment_costs_nothing(study: SubmittedStudy) -> None:
+    """A service that died as the run was submitted is there again at the next look: the study runs."""
+    flower, app = Flower(), study.read().app
+    for _ in range(2):  # the second round shows that a start ends the count
+        study.write(study.read().model_copy(update={"app": "refused"}))
+        assert [looked_after(study, flower) for _ in range(MAX_REFUSALS - 1)] == ["submitted"] * 2
+        study.write(study.read().model_copy(update={"app": app}))
+        assert looked_after(study, flower) == "running"
+        flower.statuses[len(flower.configurations)] = "finished:failed"
+        assert looked_after(study, flower) == "submitted"
+
+
+def test_a_run_that_a_dead_hub_had_begun_is_found_again(study: SubmittedStudy, tmp_path: Path) -> None:
+    """Killed between Flower's yes and its own record, a hub that starts again begins no second run beside it."""
+    flower = Flower()
+    flower.start("@a/b==1", {"output": str(tmp_path / "another study")})
+    flower.start("@a/b==1", study.run_config())
+    assert looked_after(study, flower) == "running"
+    assert [run.run_id for run in study.read().runs] == [2]
+    flower.statuses[2] = "finished:failed"
+    assert [looked_after(study, flower), looked_after(study, flower)] == ["submitted", "running"]
+    assert [run.run_id for run in study.read().runs] == [2, 3]
+
+
+def test_a_stop_finds_a_run_that_a_dead_hub_had_begun(study: SubmittedStudy) -> None:
+    """A run that is in no record is stopped with the study, for it would ask the sites."""
+    flower = Flower()
+    flower.start("@a/b==1", study.run_config())
+    assert study.move("stopping", "submitted")
+    assert looked_after(study, flower) == "stopped"
+    assert flower.statuses == {1: "finished:stopped"}
 
 
 def test_a_stop_is_carried_out(study: SubmittedStudy) -> None:

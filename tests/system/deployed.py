@@ -6,42 +6,39 @@ Used by the system tests and by the kill matrix (`python -m tests.system.kill_ma
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
-from flwr.cli.build import build_fab_from_disk
-from typer.testing import CliRunner
 
-from client.cli import app as site_app
-from client.ledger import Ledger
-from client.ledger_file import LedgerFile
 from client.node import NODE
 from client.node import STATUS as NODE_STATUS
-from client.site_folder import SITE_FILE, join_federation, make_site
+from client.site_folder import SITE_FILE
 from server.app import submitted_study
-from server.authority import Names
-from server.hub_folder import make_hub
-from server.registry import Registry
 from server.run_folder import read_lines
 from server.services import FEED, PROXY, REGISTRY, SUPEREXEC, SUPERLINK, Hub, is_healthy
 from server.submissions import SubmittedStudy, find_study
-from shared.config_files import parse_site, read_site, read_yaml, write_yaml
+from shared.config_files import read_site, read_yaml, write_yaml
 from shared.errors import ServiceError
 from shared.service_health import read_status
+from shared.site_config import SiteConfig
 from tests.system.commands import from_this_repository, hub_command, site_command
+from tests.system.founded import REPOSITORY, found_hub, found_site
 from tests.system.links import Link
+from tests.system.processes import below, of_folder, strays, youngest, zombies
+from tests.system.site_records import charged
 
 Settings = Mapping[str, Any]
-REPOSITORY = Path(__file__).resolve().parents[2]
+HUB = "hub"
+STUDY, APP = "study", "app"  # the process of the study at the hub, and that of one request at a site
 SETTINGS: dict[str, Any] = {  # a quorum of all, so that every round waits for a site that was killed
     "federation.enrolment_seconds": 150.0, "federation.deadline_seconds": 150.0, "federation.quorum": 3,
 }  # fmt: skip
@@ -51,8 +48,8 @@ SETTINGS: dict[str, Any] = {  # a quorum of all, so that every round waits for a
 class Deployment:
     """A hub and its sites; every process that was started is ended with the block.
 
-    `rules` holds fields by site that its site.yaml has in place of the workspace's, `links` the sites that run behind
-    a link to `address`, where the hub listens.
+    Sites approve the study with `settings`. `rules` holds fields by site that its site.yaml has in place of the
+    workspace's, `links` the sites that run behind a link to `address`, where the hub listens.
     """
 
     folder: Path
@@ -74,40 +71,20 @@ class Deployment:
         """Make hub and sites, as their people would by `init`, `join` and `admit`."""
         self.address = self.address or f"127.0.0.1:{free_port()}"
         self.superlink_port, self.feed_port = free_port(), free_port()
-        names = Names.of([], ["127.0.0.1", *(link.host for link in self.links.values())])
-        hub = make_hub(self.hub.path, "tiny", self.address, names)
+        also = [one.host for one in self.links.values()]
+        hub, registry, bundle = found_hub(self.hub.path, self.address, also)
         digest = submitted_study(self.workspace, self.settings).digest()
-        bundle = self.folder / "app.fab"
-        with warnings.catch_warnings():  # Flower's build uses an old name of a pattern of pathspec
-            warnings.simplefilter("ignore", DeprecationWarning)
-            bundle.write_bytes(build_fab_from_disk(REPOSITORY))
-        registry = Registry(hub.path / "registry")
-        registry.add(bundle)
         for name in self.names:
-            site = self.folder / name
-            introduction = make_site(site, name)
-            raw = read_yaml(self.workspace / "sites" / f"{name}.yaml")
-            own = {
-                "state_dir": site / "state",
-                "head_file": site / "head" / "ledger.head",
-                "keys_dir": site / "keys",
-            }
-            raw |= {key: str(path) for key, path in own.items()} | {"approved_studies": [digest]}
+            raw = read_yaml(self.workspace / "sites" / f"{name}.yaml") | {"approved_studies": [digest]}
             raw["cap"] = {"epsilon": 1000.0, "delta": 1e-5}  # several studies follow each other
             raw |= self.rules.get(name, {})
-            write_yaml(site / SITE_FILE, parse_site(raw))
             dialled = self.links[name].address if name in self.links else self.address
-            join_federation(site / SITE_FILE, hub.invitation().model_copy(update={"address": dialled}))
-            with hub.sites() as sites:
-                sites.admit(introduction)
-            approve = ["code", "approve", str(bundle), "--site", str(site / SITE_FILE)]
-            assert CliRunner().invoke(site_app, approve).exit_code == 0
-            registry.sign_in(site / f"{name}.signatures.json", name, introduction.approval_key)
+            found_site(self.folder / name, raw, hub, dialled, registry, bundle)
 
     def start_hub(self) -> None:
         command = hub_command(str(self.hub.path), self.address, self.superlink_port)
         self._start(
-            "hub", [*command, "--feed-listen", f"127.0.0.1:{self.feed_port}"]
+            HUB, [*command, "--feed-listen", f"127.0.0.1:{self.feed_port}"]
         )  # several hubs on one machine
 
     def start_site(self, name: str) -> None:
@@ -123,11 +100,19 @@ class Deployment:
     def wait_for_hub(self) -> None:
         wait_until(lambda: said(is_healthy, self.hub) is not None, 180, "the hub")
 
-    def submit(self) -> SubmittedStudy:
-        """Submit the study by the command line; returns it."""
-        options = [
-            word for key, value in self.settings.items() for word in ("--set", f"{key}={json.dumps(value)}")
-        ]
+    def approve(self, settings: Settings) -> None:
+        """Let every site approve the study with these settings over the usual ones, by the command line."""
+        file = self.folder / "another-study.yaml"
+        write_yaml(file, submitted_study(self.workspace, self.settings | dict(settings)))
+        for name in self.names:
+            words = ["study", "approve", str(file), "--site", str(self.folder / name / SITE_FILE)]
+            done = self.command("client.main", *words)
+            assert done.returncode == 0, done.stderr
+
+    def submit(self, settings: Settings | None = None) -> SubmittedStudy:
+        """Submit the study by the command line, with these settings over the usual ones; returns it."""
+        given = self.settings | dict(settings or {})
+        options = [word for key, value in given.items() for word in ("--set", f"{key}={json.dumps(value)}")]
         done = self.command(
             "server.main", "study", "submit", str(self.workspace), "--hub", str(self.hub.path), *options
         )
@@ -148,18 +133,13 @@ class Deployment:
         )
         return study.read().state
 
+    def site(self, name: str) -> SiteConfig:
+        """Return a site's own rules."""
+        return read_site(self.folder / name / SITE_FILE)
+
     def charged(self, name: str, study_uid: str) -> list[tuple[Any, ...]]:
-        """Return what a site's ledger charged for one study: round, request, mechanism, and how it ended."""
-        config = read_site(self.folder / name / SITE_FILE)
-        path = config.state_dir / "ledger.sqlite"
-        with Ledger.open(path, config.head_file) as ledger:
-            ledger.verify()
-        rows = LedgerFile(path, config.head_file).rows()
-        return sorted(
-            (row.round, row.request_kind, row.kind, row.mechanism or "")
-            for row in rows
-            if row.study_uid == study_uid
-        )
+        """Return what a site's ledger charged for one study."""
+        return charged(self.site(name), study_uid)
 
     def study_uid(self, study: SubmittedStudy) -> str:
         """Return the study's uid; every run of Flower for it must have had the same."""
@@ -167,25 +147,50 @@ class Deployment:
         return uid
 
     def process(self, what: str) -> int | None:
-        """Return the process of `hub`, of one of its services, of a site (`film`) or of its node (`film node`)."""
-        try:
-            if what in {SUPERLINK, SUPEREXEC, REGISTRY, PROXY, FEED}:
-                return read_status(self.hub.status, "").pid(what)
-            if what.endswith(f" {NODE}"):
-                return read_status(self.folder / what.split(maxsplit=1)[0] / "state" / NODE_STATUS, "").pid(
-                    NODE
-                )
-        except ServiceError:
-            return None
+        """Return the process of `hub`, a service of it or its study's, of a site (`film`), its node, its running app.
+
+        None where there is none at present.
+        """
+        name, _, part = what.partition(" ")
+        if what == STUDY:
+            return youngest(self.started[HUB].pid, "flwr-serverapp")
+        if part == APP:
+            return youngest(self.started[name].pid, "flwr-clientapp")
+        if what in {SUPERLINK, SUPEREXEC, REGISTRY, PROXY, FEED}:
+            return self._service(HUB, self.hub.status, what)
+        if part == NODE:
+            return self._service(name, self.folder / name / "state" / NODE_STATUS, NODE)
         return self.started[what].pid
 
+    def _service(self, supervisor: str, status: Path, service: str) -> int | None:
+        """Return a service's process by what its supervisor wrote; None where that is of a supervisor before."""
+        try:
+            number = read_status(status, "").pid(service)
+        except ServiceError:
+            return None
+        return number if number in {one.pid for one in below(self.started[supervisor].pid)} else None
+
     def kill(self, what: str) -> int:
-        """Kill one process hard; returns its number."""
-        wait_until(lambda: self.process(what) is not None, 30, what)
-        number = self.process(what)
-        assert number is not None
-        os.kill(number, 9)
-        return number
+        """Kill one process hard, as soon as it is there; returns its number."""
+        return self.signal(what, signal.SIGKILL)
+
+    def signal(self, what: str, number: signal.Signals) -> int:
+        """Send one process a signal, as soon as it is there; returns the process."""
+        end = time.monotonic() + 60
+        while (process := self.process(what)) is None:
+            assert time.monotonic() < end, f"{what}: no such process within 60 s"
+            time.sleep(0.02)
+        os.kill(process, number)
+        return process
+
+    def kill_everything(self) -> None:
+        """Kill all processes of hub and sites at once, as a power cut does, and leave none."""
+        while left := self.left():
+            for one in left:
+                with suppress(psutil.NoSuchProcess):
+                    one.kill()
+            for process in self.started.values():
+                process.poll()  # so that it is no zombie
 
     def events(self, study: SubmittedStudy, name: str) -> list[dict[str, Any]]:
         return [line for line in read_lines(study.folder.events) if line["event"] == name]
@@ -193,7 +198,7 @@ class Deployment:
     def start_again(self, what: str) -> None:
         """Start `hub` or a site again after it was killed, as a container's engine would."""
         self.started.pop(what).wait(timeout=30)
-        if what == "hub":
+        if what == HUB:
             self.start_hub()
         else:
             self.start_site(what)
@@ -207,14 +212,15 @@ class Deployment:
 
     def zombies(self) -> list[psutil.Process]:
         """Return what ended below a running supervisor and was never waited for."""
-        family = [
-            one for top in self.started.values() for one in psutil.Process(top.pid).children(recursive=True)
-        ]
-        return [one for one in family if one.status() == psutil.STATUS_ZOMBIE]
+        return zombies(process.pid for process in self.started.values())
+
+    def strays(self) -> list[psutil.Process]:
+        """Return what runs beside the supervisors and all that they keep."""
+        return strays(self.folder, [process.pid for process in self.started.values()])
 
     def left(self) -> list[psutil.Process]:
         """Return every process that still runs, of all that was ever started here."""
-        return [one for one in psutil.process_iter() if belongs(one, self.folder)]
+        return of_folder(self.folder)
 
     def _start(self, what: str, command: list[str]) -> None:
         before = self.links[what].words if what in self.links else ()
@@ -264,15 +270,6 @@ def scratch(folder: Path) -> Path:
     return path
 
 
-def belongs(process: psutil.Process, folder: Path) -> bool:
-    """Tell whether a process was started by this deployment: its working folder or a word of it lies there."""
-    try:
-        told = " ".join([process.cwd(), *process.cmdline(), *process.environ().values()])
-    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-        return False
-    return process.pid != os.getpid() and str(folder) in told
-
-
 def wait_until(true: Callable[[], bool], seconds: float, what: str) -> None:
     """Wait for a state of things; fails with its name after `seconds`."""
     end = time.monotonic() + seconds
@@ -288,4 +285,4 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-__all__ = ["SETTINGS", "Deployment", "deployed", "free_port", "wait_until"]
+__all__ = ["APP", "HUB", "SETTINGS", "STUDY", "Deployment", "deployed", "free_port", "wait_until"]

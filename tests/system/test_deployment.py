@@ -6,6 +6,7 @@ and then the hub's SuperLink are killed hard. `python -m tests.system.kill_matri
 
 import http.client
 import json
+import shutil
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from flwr.supercore.runtime.runtime_http_client import RuntimeHttpClient
 
 from client.site_folder import SITE_FILE
 from server.app import submitted_study
+from server.control import Control
 from server.feed.senders import hub_senders
 from server.run_folder import read_lines
 from server.services import FEED, SUPERLINK
@@ -34,6 +36,7 @@ from tests.dicom_files import PLANTED, dicom_hospital
 from tests.needs import NGINX
 from tests.phi import contents, where_found
 from tests.system.deployed import Deployment, deployed, wait_until
+from tests.system.kill_table import students
 
 pytestmark = NGINX
 
@@ -216,12 +219,26 @@ def chains(study: SubmittedStudy) -> list[str]:
     return [record.chain for record in Outbox(study.path).after(0, 10_000)]
 
 
+@pytest.fixture(scope="module")
+def snapshot(deployment: Deployment, undisturbed: SubmittedStudy) -> Path:
+    """Copy the volume of the site on DICOM as it is after the first study."""
+    assert undisturbed.read().state == "completed"  # so that nothing is written to it now
+    return shutil.copytree(deployment.site(ON_DICOM).state_dir, deployment.folder / "snapshot")
+
+
+@pytest.mark.usefixtures("snapshot")
 def test_kills_lose_nothing_and_charge_nothing_twice(
-    deployment: Deployment, undisturbed: SubmittedStudy
+    deployment: Deployment, tiny_federation: Any, undisturbed: SubmittedStudy
 ) -> None:
-    """A node and the feed killed in round 1, the SuperLink in round 2: one study_uid, the same spend, all records."""
+    """A node and the feed killed in round 1, the SuperLink in round 2: one study_uid, the same spend, all records.
+
+    The student is the one that the updates make which the sites' ledgers stored, bit for bit.
+    """
     study = deployment.submit()
     wait_until(lambda: deployment.events(study, "round_started"), SECONDS, "round 1")
+    control = Control(f"127.0.0.1:{deployment.superlink_port}", deployment.hub.ca_file)
+    assert control.going_on(str(study.path.resolve())) == study.read().runs[-1].run_id
+    assert control.going_on(str(undisturbed.path.resolve())) is None  # it has ended
     deployment.kill("film node")
     deployment.kill(FEED)
     wait_until(lambda: len(deployment.events(study, "round_started")) > 1, SECONDS, "round 2")
@@ -233,11 +250,14 @@ def test_kills_lose_nothing_and_charge_nothing_twice(
     assert all(
         len(rows) == 4 for rows in charges(deployment, study).values()
     )  # reserve and commit, two rounds
+    student, from_ledgers, wrong = students(deployment, study, tiny_federation)
+    assert (student, wrong) == (from_ledgers, "")
 
 
 def test_nothing_is_left_after_the_end(deployment: Deployment) -> None:
-    """No zombie while they run, no process after SIGTERM; the last but one of these tests: it ends the deployment."""
+    """No zombie and no stray while they run, no process after SIGTERM; this ends the deployment of the tests before."""
     wait_until(lambda: deployment.zombies() == [], 30, "the burial of what ended")
+    wait_until(lambda: deployment.strays() == [], 30, "the end of what nobody keeps")
     deployment.end()
     assert deployment.left() == []
 
@@ -261,3 +281,16 @@ def test_no_planted_value_of_the_films_is_found_anywhere(
     assert (
         len(where_found(values, dict(contents([Path(films["source"])])))) > 50
     )  # the search finds what is there
+
+
+def test_a_restored_snapshot_of_a_site_s_volume_stops_it(deployment: Deployment, snapshot: Path) -> None:
+    """Put back to the day before the second study, the site's container ends at once, in one sentence, every time."""
+    deployment.end()
+    state = deployment.site(ON_DICOM).state_dir
+    shutil.rmtree(state)
+    shutil.copytree(snapshot, state)
+    for _ in range(2):
+        done = deployment.command("client.main", "run", str(deployment.folder / ON_DICOM / SITE_FILE))
+        assert done.returncode == 1
+        assert "it was restored or cut; put back the ledger as it was last" in done.stderr
+    assert deployment.left() == []

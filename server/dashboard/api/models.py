@@ -109,7 +109,10 @@ class Figure(Frozen):
 
 
 class Map(Frozen):
-    """A mean map, as share of energy times uniform; `grid` is null where no image showed positive evidence."""
+    """A mean map, as share of energy times uniform; `grid` is null where no image showed positive evidence.
+
+    A site's map of too few patients, or with more noise than map, holds no number at all (`too_few`).
+    """
 
     digest: str
     subject: str
@@ -118,9 +121,10 @@ class Map(Frozen):
     round: int | None
     site_release: bool
     frame: str
-    num_images: int
-    num_patients: int
-    num_without_evidence: int
+    num_images: int | None
+    num_patients: int | None
+    num_without_evidence: int | None
+    too_few: bool
     noise_std: float | None
     epsilon: float | None
     grid: Grid | None

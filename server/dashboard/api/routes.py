@@ -13,6 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from server.dashboard.api import models
 from server.dashboard.api.guard import Reading, token_holder
 from server.dashboard.api.reading import InWindow, check_study, paged, read
+from server.dashboard.views.mean_maps import withheld
 from server.dashboard.views.search import contains
 from server.store.schema import (
     CHECKS,
@@ -123,7 +124,11 @@ def maps(
     if round is not None:
         query = query.where(MAPS.c.round == round)
     chosen = {MAPS.c.subject: subject, MAPS.c.label: label, MAPS.c.from_source: source}
-    return paged(connection, _only(query, chosen), window, models.Map)
+
+    def complete(rows: Sequence[sa.Row[Any]]) -> list[models.Map]:
+        return [read(models.Map, row, **withheld(row)) for row in rows]
+
+    return paged(connection, _only(query, chosen), window, models.Map, complete)
 
 
 @router.get("/studies/{study_uid}/gate", responses=_OF_STUDY)

@@ -64,9 +64,9 @@ def map_svg(
 ) -> Markup:
     """Draw a sheet; `said` stands below the scale: unit, numbers and noise. A square without a map says why."""
     bottom = layout.corner(len(layout.rows), 0)[1] - GAP
-    parts = [_outline_shapes(film, sheet), *_names(layout)]
+    parts = [_shared(sheet, film, addresses), *_names(layout)]
     for index, place in enumerate(product(range(len(layout.rows)), range(len(layout.columns)))):
-        parts.append(_square(sheet, index, *layout.corner(*place), layout.tile, film, addresses))
+        parts.append(_square(sheet, index, *layout.corner(*place), layout.tile, film))
     styles = list(dict.fromkeys(one.style for one in sheet.squares if one.cells is not None)) or ["overlay"]
     parts.append(foot(styles, layout.beside, bottom + 12, layout.width - layout.beside, said))
     return Markup(
@@ -107,34 +107,27 @@ def _two_tints(share: float, y: float) -> Markup:
     )
 
 
-def _square(
-    sheet: Sheet, index: int, x: float, y: float, tile: int, film: Film | None, addresses: Addresses
-) -> Markup:
+def _square(sheet: Sheet, index: int, x: float, y: float, tile: int, film: Film | None) -> Markup:
     one, parts = sheet.squares[index], [Markup("")]
+    use = Markup('<use href="#{}" transform="translate({} {}) scale({})" class="{}"/>')
     if film is None:
-        parts.append(
-            Markup('<rect class="no-film" x="{}" y="{}" width="{}" height="{}"/>').format(x, y, tile, tile)
-        )
+        place = Markup('<rect class="no-film" x="{}" y="{}" width="{}" height="{}"/>')
+        parts.append(place.format(x, y, tile, tile))
     elif one.cells is None or one.style == "overlay":
-        parts.append(_image(addresses.film(film.digest, SIDE_PX), x, y, tile, tile))
+        parts.append(use.format(_name("film", sheet), x, y, tile, "film"))
     if one.cells is not None:
-        (left, top), (width, height) = draw.corner_of(index, sheet.side, sheet.columns), sheet.size
-        parts.append(
-            Markup('<svg x="{}" y="{}" width="{}" height="{}" viewBox="{} {} {} {}">{}</svg>').format(
-                x, y, tile, tile, left, top, sheet.side, sheet.side,
-                _image(addresses.sheet(sheet), 0, 0, width, height),
-            )
-        )  # fmt: skip
+        left, top = draw.corner_of(index, sheet.side, sheet.columns)
+        cut = Markup(
+            '<svg x="{}" y="{}" width="{}" height="{}" viewBox="{} {} {} {}"><use href="#{}"/></svg>'
+        )
+        parts.append(cut.format(x, y, tile, tile, left, top, sheet.side, sheet.side, _name("sheet", sheet)))
     if film is not None and film.outlines:
-        use = Markup('<use href="#{}" transform="translate({} {}) scale({})" class="{}"/>')
-        parts += [use.format(_outline_id(sheet), x, y, tile, kind) for kind in ("outline-rim", "outline")]
+        named = _name("outline", sheet)
+        parts += [use.format(named, x, y, tile, kind) for kind in ("outline-rim", "outline")]
     parts.append(_sides(film, x, y, tile))
     if one.note:
-        parts.append(
-            label(
-                one.note, x + tile / 2, y + (tile / 2 + 4 if one.cells is None else tile - 8), "side middle"
-            )
-        )
+        below = tile / 2 + 4 if one.cells is None else tile - 8
+        parts.append(label(one.note, x + tile / 2, y + below, "side middle"))
     return Markup("").join(parts)
 
 
@@ -147,24 +140,25 @@ def _sides(film: Film | None, x: float, y: float, tile: int) -> Markup:
     return label(sides[0], x + 6, y + 15, "side") + label(sides[1], x + tile - 6, y + 15, "side end")
 
 
-def _outline_id(sheet: Sheet) -> str:
-    return f"outline-{sheet.digest[:12]}"
+def _name(what: str, sheet: Sheet) -> str:
+    return f"{what}-{sheet.digest[:12]}"
 
 
-def _outline_shapes(film: Film | None, sheet: Sheet) -> Markup:
-    """Outlines once, for each square to use."""
-    if film is None or not film.outlines:
-        return Markup("")
-    paths = Markup("").join(
-        Markup('<path class="{}" d="{}" vector-effect="non-scaling-stroke"><title>{}</title></path>').format(
-            "edge" if name in EDGES else "organ", path, name
-        )
-        for name, path in sorted(film.outlines.items())
+def _shared(sheet: Sheet, film: Film | None, addresses: Addresses) -> Markup:
+    """Write what all squares use, once: film and outlines on a square of side 1, the sheet in its own pixels."""
+    image = Markup('<image id="{}" href="{}" width="{}" height="{}" preserveAspectRatio="none"/>')
+    parts = []
+    if film is not None:
+        parts.append(image.format(_name("film", sheet), addresses.film(film.digest, SIDE_PX), 1, 1))
+        parts.append(Markup('<g id="{}">{}</g>').format(_name("outline", sheet), _outlines(film)))
+    if any(one.cells is not None for one in sheet.squares):
+        parts.append(image.format(_name("sheet", sheet), addresses.sheet(sheet), *sheet.size))
+    return Markup("<defs>{}</defs>").format(Markup("").join(parts))
+
+
+def _outlines(film: Film) -> Markup:
+    path = Markup('<path class="{}" d="{}" vector-effect="non-scaling-stroke"><title>{}</title></path>')
+    return Markup("").join(
+        path.format("edge" if name in EDGES else "organ", drawn, name)
+        for name, drawn in sorted(film.outlines.items())
     )
-    return Markup('<defs><g id="{}">{}</g></defs>').format(_outline_id(sheet), paths)
-
-
-def _image(address: str, x: float, y: float, width: float, height: float) -> Markup:
-    return Markup(
-        '<image href="{}" x="{}" y="{}" width="{}" height="{}" preserveAspectRatio="none"/>'
-    ).format(address, x, y, width, height)

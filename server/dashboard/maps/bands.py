@@ -23,13 +23,15 @@ JOINT_LEVEL: Final = (
     0.96  # of all cells' together: of 100 maps of noise alone, 4 show any cell, and 5 is the most allowed
 )
 FEWEST_PATIENTS: Final = 20
+_DARKEST: Final = 1e-3  # of a reference cell that another is held against
 MOST_NOISE: Final = 1 / 3  # of an even map's cell: beyond, noise would be read as lesions
 
 
 @dataclass(frozen=True, eq=False)
 class Spread:
-    """Standard deviation of each cell between patients, and how many patients it was seen on."""
+    """Mean and standard deviation of each cell between patients, and how many patients they were seen on."""
 
+    mean: Floats
     std: Floats
     num_patients: int
 
@@ -90,7 +92,7 @@ def spread_of(reference: Cells, num_patients: int) -> Spread | None:
     arm = reference.high - reference.values
     chance = 1 - (1 - LEVEL) / (2 * arm.size)
     quantile = student_quantile(chance, np.full(arm.shape, num_patients - 1.0))
-    return Spread(arm / quantile * math.sqrt(num_patients), num_patients)
+    return Spread(reference.values, arm / quantile * math.sqrt(num_patients), num_patients)
 
 
 def on_cells(spread: Spread, shape: tuple[int, ...]) -> Spread | None:
@@ -101,14 +103,20 @@ def on_cells(spread: Spread, shape: tuple[int, ...]) -> Spread | None:
     rows, columns = spread.std.shape
     if rows % shape[0] or columns % shape[1]:
         return None
-    blocks = spread.std.reshape(shape[0], rows // shape[0], shape[1], columns // shape[1])
-    return Spread(blocks.mean(axis=(1, 3)), spread.num_patients)
+    split = (shape[0], rows // shape[0], shape[1], columns // shape[1])
+    mean, std = (one.reshape(split).mean(axis=(1, 3)) for one in (spread.mean, spread.std))
+    return Spread(mean, std, spread.num_patients)
 
 
 def single(values: Floats, num_patients: int, noise_std: float | None, spread: Spread) -> Estimate:
-    """One site's mean over `num_patients`; `noise_std` is of each value."""
+    """One site's mean over `num_patients`; `noise_std` is of each value.
+
+    Shares vary the more the larger they are, so where a site's cell is brighter than the reference's, the variance
+    between patients is taken to be larger in proportion. It is never taken to be smaller.
+    """
     privacy = np.full(values.shape, (noise_std or 0.0) ** 2)
-    return Estimate(values, spread.std**2 / num_patients, privacy, spread.num_patients - 1)
+    brighter = np.maximum(values / np.maximum(spread.mean, _DARKEST), 1)
+    return Estimate(values, spread.std**2 * brighter / num_patients, privacy, spread.num_patients - 1)
 
 
 def pooled(sites: Sequence[Estimate], weights: Sequence[float]) -> Estimate:

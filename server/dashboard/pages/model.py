@@ -9,11 +9,13 @@ from server.dashboard.access import FreshAuditor, Reader
 from server.dashboard.chai_card import chai_xml
 from server.dashboard.csv_file import csv_response
 from server.dashboard.decisions import ACTIONS, VIEWS, NotDecided, decide, own_view_of, state_view
+from server.dashboard.export import export_html
 from server.dashboard.page import Page, PageTools
 from server.dashboard.roles import at_least
 from server.dashboard.sessions import Visit
 from server.dashboard.views.model import ModelView, model_view
 from server.store.blobs import get_blob
+from shared.errors import StoreError
 
 router = APIRouter()
 Word = Annotated[str, Form(max_length=20)]
@@ -137,3 +139,19 @@ def _shown(page: PageTools, visit: Visit, uid: str, status: int, mistake: str, r
         own_view=own, decides=decides, asks_view=decides and page.settings.own_view_first and not own,
         fresh=visit.is_fresh(page.settings), actions=ACTIONS, views=VIEWS, mistake=mistake, reason=reason,
     )  # fmt: skip
+
+
+@router.get("/studies/{study_uid}/export.html")
+def export(page: Page, visit: Reader, study_uid: str) -> Response:
+    """Give the whole audit as one file; 409 for a person who has yet to say what they think."""
+    head = page.study(study_uid)
+    if page.hides_verdict(visit, head):
+        raise HTTPException(
+            409, "The file holds the gate's verdict: say first, on the page Model, what you think yourself."
+        )
+    try:
+        text = page.remembered(("export", head.uid), lambda: export_html(page.connection, head.uid))
+    except StoreError as error:
+        raise HTTPException(413, str(error)) from error
+    headers = {"content-disposition": f'attachment; filename="{head.name}-audit.html"'}
+    return HTMLResponse(text, headers=headers)

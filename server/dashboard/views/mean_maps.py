@@ -11,7 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from server.dashboard.maps import bands
-from server.dashboard.maps.cells import Cells, of_grid
+from server.dashboard.maps.cells import EVEN, Cells, of_grid
 from server.dashboard.maps.film import Film
 from server.store.records import EVERY, Grid
 from server.store.schema import FILMS, MAPS
@@ -27,6 +27,7 @@ NAMES: Final = {
 }
 MAIN: Final = ("teacher", "explainer", "student")
 FLOORS: Final = ("random", "centre")
+_COUNTS: Final = ("num_images", "num_patients", "num_without_evidence")
 _COLUMNS: Final = (
     MAPS.c.subject, MAPS.c.label, MAPS.c.from_source, MAPS.c.round, MAPS.c.site_release, MAPS.c.frame,
     MAPS.c.num_images, MAPS.c.num_patients, MAPS.c.num_without_evidence, MAPS.c.noise_std, MAPS.c.epsilon,
@@ -125,19 +126,16 @@ def difference(first: MeanMap, second: MeanMap) -> Cells | None:
     return Cells(values, low, values + (one.high - one.values) + (other.values - other.low), 0.0)
 
 
+def withheld(row: Any) -> dict[str, Any]:
+    """Return what must stand in place of a row's own fields: of a site below the minimum, no number may be read."""
+    few = bool(row.site_release) and not bands.enough(row.num_patients, row.noise_std)
+    return {"too_few": few} | (dict.fromkeys((*_COUNTS, "noise_std", "epsilon", "grid")) if few else {})
+
+
 def _mean_map(row: Any) -> MeanMap:
-    values = row._asdict()
+    values = row._asdict() | withheld(row)
     grid, source = values.pop("grid"), values.pop("from_source")
     values.pop("study_uid", None)
-    too_few = row.site_release and not bands.enough(row.num_patients, row.noise_std)
-    expected = 0.0 if "-" in row.subject else 1.0
-    cells = None if grid is None or too_few else of_grid(Grid.model_validate(grid), expected)
-    if too_few:  # no number of it may be read anywhere, nor worked out from another
-        values |= {
-            "num_images": 0,
-            "num_patients": 0,
-            "num_without_evidence": 0,
-            "noise_std": None,
-            "epsilon": None,
-        }
-    return MeanMap(**values, source=source, cells=cells, too_few=too_few)
+    cells = None if grid is None else of_grid(Grid.model_validate(grid), 0.0 if "-" in row.subject else EVEN)
+    counts = {name: values[name] or 0 for name in _COUNTS}
+    return MeanMap(**values | counts, source=source, cells=cells)

@@ -34,7 +34,7 @@ class Stream:
     events: list[tuple[str, str]] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
     heard: threading.Condition = field(default_factory=threading.Condition)
-    socket: socket.socket | None = None
+    line: socket.socket | None = None
 
     def wait(self, number: int) -> list[tuple[str, str]]:
         """Wait for a number of events; returns (name, id) of all."""
@@ -94,7 +94,7 @@ def listening(running: Running, cookies: dict[str, str], **sent: str) -> Iterato
         name = number = ""
         try:
             with client.stream("GET", url, headers=headers) as answer:
-                stream.socket = answer.extensions["network_stream"].get_extra_info("socket")
+                stream.line = answer.extensions["network_stream"].get_extra_info("socket")
                 for line in answer.iter_lines():
                     key, _, value = line.partition(": ")
                     name, number = (value if key == "event" else name), (value if key == "id" else number)
@@ -112,8 +112,8 @@ def listening(running: Running, cookies: dict[str, str], **sent: str) -> Iterato
     try:
         yield stream
     finally:
-        if stream.socket is not None and not stream.ended.is_set():
-            stream.socket.shutdown(socket.SHUT_RDWR)  # as a browser that goes
+        if stream.line is not None and not stream.ended.is_set():
+            stream.line.shutdown(socket.SHUT_RDWR)  # as a browser that goes
         thread.join(SECONDS)
         client.close()
 

@@ -2,6 +2,8 @@ import re
 
 import sqlalchemy as sa
 
+from server.dashboard import tokens
+from server.store.database import writing
 from server.store.schema import MAPS
 from tests.audit_site_maps import LABEL, NOISE, PATIENTS, SECRET, TOO_FEW, study_with_site_maps
 from tests.dashboard_maps import colour_at, figure_of, squares
@@ -62,3 +64,20 @@ def test_only_the_site_that_differs_is_shown_as_different(open_page: Open) -> No
         for index, site in enumerate(sorted(set(PATIENTS) - {TOO_FEW}))
     }
     assert [site for site, (red, _, blue, _) in corner.items() if int(red) - int(blue) > 60] == ["processed"]
+
+
+def test_programs_read_no_number_of_a_silent_site_either(open_page: Open) -> None:
+    """The JSON of its map has the site's name and nothing to count; the others have their cells."""
+    client = open_page(study_with_site_maps())
+    with writing(client.app.state.engine).begin() as connection:  # type: ignore[attr-defined]
+        token = tokens.new(connection, "monitoring", 90)
+    answer = client.get(
+        f"/api/v1/studies/{SMALL}/maps?label={LABEL}&size=500", headers={"authorization": f"Bearer {token}"}
+    )
+    released = {one["source"]: one for one in answer.json()["items"] if one["site_release"]}
+    assert str(SECRET) not in answer.text
+    assert set(released) == set(PATIENTS)
+    numbers = ("grid", "num_images", "num_patients", "num_without_evidence", "noise_std", "epsilon")
+    for site, one in released.items():
+        assert one["too_few"] is (site == TOO_FEW)
+        assert all((one[name] is None) is (site == TOO_FEW) for name in numbers)

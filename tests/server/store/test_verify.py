@@ -2,8 +2,9 @@
 
 import re
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from server.store.verify import verify
 from tests.audit_records import BIG_UID, START, Entry, big_study, fill
 
 EVERY_TABLE = (RECORDS, SOURCES, BLOBS, *PROJECTED)
-COLUMNS = [(table.name, column.name) for table in EVERY_TABLE for column in table.c]
 
 
 def tiny_study() -> Iterator[Entry]:
@@ -116,19 +116,26 @@ def copy(whole: Path, tmp_path: Path) -> Iterator[sa.Engine]:
     engine.dispose()
 
 
-@pytest.mark.parametrize(("table", "column"), COLUMNS, ids=[".".join(one) for one in COLUMNS])
-def test_a_change_in_any_column_is_found(copy: sa.Engine, table: str, column: str) -> None:
+@pytest.mark.parametrize("table", EVERY_TABLE, ids=str)
+def test_a_change_in_any_column_is_found(copy: sa.Engine, table: sa.Table) -> None:
     """In each column of each table of evidence, and of those made from it, one byte is changed and found."""
-    with owner(copy) as connection:
-        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
-        at, value = connection.exec_driver_sql(
-            f'SELECT rowid, "{column}" FROM {table} ORDER BY "{column}" IS NULL, rowid DESC LIMIT 1'  # noqa: S608 - of the schema
-        ).one()
-        connection.exec_driver_sql(
-            f'UPDATE {table} SET "{column}" = ? WHERE rowid = ?',  # noqa: S608 - of the schema
-            (changed(value), at),
-        )
-    assert findings(copy)
+    with owner(copy):
+        pass  # no trigger is left
+    unnoticed = [column.name for column in table.c if not found_when_changed(copy, table.name, column.name)]
+    assert unnoticed == []
+    assert findings(copy) == []
+
+
+def found_when_changed(store: sa.Engine, table: str, column: str) -> bool:
+    """Change one value, look at the store, and put the value back; returns whether the look found anything."""
+    place = f'SELECT rowid, "{column}" FROM {table} ORDER BY "{column}" IS NULL, rowid DESC LIMIT 1'  # noqa: S608 - of the schema
+    with closing(sqlite3.connect(store.url.database or "", isolation_level=None)) as database:
+        row, value = database.execute(place).fetchone()
+        where = row if column != "id" else changed(value)  # `id` is the row's own number in SQLite
+        database.execute(f'UPDATE {table} SET "{column}" = ? WHERE rowid = ?', (changed(value), row))  # noqa: S608 - likewise
+        found = findings(store)
+        database.execute(f'UPDATE {table} SET "{column}" = ? WHERE rowid = ?', (value, where))  # noqa: S608 - likewise
+    return bool(found)
 
 
 def test_white_space_in_stored_json_is_found(copy: sa.Engine) -> None:

@@ -32,7 +32,7 @@ def test_outlines_are_vectors_over_each_square() -> None:
     """Drawn once, used twice a square for rim and line, and not part of any picture."""
     text = drawn(film())
     assert text.count('d="M0.1 0.1L0.4 0.9Z"') == 1
-    assert text.count("<use ") == 6
+    assert text.count('<use href="#outline-') == 6
     assert "<title>lungs</title>" in text
 
 
@@ -59,8 +59,9 @@ def test_sides_that_nobody_stated_are_not_guessed(below: Film | None) -> None:
 def test_the_film_lies_below_overlays_alone() -> None:
     """A map alone hides it; a square without a map shows it with the reason why there is no map."""
     text = drawn(film())
-    assert text.count(f'href="/f/{"f" * 64}"') == 2
-    assert text.count(f'href="/s/{SHEET.digest}"') == 2
+    assert text.count('<use href="#film-') == 2
+    assert text.count('<use href="#sheet-') == 2
+    assert text.count(f'href="/f/{"f" * 64}"') == text.count(f'href="/s/{SHEET.digest}"') == 1
     assert "not &lt;measured&gt;" in text
 
 

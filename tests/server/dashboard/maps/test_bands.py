@@ -1,4 +1,4 @@
-"""Simulated studies: three hospitals release 7x7 sums under one clip with discrete Gaussian noise (epsilon 1)."""
+"""Simulated studies: three hospitals release 7x7 sums under one clip with discrete Gaussian noise."""
 
 import math
 from collections import defaultdict
@@ -13,10 +13,9 @@ from server.dashboard.maps.cells import Cells, of_grid
 from server.store.records import Grid
 
 CELLS, SIDE = 49, 7
-SIGMA, CLIP = (
-    3.73,
-    0.3,
-)  # exact Gaussian for epsilon 1 at delta 1e-5; clip of the L2 norm of one patient's shares
+# noise over clip by epsilon, exact Gaussian at delta 1e-5: mostly privacy noise, and about as much of each
+SIGMA = {1: 3.73, 8: 0.65}
+CLIP = 0.3  # of the L2 norm of one patient's shares
 LATTICE = 1e-3  # step of the integers that the door adds noise to
 NUM_STUDIES = 1000
 PATIENTS = (180, 350, 500)
@@ -51,14 +50,16 @@ def discrete_gaussian(rng: np.random.Generator, std: float, count: int) -> np.nd
     return rng.choice(support, size=count, p=chances / chances.sum())
 
 
-def released(rng: np.random.Generator, truth: np.ndarray, count: int) -> tuple[np.ndarray, float]:
+def released(
+    rng: np.random.Generator, truth: np.ndarray, count: int, epsilon: int = 1
+) -> tuple[np.ndarray, float]:
     """Return what leaves a site: the noised mean, times uniform, and the standard deviation of its noise."""
     total = np.rint(maps_of_patients(rng, truth, count).sum(0) / CELLS / LATTICE)
-    noised = total + discrete_gaussian(rng, SIGMA * CLIP / LATTICE, CELLS)
-    return noised * LATTICE * CELLS / count, SIGMA * CLIP * CELLS / count
+    noised = total + discrete_gaussian(rng, SIGMA[epsilon] * CLIP / LATTICE, CELLS)
+    return noised * LATTICE * CELLS / count, SIGMA[epsilon] * CLIP * CELLS / count
 
 
-def simulate(seed: int, *, flat: bool) -> Study:
+def simulate(seed: int, *, flat: bool, epsilon: int = 1) -> Study:
     """One study; its reference patients are others than its sites' patients."""
     rng = np.random.default_rng(seed)
     common = np.ones(CELLS) if flat else rng.lognormal(0, 0.4, CELLS)
@@ -67,7 +68,7 @@ def simulate(seed: int, *, flat: bool) -> Study:
     truths, sites = [], []
     for count in PATIENTS:
         own = common if flat else common * rng.lognormal(0, 0.5, CELLS)
-        values, noise = released(rng, own / own.mean(), count)
+        values, noise = released(rng, own / own.mean(), count, epsilon)
         assert bands.enough(count, noise)
         truths.append((own / own.mean()).reshape(SIDE, SIDE))
         sites.append(bands.single(values.reshape(SIDE, SIDE), count, noise, spread))
@@ -85,16 +86,18 @@ def estimates(study: Study) -> dict[str, tuple[bands.Estimate, np.ndarray]]:
     }
 
 
-def test_drawn_intervals_hold_the_truth() -> None:
+@pytest.mark.parametrize("epsilon", SIGMA)
+def test_drawn_intervals_hold_the_truth(epsilon: int) -> None:
     """Of 1,000 studies with sampling and privacy noise, 95 % intervals of each kind hold the truth in 93 to 97 %."""
     alone, together = defaultdict(list), defaultdict(list)
     for seed in range(NUM_STUDIES):
-        for kind, (estimate, truth) in estimates(simulate(seed, flat=False)).items():
+        for kind, (estimate, truth) in estimates(simulate(seed, flat=False, epsilon=epsilon)).items():
             off = abs(estimate.values - truth)
             alone[kind].append((off <= estimate.half_width()).mean())
             together[kind].append((off <= estimate.half_width(CELLS)).all())
     for kind, hits in alone.items():
-        print(f"{kind}: one cell {np.mean(hits):.4f}, all 49 cells together {np.mean(together[kind]):.3f}")
+        said = f"one cell {np.mean(hits):.4f}, all 49 cells together {np.mean(together[kind]):.3f}"
+        print(f"epsilon {epsilon}, {kind}: {said}")
         assert 0.93 <= np.mean(hits) <= 0.97
         assert 0.93 <= np.mean(together[kind]) <= 0.98
 
@@ -119,7 +122,7 @@ def test_a_real_difference_is_shown() -> None:
     rng = np.random.default_rng(0)
     truth = np.ones(CELLS)
     truth[24] = 3.0
-    spread = bands.Spread(np.full((SIDE, SIDE), 0.7), 48)
+    spread = bands.Spread(np.ones((SIDE, SIDE)), np.full((SIDE, SIDE), 0.7), 48)
     found = 0
     for _ in range(100):
         values, noise = released(rng, truth / truth.mean(), 350)
@@ -131,6 +134,13 @@ def test_a_real_difference_is_shown() -> None:
 def test_too_few_patients_or_too_much_noise_say_nothing(count: int, noise: float | None, told: bool) -> None:
     """Both sides of the minimum, and a map whose noise is more than a third of an even cell."""
     assert bands.enough(count, noise) is told
+
+
+def test_a_brighter_cell_varies_more() -> None:
+    """By hand: twice as bright as on the reference images, twice the variance; darker, the same."""
+    spread = bands.Spread(np.ones((1, 2)), np.ones((1, 2)), 48)
+    found = bands.single(np.array([[2.0, 0.5]]), 100, None, spread)
+    np.testing.assert_allclose(found.sampling, [[0.02, 0.01]])
 
 
 def test_the_spread_of_patients_is_read_from_intervals() -> None:
@@ -146,12 +156,12 @@ def test_the_spread_of_patients_is_read_from_intervals() -> None:
 def test_the_spread_on_coarser_cells_is_not_understated() -> None:
     """Four cells that vary together keep their spread; cells that do not fit have none."""
     maps = maps_of_patients(np.random.default_rng(2), np.ones(CELLS), 200).reshape(-1, SIDE, SIDE)
-    fine = bands.Spread(maps[:, :6, :6].std(0, ddof=1), 200)
+    fine = bands.Spread(np.ones((6, 6)), maps[:, :6, :6].std(0, ddof=1), 200)
     coarse = bands.on_cells(fine, (3, 3))
     assert coarse is not None
     own = maps[:, :6, :6].reshape(-1, 3, 2, 3, 2).mean(axis=(2, 4)).std(0, ddof=1)
     assert (coarse.std >= own).all()
-    assert bands.on_cells(bands.Spread(np.ones((14, 14)), 9), (7, 7)) is not None
+    assert bands.on_cells(bands.Spread(np.ones((14, 14)), np.ones((14, 14)), 9), (7, 7)) is not None
     assert bands.on_cells(fine, (4, 4)) is None
 
 
