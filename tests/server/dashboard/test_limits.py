@@ -131,4 +131,4 @@ def test_a_refused_request_gets_a_page_in_words(ask: Ask) -> None:
     """A person reads what happened and what to do."""
     page = ask("viewer").get("/studies?search=%00")
     assert page.status_code == 422
-    assert "go back and correct it" in page.text
+    assert "not of an allowed form" in page.text
