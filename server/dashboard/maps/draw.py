@@ -46,16 +46,17 @@ def film_picture(film: bytes, side: int) -> npt.NDArray[np.uint8]:
     return colours.dimmed(lightness(film, side))
 
 
-def layer(style: Style, side: int, cells: Cells, *, single: bool = False) -> Layer:
+def layer(style: Style, side: int, cells: Cells, *, single: bool = False, under: bool = False) -> Layer:
     """Draw the cells on a square of `side` pixels -> (side, side, 4); only an overlay lets the film through.
 
     A mean map has contours where any of its cells can be told from noise. A `single` image's map, of which nothing is
-    concluded, always has them.
+    concluded, always has them. `under` leaves colours under the hatching, for who asks what is there.
     """
     paint = {"alone": colours.alone, "overlay": colours.over, "difference": colours.difference}[style]
     drawn = enlarged(paint(cells.values), side)
     if cells.has_intervals:
-        _hatch(drawn, enlarged(~cells.stands_out, side), *_NOISE[style])
+        ground, line = _NOISE[style]
+        _hatch(drawn, enlarged(~cells.stands_out, side), ground, line, under=under)
     if style == "difference":
         _write_signs(drawn, cells)
     elif single or cells.stands_out.any():
@@ -103,11 +104,12 @@ def png(picture: npt.NDArray[np.uint8]) -> bytes:
     return out.getvalue()
 
 
-def _hatch(drawn: Layer, noise: Bools, ground: int | None, line: int) -> None:
+def _hatch(drawn: Layer, noise: Bools, ground: int | None, line: int, *, under: bool) -> None:
     """Grey, with diagonal lines; without a ground, the film shows between the lines."""
     side = noise.shape[0]
-    stripes = np.add.outer(np.arange(side), np.arange(side)) % _HATCH_PX < 2
-    drawn[noise] = (0, 0, 0, 0) if ground is None else (ground, ground, ground, 255)
+    stripes = np.add.outer(np.arange(side), np.arange(side)) % _HATCH_PX < (1 if under else 2)
+    if not under:
+        drawn[noise] = (0, 0, 0, 0) if ground is None else (ground, ground, ground, 255)
     drawn[noise & stripes] = (line, line, line, 255)
 
 

@@ -78,6 +78,19 @@ def test_a_cell_that_may_be_noise_has_no_colour() -> None:
         assert colour[0] != colour[2]
 
 
+def test_who_asks_sees_colours_under_the_hatching() -> None:
+    """The cell's own colour between the lines, so that it is still marked as what may be noise."""
+    values = np.full((7, 7), 2.0)
+    cells = Cells(values, values - 5, values + 5)
+    for style, paint in (("alone", colours.alone), ("overlay", colours.over)):
+        hidden, shown = (draw.layer(style, SIDE, cells, under=under) for under in (False, True))
+        expected = paint(np.array([2.0]))[0].tolist()
+        assert expected not in hidden.reshape(-1, 4).tolist()
+        used = np.unique(shown.reshape(-1, 4), axis=0).tolist()
+        assert expected in used
+        assert len(used) == 2
+
+
 def test_nothing_is_smoothed() -> None:
     """A cell is one colour up to its edge."""
     values = np.array([[0.0, 4.0], [2.0, 3.0]])
