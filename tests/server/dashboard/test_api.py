@@ -75,7 +75,7 @@ def test_what_was_not_measured_is_null_with_its_reason(program: TestClient, engi
     with writing(engine).begin() as connection:
         connection.execute(
             sa.update(FIGURES)
-            .where(FIGURES.c.id == 1)
+            .where(FIGURES.c.id == sa.select(sa.func.min(FIGURES.c.id)).scalar_subquery())
             .values(value=None, low=None, high=None, reason="too few")
         )
     first = program.get(f"/api/v1/studies/{SMALL}/figures").json()["items"][0]
