@@ -73,9 +73,10 @@ def test_rounds_name_who_was_missing_and_why(program: TestClient) -> None:
 def test_what_was_not_measured_is_null_with_its_reason(program: TestClient, engine: sa.Engine) -> None:
     """A figure without a value has none in the API either, never zero."""
     with writing(engine).begin() as connection:
+        first = connection.execute(sa.select(sa.func.min(FIGURES.c.id))).scalar_one()
         connection.execute(
             sa.update(FIGURES)
-            .where(FIGURES.c.id == sa.select(sa.func.min(FIGURES.c.id)).scalar_subquery())
+            .where(FIGURES.c.id == first)
             .values(value=None, low=None, high=None, reason="too few")
         )
     first = program.get(f"/api/v1/studies/{SMALL}/figures").json()["items"][0]
