@@ -170,7 +170,9 @@ def _services(hub: Hub, doors: Doors, bundles: int) -> Iterator[Sequence[Service
             (run / name).mkdir()
         environment = flower_environment(run / "flwr")
         environment.pop(STORE_VARIABLE, None)  # for who keeps records alone
-        environment.pop("GRPC_VERBOSITY", None)  # without it the feed has a line for each handshake that fails
+        environment.pop(
+            "GRPC_VERBOSITY", None
+        )  # without it the feed has a line for each handshake that fails
         registry = {
             "FLWR_SUPERGRID_API_URL": f"http://127.0.0.1:{bundles}"
         }  # where SuperLink asks for an app's name
