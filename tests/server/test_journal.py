@@ -5,12 +5,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import pytest
 
-from server import study as study_module
+from server import checkpoints
 from server.exchange import Answer, Exchange
 from server.journal import Journal, event_body, plain, record_status
 from server.run_folder import RunFolder
@@ -48,10 +49,13 @@ class Killer:
 
     at: int = 0
     moments: int = 0
+    _one: Lock = field(default_factory=Lock, repr=False)  # checkpoints are saved from another thread
 
     def __call__(self) -> None:
-        self.moments += 1
-        if self.moments == self.at:
+        with self._one:
+            self.moments += 1
+            here = self.moments == self.at
+        if here:
             raise KilledError
 
     def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -95,6 +99,10 @@ class MadeSites(Exchange):
                 yield Answer(node, None, asked_again=True)
             parts = self.spoil(SITES[node], kind, self._parts(SITES[node], request))
             yield Answer(node, parts, sum(map(len, parts.values())))
+
+    def late(self) -> Iterator[Answer]:
+        """Yield nothing: all have answered in time."""
+        return iter(())
 
     def _parts(self, name: str, request: Request) -> dict[str, bytes]:
         head, released = request.header, {}
@@ -144,7 +152,7 @@ class Hub:
         initial = {"scale": np.ones(3, np.float32)}
         sites = MadeSites(self.study, self.spoil, self.killer)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(study_module, "save_state", self.killer.around(study_module.save_state))
+            patch.setattr(checkpoints, "save_state", self.killer.around(checkpoints.save_state))
             patch.setattr(Outbox, "add", self.killer.around(Outbox.add))
             patch.setattr(RunFolder, "record_round", self.killer.around(RunFolder.record_round))
             run_study(self.study, initial, sites, self.folder, self._score, simulation=True)

@@ -106,8 +106,8 @@ def test_a_value_of_the_wrong_form_is_refused_without_being_repeated(program: Te
 
 def test_a_zero_character_is_refused_before_the_database_sees_it(program: TestClient) -> None:
     """PostgreSQL knows no text with it, so it is refused on any store."""
-    assert program.get("/api/v1/studies?search=%00").status_code == 400
-    assert program.get("/api/v1/studies/%00").status_code == 400
+    assert program.get("/api/v1/studies?search=%00").status_code == 422
+    assert program.get("/api/v1/studies/%00").status_code == 422
 
 
 def test_a_revoked_or_expired_token_opens_nothing(program: TestClient, engine: sa.Engine) -> None:
