@@ -45,18 +45,17 @@ class KilledError(BaseException):
 
 @dataclass
 class Killer:
-    """Kills at the `at`-th of the moments it is told of; 0 is never. `moments` counts them."""
+    """Kills at the `at`-th of the moments it is told of, in any thread; 0 is never. `moments` counts them."""
 
     at: int = 0
     moments: int = 0
-    _one: Lock = field(default_factory=Lock, repr=False)  # checkpoints are saved from another thread
+    _lock: Any = field(default_factory=Lock)
 
     def __call__(self) -> None:
-        with self._one:
+        with self._lock:
             self.moments += 1
-            here = self.moments == self.at
-        if here:
-            raise KilledError
+            if self.moments == self.at:
+                raise KilledError
 
     def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Make a moment of the time before a function, and one of the time after it."""
@@ -82,6 +81,10 @@ class MadeSites(Exchange):
     def admitted_names(self) -> dict[int, str]:
         return dict(enumerate(SITES))
 
+    def late(self) -> Iterator[Answer]:
+        """Nothing comes late."""
+        return iter(())
+
     def ask(
         self,
         kind: RequestKind,
@@ -99,10 +102,6 @@ class MadeSites(Exchange):
                 yield Answer(node, None, asked_again=True)
             parts = self.spoil(SITES[node], kind, self._parts(SITES[node], request))
             yield Answer(node, parts, sum(map(len, parts.values())))
-
-    def late(self) -> Iterator[Answer]:
-        """Yield nothing: all have answered in time."""
-        return iter(())
 
     def _parts(self, name: str, request: Request) -> dict[str, bytes]:
         head, released = request.header, {}
