@@ -24,7 +24,7 @@ simulate = $(BIN)/python -m deploy.simulate
 lint = @if [ -x $(BIN)/$(1) ]; then echo $(BIN)/$(1) $(2) && $(BIN)/$(1) $(2); \
 	else echo "$(1): not made for this machine, so these are NOT linted: $(2)" >&2; fi
 
-.PHONY: help setup demo prepare teacher compare test e2e check bench proto format clean
+.PHONY: help setup demo prepare teacher compare test e2e browser load check bench proto format clean
 help: ## show the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -52,6 +52,14 @@ test: $(READY) ## run all tests
 e2e: $(READY) ## a hub behind nginx and three sites in real processes; KILL=1 kills each process at each stage
 	$(BIN)/python -m pytest tests/system/test_deployment.py
 	$(if $(KILL),$(BIN)/python -m tests.system.kill_matrix)
+
+browser: $(READY) ## Chromium walks every page of the dashboard; RUN=results/latest for a real run; pictures in results/screenshots
+	mkdir -p results/screenshots
+	ROUNDS_RUN=$(RUN) ROUNDS_SCREENSHOTS=results/screenshots $(BIN)/python -m pytest tests/browser
+
+load: $(READY) ## twenty readers at once on a large store; needs wrk
+	mkdir -p results
+	$(BIN)/python -m tests.benchmarks.dashboard_load --store results/load.sqlite --json results/load.json
 
 check: $(READY) ## lint, types, import contracts, container files, scripts
 	$(BIN)/ruff check .

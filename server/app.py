@@ -16,7 +16,6 @@ from flwr.superlink.grid import InMemoryGrid
 
 from server.exchange import Exchange
 from server.feed.sender import feeding
-from server.journal import record_status
 from server.round_maps import RoundMaps
 from server.run_folder import RunFolder
 from server.scoring import round_score
@@ -49,7 +48,6 @@ def main(grid: Grid, context: Context) -> None:
         except RoundsError as error:
             log.error("%s", error)
             if folder.path.is_dir():
-                record_status(folder, "failed", str(error))
                 folder.record_event("study_failed", why=str(error))
             raise
 

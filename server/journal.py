@@ -62,11 +62,11 @@ class Journal(RunFolder):
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Write the events of a stage that fails, which no later stage would write."""
+        """Where the study fails, write the events that no stage wrote, and why it failed."""
         try:
             yield
-        except RoundsError:
-            self._write(*self.taken())
+        except RoundsError as error:
+            self._write(*self.taken(), StatusBody(state="failed", why=plain(str(error))))
             raise
 
     def record_event(self, event: str, **details: Any) -> None:

@@ -1,7 +1,7 @@
 """What one request may cost: size and time of its body, and how many run at once.
 
 In: any ASGI application. Out: the same, which refuses with 413, 408 or 503 before the application sees the request,
-or with 400 what is addressed to another host.
+with 400 what is addressed to another host, and with 422 what holds a zero character.
 """
 
 import asyncio
@@ -46,8 +46,10 @@ class Limits:
         """Return the status to refuse with, 0 for none, and the body."""
         if self._running >= self._settings.most_requests:
             return 503, b""
-        if not self._is_ours(request) or _holds_nul(request):
+        if not self._is_ours(request):
             return 400, b""
+        if _holds_nul(request):
+            return 422, b""
         if request.method in {"GET", "HEAD"}:
             return 0, b""
         try:
@@ -71,7 +73,7 @@ class Limits:
             body += piece
             if len(body) > most:
                 return 413, b""
-        return (400 if b"\0" in body or b"%00" in body else 0), bytes(body)
+        return (422 if b"\0" in body or b"%00" in body else 0), bytes(body)
 
 
 def _holds_nul(request: Request) -> bool:

@@ -34,8 +34,11 @@ class OwnOrigin:
 def is_own(request: Request) -> bool:
     """Tell whether a request says that it comes from a page of this very origin."""
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-    if site is not None and site != "same-origin":
-        return False
-    if origin is not None:
-        return urlsplit(origin).netloc == request.headers.get("host")
-    return site is not None
+    if site is None:
+        return origin is not None and _is_here(origin, request)
+    # under `Referrer-Policy: no-referrer` browsers write the origin of a form as "null", their own forms' too
+    return site == "same-origin" and (origin in {None, "null"} or _is_here(str(origin), request))
+
+
+def _is_here(origin: str, request: Request) -> bool:
+    return urlsplit(origin).netloc == request.headers.get("host")

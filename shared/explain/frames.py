@@ -1,8 +1,8 @@
 """Where a map lies in the body: its energy over area on a few cells of one frame that all images are brought into.
 
-In: a map (H, W) and the box of a region, such as the lungs, on that image. Out: numbers on a grid of the frame, where
-every region fills the same box. A map of one image is about one person: of a hospital's patients such numbers leave
-only as noised sums.
+In: a map (H, W) and the box of a region, such as the lungs, on that image. Out: numbers on a grid of the frame, in
+which every region fills the same box. A map of one image is about one person: of a hospital's patients such numbers
+leave only as noised sums.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Frame:
     box: Box
 
 
-_LEAST_AREA: Final = 0.25  # of what a cell would have of an image of the frame's size
+_LEAST_AREA: Final = 0.25  # of what a cell has that lies on the image whole
 WHOLE: Final = Box(0, 0, 1, 1)
 # near the median lungs of frontal films: 0.12, 0.14, 0.87, 0.85 on the X-ray pack, 0.16, 0.16, 0.84, 0.70 on phantoms
 CHEST: Final = Frame("chest", Box(0.13, 0.14, 0.87, 0.82))
@@ -72,7 +72,9 @@ def lifts(found: npt.ArrayLike, box: Box, frame: Frame, side: int) -> Floats | N
     down = _overlap(side, energy.shape[0], (own.top, own.bottom), (common.top, common.bottom))
     across = _overlap(side, energy.shape[1], (own.left, own.right), (common.left, common.right))
     area = np.outer(down.mean(1), across.mean(1))
-    lacking = np.clip(_LEAST_AREA / side**2 - area, 0, None)
+    stretched = (own.bottom - own.top) / (common.bottom - common.top)
+    stretched *= (own.right - own.left) / (common.right - common.left)
+    lacking = np.clip(_LEAST_AREA * stretched / side**2 - area, 0, None)
     result: Floats = (down @ energy @ across.T / total + lacking) / (area + lacking)
     return result
 

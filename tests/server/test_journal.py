@@ -5,12 +5,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import pytest
 
-from server import study as study_module
+from server import checkpoints
 from server.exchange import Answer, Exchange
 from server.journal import Journal, event_body, plain, record_status
 from server.run_folder import RunFolder
@@ -44,15 +45,17 @@ class KilledError(BaseException):
 
 @dataclass
 class Killer:
-    """Kills at the `at`-th of the moments it is told of; 0 is never. `moments` counts them."""
+    """Kills at the `at`-th of the moments it is told of, in any thread; 0 is never. `moments` counts them."""
 
     at: int = 0
     moments: int = 0
+    _lock: Any = field(default_factory=Lock)
 
     def __call__(self) -> None:
-        self.moments += 1
-        if self.moments == self.at:
-            raise KilledError
+        with self._lock:
+            self.moments += 1
+            if self.moments == self.at:
+                raise KilledError
 
     def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Make a moment of the time before a function, and one of the time after it."""
@@ -77,6 +80,10 @@ class MadeSites(Exchange):
 
     def admitted_names(self) -> dict[int, str]:
         return dict(enumerate(SITES))
+
+    def late(self) -> Iterator[Answer]:
+        """Nothing comes late."""
+        return iter(())
 
     def ask(
         self,
@@ -144,7 +151,7 @@ class Hub:
         initial = {"scale": np.ones(3, np.float32)}
         sites = MadeSites(self.study, self.spoil, self.killer)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(study_module, "save_state", self.killer.around(study_module.save_state))
+            patch.setattr(checkpoints, "save_state", self.killer.around(checkpoints.save_state))
             patch.setattr(Outbox, "add", self.killer.around(Outbox.add))
             patch.setattr(RunFolder, "record_round", self.killer.around(RunFolder.record_round))
             run_study(self.study, initial, sites, self.folder, self._score, simulation=True)

@@ -1,0 +1,156 @@
+"""A real browser before the real dashboard: Debian's Chromium, driven by Playwright, and `rounds-hub dashboard serve`.
+
+The policy of the pages stays in force: nothing here uses `bypass_csp`.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, sync_playwright
+
+from server.dashboard.passwords import hash_password
+from server.store.database import open_store, writing
+from server.store.ingest import find_outboxes, ingest
+from server.store.schema import ACCOUNTS, STUDIES
+from tests.audit_records import fill, running_study, small_study
+from tests.dashboard_site import RUNNING, SMALL
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+PASSWORD = "a long sentence for a test"  # noqa: S105 - of accounts that the test makes
+ROLES = ("viewer", "auditor", "coordinator")
+# told to the page before any of its own: what the policy refused
+WATCH = """window.refused = [];
+addEventListener('securitypolicyviolation', event => window.refused.push(event.violatedDirective));"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say why, where there is no browser."""
+    if CHROMIUM is None:
+        reason = "a browser test needs Chromium from the distribution: apt-get install chromium"
+        for item in items:
+            if Path(__file__).parent in item.path.parents:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@dataclass(frozen=True)
+class Site:
+    """A dashboard that is served: its address, its store, and the studies in it."""
+
+    address: str
+    store: Path
+    finished: str = SMALL
+    running: str = RUNNING
+
+
+@dataclass
+class Reader:
+    """One reader's browser window, and what it asked for and complained about."""
+
+    page: Page
+    address: str
+    foreign: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def see(self, path: str) -> Page:
+        """Go to a page and wait until it is all there."""
+        self.page.goto(self.address + path, wait_until="networkidle" if "changes" in path else "load")
+        return self.page
+
+    def log_in(self, name: str, password: str = PASSWORD) -> None:
+        """Log in by the form."""
+        self.see("/login")
+        self.page.get_by_label("Name").fill(name)
+        self.page.get_by_label("Password").fill(password)
+        self.page.get_by_role("button", name="Log in").click()
+
+    def refused(self) -> list[str]:
+        """Return what the policy refused on the page that is open."""
+        found: list[str] = self.page.evaluate("() => window.refused")
+        return found
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Serve a finished and a running study; `ROUNDS_RUN` names the folder of a real run to be walked in their place."""
+    store = tmp_path_factory.mktemp("browser") / "store.sqlite"
+    engine = open_store(store)
+    finished = _real(engine, os.environ.get("ROUNDS_RUN", "")) or SMALL
+    if finished == SMALL:
+        fill(engine, small_study(), SMALL)
+    fill(engine, running_study(), RUNNING, source="run:running")
+    with writing(engine).begin() as connection:
+        for role in ROLES:
+            values = {"name": role, "role": role, "password": hash_password(PASSWORD), "must_change": False}
+            connection.execute(
+                sa.insert(ACCOUNTS).values(values | {"disabled": False, "created": datetime.now(UTC)})
+            )
+    engine.dispose()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        listen = f"127.0.0.1:{free.getsockname()[1]}"
+    words = ["dashboard", "serve", "--store", str(store), "--listen", listen]
+    process = subprocess.Popen([sys.executable, "-m", "server.main", *words], stdout=subprocess.DEVNULL)
+    try:
+        with httpx.Client(transport=httpx.HTTPTransport(retries=8)) as client:
+            assert client.get(f"http://{listen}/health", timeout=60).status_code == 200
+        yield Site(f"http://{listen}", store, finished)
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def _real(engine: sa.Engine, folder: str) -> str | None:
+    """Take in a real run's records; returns its study."""
+    for name, outbox in find_outboxes(Path(folder)).items() if folder else ():
+        ingest(engine, outbox, name)
+    with engine.connect() as connection:
+        return connection.execute(sa.select(STUDIES.c.study_uid)).scalars().first()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Start Chromium."""
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def context(browser: Browser, request: pytest.FixtureRequest) -> Iterator[BrowserContext]:
+    """Open a window of its own; a test may ask for another by `indirect` parameters."""
+    given: dict[str, object] = getattr(request, "param", {})
+    opened = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | given))  # type: ignore[arg-type]
+    opened.set_default_timeout(60_000)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def reader(context: BrowserContext, site: Site) -> Reader:
+    """Return a reader who has not logged in; whatever would leave this machine is stopped and written down."""
+    page = context.new_page()
+    one = Reader(page, site.address)
+
+    def watch(route: Route, asked: Request) -> None:
+        if asked.url.startswith((site.address, "data:")):
+            route.continue_()
+        else:
+            one.foreign.append(asked.url)
+            route.abort()
+
+    context.route("**/*", watch)
+    context.add_init_script(WATCH)
+    page.on("console", lambda said: one.complaints.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: one.complaints.append(str(error)))
+    return one
