@@ -6,6 +6,7 @@ In: what a coordinator typed. Out: one checked value.
 from dataclasses import dataclass
 from pathlib import Path
 
+from server.dashboard.serve import Door
 from shared.errors import ConfigError
 
 _ANY = {"", "0.0.0.0", "[::]"}  # noqa: S104 - hosts that are no address to dial
@@ -13,12 +14,17 @@ _ANY = {"", "0.0.0.0", "[::]"}  # noqa: S104 - hosts that are no address to dial
 
 @dataclass(frozen=True)
 class Doors:
-    """For sites by the proxy (`listen`), for senders of records (`feed`), both host:port; `store` is a URL or path."""
+    """For sites by the proxy (`listen`), for senders of records (`feed`), both host:port; for readers (`dashboard`).
+
+    `store` is a URL or path, `workers` how many processes make pages.
+    """
 
     listen: str
     superlink_port: int
     feed: str
     store: str
+    dashboard: Door
+    workers: int = 1
 
     @property
     def superlink(self) -> str:
@@ -31,12 +37,23 @@ class Doors:
         host, _, port = self.feed.rpartition(":")
         return f"127.0.0.1:{port}" if host in _ANY else self.feed
 
+    def told(self) -> dict[str, object]:
+        """Return what commands and people may read of it."""
+        return {
+            "superlink": self.superlink,
+            "listen": self.listen,
+            "feed": self.feed,
+            "dashboard": self.dashboard.listen,
+        }
+
     def check(self) -> None:
-        """Raise `ConfigError` where one port is wanted twice."""
+        """Raise `ConfigError` where one port is wanted twice, or passwords would cross the network in the clear."""
+        self.dashboard.check("--dashboard-listen")
         ports = {
             "--listen": self.listen.rpartition(":")[2],
             "--superlink-port": str(self.superlink_port),
             "--feed-listen": self.feed.rpartition(":")[2],
+            "--dashboard-listen": str(self.dashboard.port),
         }
         by_port: dict[str, str] = {}
         for option, port in ports.items():

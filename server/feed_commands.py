@@ -96,6 +96,7 @@ def serve(
 ) -> None:
     """Take records until SIGTERM, into the store that $ROUNDS_STORE names; `rounds-hub serve` starts it."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     opened = open_hub(hub)
     hub_senders(opened)
     serve_feed(opened, opened.store(), listen)

@@ -43,7 +43,8 @@ def mean_map(
     grid = None
     if pairs:
         values = np.array([one.ravel() for _, one in pairs])
-        low, high = _interval(np.array([patient for patient, _ in pairs]), values, expected, spread)
+        each = contributions(np.array([patient for patient, _ in pairs]), values)
+        low, high = _interval(each, expected, spread)
         rows, columns = pairs[0][1].shape
         grid = Grid(
             rows=rows,
@@ -51,6 +52,7 @@ def mean_map(
             values=_rounded(values.mean(0)),
             low=_rounded(low),
             high=_rounded(high),
+            std=_rounded(each.std(0, ddof=1)) if len(each) >= FEWEST_PATIENTS else (),
         )
     return MeanMap(grid, len(found), len(set(patients)), len(found) - len(pairs))
 
@@ -64,20 +66,17 @@ def difference_map(
     return mean_map(patients, found, expected=0.0, spread=2.0)  # each of both maps may be one unit off
 
 
-def _interval(
-    patients: npt.NDArray[np.int64], values: Floats, expected: float, spread: float
-) -> tuple[Floats, Floats]:
-    """Bounds (cells,) of the mean of values (N, cells), for all cells together; empty below two patients.
+def _interval(each: Floats, expected: float, spread: float) -> tuple[Floats, Floats]:
+    """Bounds (cells,) of the mean of what patients say (P, cells), for all cells together; empty below two patients.
 
     Student's t of the patients' contributions, corrected for skewness by Hall's transformation (J. R. Statist. Soc. B
     54, 1992, 221-228) and for the number of cells by Bonferroni. Two patients are added that nobody saw, `spread`
     below what is expected and as much above: without them a cell that is empty on the few images that there are would
     seem certain (as Agresti and Coull 1998 do for proportions).
     """
-    each = contributions(patients, values)
     if len(each) < FEWEST_PATIENTS:
         return np.empty(0), np.empty(0)
-    cells = values.shape[1]
+    cells = each.shape[1]
     each = np.vstack([each, np.full(cells, expected - spread), np.full(cells, expected + spread)])
     count, mean = len(each), each.mean(0)
     quantile = float(stats.t.ppf(1 - TAIL / cells, count - 1))

@@ -72,27 +72,30 @@ def serve_hub(
             help="URL or file of the audit store; HUB/audit/store.sqlite or RESULTS/store.sqlite when not given",
         ),
     ] = None,
+    dashboard_listen: Annotated[
+        str, typer.Option(help="address:port for browsers, with a hub; without TLS this machine's own alone")
+    ] = dashboard_commands.LISTEN,
     certificate: dashboard_commands.Certificate = None,
     key: dashboard_commands.Key = None,
     proxy: dashboard_commands.ProxyAddress = "",
     name: dashboard_commands.Names = None,
     workers: dashboard_commands.Workers = 1,
 ) -> None:
-    """Run the hub until SIGTERM: SuperLink and SuperExec on the loopback, nginx in front of them, and the audit feed.
+    """Run the hub until SIGTERM: SuperLink and SuperExec on the loopback, nginx before them, audit feed and dashboard.
 
     What dies is started again; a study that was cut off is resumed. With --results it is only the dashboard, of runs
-    that are finished or still going on; certificate, key, proxy, name and workers are for it.
+    that are finished or still going on. Certificate, key, proxy, name and workers are the dashboard's.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    readers = dashboard_listen if results is None else listen or dashboard_commands.LISTEN
+    door = Door(readers, certificate, key, proxy, tuple(name or ()))
     if results is not None:
-        door = Door(listen or dashboard_commands.LISTEN, certificate, key, proxy, tuple(name or ()))
         serve_results(results, store, door, workers, typer.echo)
         return
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells each request to our own SuperLink
     hub = Hub(open_hub(folder).path)
-    doors = Doors(
-        listen or HUB_LISTEN, superlink_port, feed_listen, absolute_store(store) if store else hub.store()
-    )
+    where = absolute_store(store) if store else hub.store()
+    doors = Doors(listen or HUB_LISTEN, superlink_port, feed_listen, where, door, workers)
 
     def ready(superlink: str) -> None:
         with hub.sites() as sites:

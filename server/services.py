@@ -1,8 +1,8 @@
-"""The hub's processes: SuperLink, SuperExec, registry, nginx and the audit feed, kept running by one supervisor.
+"""The hub's processes: SuperLink, SuperExec, registry, nginx, feed and dashboard, kept running by one supervisor.
 
 In: the hub's folder with its certificate, CA and secret. Out: a door on the public address, and behind it, on this
-machine's loopback only, Flower's SuperLink; the feed has an address of its own. Studies that were cut off are resumed
-from here, and what finished ones left is sent.
+machine's loopback only, Flower's SuperLink; feed and dashboard have addresses of their own. Studies that were cut off
+are resumed from here, and what finished ones left is sent.
 """
 
 import logging
@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from server.dashboard_service import dashboard_answers, dashboard_command
 from server.doors import Doors
 from server.feed.credential import FOLDER_VARIABLE
 from server.feed.leftovers import Leftovers
@@ -30,7 +31,8 @@ from shared.service_health import answers, read_status
 from shared.supervisor import Service, Supervisor, free_port
 
 log = logging.getLogger("rounds.hub")
-SUPERLINK, SUPEREXEC, REGISTRY, PROXY, FEED = "superlink", "superexec", "registry", "proxy", "feed"
+SUPERLINK, SUPEREXEC, REGISTRY, PROXY = "superlink", "superexec", "registry", "proxy"
+FEED, DASHBOARD = "feed", "dashboard"
 SUPERLINK_PORT = 8000
 _LOOK_SECONDS = 3.0
 _STARTED_BY = "rounds-hub serve"
@@ -75,8 +77,8 @@ def serve(
     bundles = free_port()
     with _services(hub, doors, bundles) as services:
         probe = FeedProbe(hub, doors.own_feed)
-        watch = _Watch(hub, doors.superlink, f"127.0.0.1:{bundles}", probe, ready, tick)
-        facts = {"superlink": doors.superlink, "listen": doors.listen, "feed": doors.feed, "answers": False}
+        watch = _Watch(hub, doors, f"127.0.0.1:{bundles}", probe, ready, tick)
+        facts = doors.told() | {"answers": False}
         log.info("hub: sites reach %s, the SuperLink is at %s", doors.listen, doors.superlink)
         Leftovers(hub.studies, lambda run: let_send(hub, doors, run)).start()
         Supervisor(services, hub.status, facts, watch).run()
@@ -111,19 +113,19 @@ def is_healthy(hub: Hub) -> str:
     status = answers(hub.status, _STARTED_BY)
     return (
         f"sites reach {status.fact('listen')}; SuperLink, SuperExec, registry and proxy run; the feed takes records at "
-        f"{status.fact('feed')}"
+        f"{status.fact('feed')}, readers reach the dashboard at {status.fact('dashboard')}"
     )
 
 
 @dataclass
 class _Watch:
-    """Looks at SuperLink, registry and feed between the supervisor's looks.
+    """Looks at SuperLink, registry, feed and dashboard between the supervisor's looks.
 
     A study is started by an app's name, and the registry says where that is: while it is away no study is looked after.
     """
 
     hub: Hub
-    superlink: str
+    doors: Doors
     registry: str
     feed: FeedProbe
     ready: Callable[[str], None]
@@ -136,9 +138,10 @@ class _Watch:
         starts = supervisor.starts(SUPERLINK)
         if starts == 0 or time.monotonic() - self.looked < _LOOK_SECONDS:
             return
-        superlink = health_answers(self.superlink, self.hub.ca_file)
+        superlink = health_answers(self.doors.superlink, self.hub.ca_file)
         registry = health_answers(self.registry, None)
-        supervisor.facts["answers"] = superlink and registry and self.feed.serves()
+        audit = self.feed.serves() and dashboard_answers(self.doors.dashboard)
+        supervisor.facts["answers"] = superlink and registry and audit
         if superlink:
             try:
                 self._look(starts, studies=registry)
@@ -148,10 +151,10 @@ class _Watch:
 
     def _look(self, starts: int, *, studies: bool) -> None:
         if (starts, self._listed()) != self.seen:
-            self.ready(self.superlink)
+            self.ready(self.doors.superlink)
             self.seen = (starts, self._listed())  # asked again: reading the list touches its file
         if studies:
-            self.tick(self.superlink)
+            self.tick(self.doors.superlink)
 
     def _listed(self) -> float:
         """Return when the list of sites was last changed."""
@@ -167,17 +170,22 @@ def _services(hub: Hub, doors: Doors, bundles: int) -> Iterator[Sequence[Service
             (run / name).mkdir()
         environment = flower_environment(run / "flwr")
         environment.pop(STORE_VARIABLE, None)  # for who keeps records alone
+        environment.pop(
+            "GRPC_VERBOSITY", None
+        )  # without it the feed has a line for each handshake that fails
         registry = {
             "FLWR_SUPERGRID_API_URL": f"http://127.0.0.1:{bundles}"
         }  # where SuperLink asks for an app's name
+        to_store = {STORE_VARIABLE: doors.store}
         to_feed = {FOLDER_VARIABLE: str(Senders(hub.feed).own.resolve())}
         proxy = Proxy(doors.listen, doors.superlink, hub.certificate_file, hub.key_file, hub.ca_file)
         configuration = run / "nginx.conf"
         configuration.write_text(proxy.configuration(run / "nginx", _request_log(hub)), encoding="utf-8")
         yield (
             Service(REGISTRY, lambda: registry_command(hub, bundles), run / "empty", environment),
-            Service(FEED, lambda: feed_command(hub, doors.feed), run / "empty",
-                    environment | {STORE_VARIABLE: doors.store}),
+            Service(FEED, lambda: feed_command(hub, doors.feed), run / "empty", environment | to_store),
+            Service(DASHBOARD, lambda: dashboard_command(doors.dashboard, doors.workers), run / "empty",
+                    environment | to_store),
             Service(SUPERLINK, lambda: superlink_command(hub, doors.superlink_port), run / "empty",
                     environment | registry),
             Service(SUPEREXEC, lambda: superexec_command(hub, doors.superlink_port), run / "empty",

@@ -16,7 +16,7 @@ with warnings.catch_warnings():  # starlette's client uses an old name of anyio
     from fastapi.testclient import TestClient
 
 SMALL, RUNNING = "5" * 32, "d" * 32
-BROWSER = {"sec-fetch-site": "same-origin", "origin": "http://testserver"}
+BROWSER = {"sec-fetch-site": "same-origin", "origin": "null"}  # what Chromium sends under our referrer policy
 Ask = Callable[..., TestClient]
 Open = Callable[..., TestClient]  # a reader of a dashboard over some entries
 

@@ -36,6 +36,7 @@ from flwr.superlink.main import create_app
 
 Said = dict[str, bytes] | RecordDict | Error
 NOBODY = "owner"
+RETRY_SECONDS = 20.0  # Flower's own is for ever, also when the SuperLink of a test has ended
 
 
 class FlowerNodes:
@@ -155,6 +156,7 @@ class HttpNodes(FlowerNodes, HttpGrid):
         assert token is not None
         assert self.state.activate_task(task.task_id)
         HttpGrid.__init__(self, superlink.address, insecure=True, token=token)
+        self._retry_invoker.max_time = RETRY_SECONDS
         self._alive = HeartbeatSender(lambda: self.state.acknowledge_task_heartbeat(task.task_id))
         self._alive.start()
         self.set_run(self.state.get_run_info(run_ids=[run_id])[0])

@@ -4,6 +4,7 @@ Debian keeps the server's programs out of PATH. PostgreSQL refuses to be run by 
 """
 
 import ctypes
+import itertools
 import os
 import pwd
 import shutil
@@ -16,9 +17,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+import sqlalchemy as sa
 
 DATABASE = "postgres"
 _SECONDS = 60
+_NUMBERS = itertools.count()
 
 
 def missing_postgres() -> str:
@@ -60,6 +63,17 @@ def postgres_server() -> Iterator[str]:
             with suppress(psutil.NoSuchProcess):
                 psutil.Process(server.pid).send_signal(signal.SIGQUIT)  # at once: nobody will miss the data
             server.wait(_SECONDS)
+
+
+def new_database(server: str) -> str:
+    """Make a database on the server and return its URL."""
+    name = f"store{next(_NUMBERS)}"
+    url = sa.make_url(server).set(drivername="postgresql+psycopg")
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE template0")
+    engine.dispose()
+    return sa.make_url(server).set(database=name).render_as_string(hide_password=False)
 
 
 def _programs() -> Path | None:

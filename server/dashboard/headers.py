@@ -25,7 +25,7 @@ HEADERS: Final = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": (
-        "accelerometer=(), autoplay=(), bluetooth=(), camera=(), clipboard-read=(), display-capture=(), "
+        "accelerometer=(), autoplay=(), camera=(), clipboard-read=(), display-capture=(), "
         "encrypted-media=(), fullscreen=(), geolocation=(), gyroscope=(), hid=(), idle-detection=(), "
         "magnetometer=(), microphone=(), midi=(), payment=(), publickey-credentials-get=(), "
         "screen-wake-lock=(), serial=(), usb=(), xr-spatial-tracking=()"

@@ -1,7 +1,7 @@
 """What one request may cost: size and time of its body, and how many run at once.
 
 In: any ASGI application. Out: the same, which refuses with 413, 408 or 503 before the application sees the request,
-or with 400 what is addressed to another host.
+with 400 what is addressed to another host, and with 422 what holds a zero character.
 """
 
 import asyncio

@@ -99,11 +99,14 @@ class PageTools:
 
     def hides_verdict(self, visit: Visit | None, study: Head) -> bool:
         """Tell whether the gate's verdict is kept from a person who decides and has not yet said what they think."""
-        if visit is None or study.verdict == "none" or not at_least(visit.role, "auditor"):
-            return False
-        if not self.settings.own_view_first:
-            return False
-        return study.evidence not in views_given(self.connection, visit.person).get(study.uid, set())
+        return study.verdict != "none" and self.hiding(visit)(study.uid, study.evidence)
+
+    def hiding(self, visit: Visit | None) -> Callable[[str, str], bool]:
+        """Return how to tell the same of any study, by its identifier and the digest of its evidence so far."""
+        if visit is None or not at_least(visit.role, "auditor") or not self.settings.own_view_first:
+            return lambda _uid, _evidence: False
+        given = views_given(self.connection, visit.person)
+        return lambda uid, evidence: evidence not in given.get(uid, set())
 
     def _as_shown_to(self, visit: Visit | None, study: Head | None) -> Head | None:
         if study is None or not self.hides_verdict(visit, study):

@@ -71,12 +71,12 @@ class Door:
         names = self.names or (() if self.has_tls or self.proxy else LOOPBACK)
         return Settings(secure=self.has_tls or bool(self.proxy), hosts=tuple(name.lower() for name in names))
 
-    def check(self) -> None:
-        """Refuse what cannot work or would not be safe; `ConfigError` says why."""
+    def check(self, option: str = "--listen") -> None:
+        """Refuse what cannot work or would not be safe; `ConfigError` says why, `option` is what a person typed."""
         host, port = self.listen.rpartition(":")[::2]
         if not host or not port.isdecimal() or int(port) > 65535:
             raise ConfigError(
-                f"--listen is {self.listen!r}: allowed is ADDRESS:PORT, such as 127.0.0.1:8470; correct it"
+                f"{option} is {self.listen!r}: allowed is ADDRESS:PORT, such as 127.0.0.1:8470; correct it"
             )
         if (self.certificate is None) != (self.key is None):
             raise ConfigError("--certificate and --key: only one of them is given; give both or none")
@@ -92,7 +92,7 @@ class Door:
                 ) from error
         elif not self.proxy and host not in LOOPBACK:
             raise ConfigError(
-                f"--listen is {self.listen}: passwords would cross the network in the clear; give --certificate and "
+                f"{option} is {self.listen}: passwords would cross the network in the clear; give --certificate and "
                 "--key, or --proxy and the address of a proxy that speaks TLS, or listen on 127.0.0.1"
             )
 

@@ -18,16 +18,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from server.feed import feed_pb2 as wire
 from server.feed import feed_pb2_grpc
-from server.feed.incidents import record_incident
 from server.feed.senders import Senders
 from server.feed.wire import MAX_BATCH_RECORDS, MAX_DIGESTS, MIB, from_wire, head_to_wire
 from server.store.append import append_batch, head_of
 from server.store.blobs import Blob, missing_blobs, put_blobs
 from server.store.chain import STUDY_UID, Record
-from server.store.database import writing
+from server.store.incidents import record_incident
+from server.store.transactions import writing
 from shared.errors import BlobMissingError, ChainConflictError, ChainGapError, ForeignStudyError, StoreError
 
 log = logging.getLogger("rounds.feed")
+OWN: Final = "feed"  # the source of incidents, one of the hub's own
 MAX_BLOB_BYTES: Final = 64 * MIB
 _MAX_SECONDS: Final = 300.0  # a call without a deadline could hold a thread for ever
 _CODES: Final = (
@@ -102,7 +103,7 @@ def _refusing(context: Context, store: sa.Engine, source: str, study_uid: str = 
     except StoreError as error:
         what = str(error).replace(f" of {source}", "")
         if not isinstance(error, BlobMissingError):
-            record_incident(store, source, study_uid, what)
+            record_incident(store, source, study_uid, what, own=OWN)
         context.abort(next(code for kind, code in _CODES if isinstance(error, kind)), what)
     except SQLAlchemyError as error:
         told = str(getattr(error, "orig", None)).splitlines()

@@ -152,6 +152,7 @@ class Grid(Frozen):
 
     Where cells are not alike, as at the rim of a frame, it is share of energy over share of the image's area.
     `low` and `high` are 95 percent intervals of each cell, corrected for the number of cells, resampling patients.
+    `std` is each cell's standard deviation between patients.
     """
 
     rows: int = Field(ge=1, le=64)
@@ -159,6 +160,7 @@ class Grid(Frozen):
     values: tuple[float, ...]
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
 
 class MapBody(Body):

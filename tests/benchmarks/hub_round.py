@@ -107,10 +107,10 @@ class TimedGrid(HttpGrid):
         return found
 
 
-def benchmark_study(trainable: TrainableSet, sites: int) -> StudyConfig:
+def benchmark_study(trainable: TrainableSet, sites: int, rounds: int) -> StudyConfig:
     """Return the study of one case."""
     changes = {
-        "privacy.trainable": trainable, "privacy.noise_multiplier": 0.8, "federation.rounds": ROUNDS,
+        "privacy.trainable": trainable, "privacy.noise_multiplier": 0.8, "federation.rounds": rounds,
         "federation.quorum": sites, "federation.min_sites": sites, "distillation.weights": {},
         "federation.enrolment_seconds": 1800, "federation.deadline_seconds": 1800,
     }  # fmt: skip
@@ -136,7 +136,7 @@ def run_hub(around: Surroundings, study: StudyConfig, folder: Path, done: Connec
             study, initial, Exchange(grid), RunFolder(folder), lambda weights: {"norm": update_norm(weights)}
         )
         measured.peak_mib = memory_mib("VmHWM")
-    assert state.rounds_done == ROUNDS
+    assert state.rounds_done == study.federation.rounds
     measured.values = sum(array.size for array in initial.values())
     done.send(measured)
 
@@ -148,9 +148,9 @@ def memory_mib(what: str) -> float:
     return int(found[1]) / 1024
 
 
-def measure(trainable: TrainableSet, sites: int) -> dict[str, Any]:
+def measure(trainable: TrainableSet, sites: int, rounds: int) -> dict[str, Any]:
     """Run one study in three processes and return its figures."""
-    study = benchmark_study(trainable, sites)
+    study = benchmark_study(trainable, sites, rounds)
     with tempfile.TemporaryDirectory(prefix="rounds-hub-") as scratch, ExitStack() as ends:
         folder = Path(scratch)
         around = ends.enter_context(surroundings(folder, sites))
@@ -159,7 +159,7 @@ def measure(trainable: TrainableSet, sites: int) -> dict[str, Any]:
         measured: Measured = hub.recv()  # EOFError where the process ended before its study
         simulated.send("over")
         times: Times = simulated.recv()
-    return row(trainable, sites, measured, times)
+    return row(study, sites, measured, times)
 
 
 @contextmanager
@@ -176,12 +176,12 @@ def _process(work: Callable[..., None], *words: Any) -> Iterator[Connection]:
         process.join()
 
 
-def row(trainable: TrainableSet, sites: int, measured: Measured, times: Times) -> dict[str, Any]:
+def row(study: StudyConfig, sites: int, measured: Measured, times: Times) -> dict[str, Any]:
     """Return the figures of one case; the way from enrolment to round 1 is not a round's."""
     at_node = [times.received[one] - measured.sent[one] for one in measured.sent]
     at_hub = [measured.pulled[one] - times.available[one] for one in measured.pulled]
     return {
-        "trained": trainable,
+        "trained": study.privacy.trainable,
         "sites": sites,
         "values": measured.values,
         "seconds": statistics.median(measured.handed[1:]),
@@ -191,7 +191,7 @@ def row(trainable: TrainableSet, sites: int, measured: Measured, times: Times) -
         "answer_waits_seconds": statistics.median(at_hub),
         "answer_waits_most": max(at_hub),
         "request_waits_seconds": statistics.median(at_node),
-        "looks_a_round": measured.looks / (ROUNDS + 1),
+        "looks_a_round": measured.looks / (study.federation.rounds + 1),
         "look_milliseconds": 1000 * measured.look_seconds / measured.looks,
         "before_mib": measured.before_mib,
         "mib": measured.peak_mib - measured.before_mib,
@@ -214,17 +214,18 @@ def main() -> None:
     parser.add_argument(
         "--case", nargs=2, action="append", metavar=("TRAINED", "SITES"), help="instead of all"
     )
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of each study, 3 or more")
     given = parser.parse_args()
     cases = [(trained, int(sites)) for trained, sites in given.case or CASES]
     print("  ".join(f"{title:>7}" for _, title, _ in COLUMNS), flush=True)
     rows = []
     for case in cases:
-        one = measure(*case)
+        one = measure(*case, given.rounds)
         rows.append(one)
         cells = (f"{one[key]:>{max(7, len(title))}{form}}" for key, title, form in COLUMNS)
         print("  ".join(cells), flush=True)
     if given.json:
-        given.json.write_text(json.dumps({"rounds": ROUNDS, "rows": rows}, indent=1))
+        given.json.write_text(json.dumps({"rounds": given.rounds, "rows": rows}, indent=1))
 
 
 if __name__ == "__main__":

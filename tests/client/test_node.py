@@ -1,6 +1,8 @@
 """The hospital's node: what must hold before it starts, and how it is started."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,16 @@ import pytest
 import yaml
 
 from client.ledger import Ledger
-from client.node import NODE, Connection, _Trust, check_start, checked_connection, node_command, written_trust
+from client.node import (
+    NODE,
+    Connection,
+    _node_service,
+    _Trust,
+    check_start,
+    checked_connection,
+    node_command,
+    written_trust,
+)
 from client.site_folder import SITE_FILE, join_federation, make_site
 from server.authority import Names
 from server.hub_folder import make_hub
@@ -160,3 +171,22 @@ def test_a_withdrawal_starts_the_node_again(tmp_path: Path) -> None:
     looked.started = 2
     trust(looked)
     assert looked.asked == (NODE,)
+
+
+SLICED = """
+import numpy as np
+from flwr.app import ArrayRecord
+(array,) = ArrayRecord([np.random.default_rng(0).integers(0, 256, 3_000_000, np.uint8)]).values()
+print(max(len(piece.data) for _, piece in array.slice_array()))
+"""
+
+
+def test_what_a_node_starts_sends_answers_in_small_pieces(site: Change, tmp_path: Path) -> None:
+    """Flower, started as the node is, cuts an array at 1 MiB: larger pieces fail over a slow link (`PIECES`)."""
+    config = site()
+    with _node_service(config, tmp_path / "north" / SITE_FILE, checked_connection(config)) as service:
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", SLICED], env=service.environment, cwd=service.folder,
+            capture_output=True, text=True, timeout=120, check=True,
+        )  # fmt: skip
+    assert int(done.stdout) == 1 << 20

@@ -1,5 +1,6 @@
 """An answer after the deadline: nothing of it is used, the records name it, and the site's ledger has charged it."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from server.checkpoints import StudyState
 from server.exchange import Exchange
 from server.recorded import _events
 from server.run_folder import RunFolder, read_lines
+from server.store.outbox import Outbox
 from server.study import run_study
 from shared.records import decode_request
 from tests.conftest import SITES
@@ -68,6 +70,8 @@ def test_a_late_update_is_discarded_named_and_charged(late: Late) -> None:
     assert [(one.round, one.site, one.code) for one in _events(late.folder)] == [
         (1, "film", "deadline"), (1, "film", "late"),
     ]  # fmt: skip
+    audited = map(json.loads, Outbox(late.folder.path).bodies(late.state.study_uid, ["event"]))
+    assert [(one["event"], one["round"], one["site"]) for one in audited] == [("late", 1, "film")]
     with late.sites["film"].ledger() as ledger:
         assert len(ledger.mechanisms("train")) == 2
         assert ledger.verify() == 4  # two rounds, each reserved and answered

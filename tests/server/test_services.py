@@ -1,13 +1,19 @@
 """The hub's processes: what must hold before they start, and how they are started."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from server.authority import Names
+from server.dashboard.serve import Door
+from server.dashboard_service import dashboard_answers, dashboard_command
 from server.doors import Doors, absolute_store
 from server.feed.credential import read_credential
+from server.feed.probe import FeedProbe
 from server.feed.senders import hub_senders
+from server.feed.service import start_server
 from server.hub_folder import make_hub
 from server.services import (
     Hub,
@@ -20,12 +26,14 @@ from server.services import (
     superexec_command,
     superlink_command,
 )
+from server.store.database import open_store
 from shared.errors import ConfigError, RoundsError, ServiceError
 from shared.supervisor import Supervisor
-from tests.hub_servers import closed_port, serving
+from tests.hub_servers import Authority, closed_port, serving
 from tests.needs import NGINX
 
-DOORS = Doors("0.0.0.0:8443", 8000, "127.0.0.1:8444", "store.sqlite")
+READERS = Door("127.0.0.1:8470")
+DOORS = Doors("0.0.0.0:8443", 8000, "127.0.0.1:8444", "store.sqlite", READERS)
 
 
 @pytest.fixture
@@ -51,18 +59,27 @@ def test_a_made_hub_may_start(hub: Hub) -> None:
             "127.0.0.1:8000",
             "--feed-listen: has port 8000, --superlink-port has the same",
         ),
+        (
+            "0.0.0.0:8443",
+            8000,
+            "127.0.0.1:8470",
+            "--dashboard-listen: has port 8470, --feed-listen has the same",
+        ),
     ],
 )
 def test_no_port_is_wanted_twice(hub: Hub, listen: str, superlink_port: int, feed: str, told: str) -> None:
-    """The proxy, the SuperLink and the feed each have their own."""
+    """The proxy, the SuperLink, the feed and the dashboard each have their own."""
     with pytest.raises(ConfigError, match=f"{told}; give another"):
-        check_start(hub, Doors(listen, superlink_port, feed, "store.sqlite"))
+        check_start(hub, Doors(listen, superlink_port, feed, "store.sqlite", READERS))
 
 
 def test_own_studies_dial_an_address(hub: Hub) -> None:
     """A feed on all interfaces is dialled on the loopback; one on an address, there."""
     hub_senders(hub)
-    own = [Doors("0.0.0.0:8443", 8000, feed, "").own_feed for feed in ("0.0.0.0:1", "[::]:1", "192.0.2.7:1")]
+    own = [
+        Doors("0.0.0.0:8443", 8000, feed, "", READERS).own_feed
+        for feed in ("0.0.0.0:1", "[::]:1", "192.0.2.7:1")
+    ]
     assert own == ["127.0.0.1:1", "127.0.0.1:1", "192.0.2.7:1"]
     assert read_credential(let_send(hub, DOORS, "lungs-1")).address == "127.0.0.1:8444"
 
@@ -83,6 +100,7 @@ def test_a_store_is_found_from_any_folder(given: str, absolute: str) -> None:
 
 def test_the_stores_password_is_on_no_command_line(hub: Hub) -> None:
     """What keeps records gets its URL by its environment, which other accounts do not see."""
+    assert not [word for word in dashboard_command(READERS, 1) if "store" in word]
     assert feed_command(hub, "127.0.0.1:8444")[-4:] == [
         "--hub",
         str(hub.path.resolve()),
@@ -129,8 +147,21 @@ class Running(Supervisor):
         return 1
 
 
-def test_studies_are_looked_after_while_superlink_and_registry_answer(hub: Hub) -> None:
-    """A run names its app, and the registry says where that is: while it is away no study is started, or resumed."""
+@pytest.fixture
+def feed(hub: Hub, tmp_path: Path) -> Iterator[str]:
+    """Serve the hub's feed in this process; returns where."""
+    hub_senders(hub)
+    server = start_server(hub, "127.0.0.1:0")
+    server.open(open_store(tmp_path / "store.sqlite"))
+    yield f"127.0.0.1:{server.port}"
+    server.end()
+
+
+def test_studies_are_looked_after_while_superlink_and_registry_answer(hub: Hub, feed: str) -> None:
+    """A run names its app, and the registry says where that is: while it is away no study is started, or resumed.
+
+    Without feed or dashboard studies go on, and the hub says that it is not whole.
+    """
     certificate = hub.path / "server.pem"
     certificate.write_bytes(hub.key_file.read_bytes() + hub.certificate_file.read_bytes())
     with hub.sites():
@@ -138,15 +169,51 @@ def test_studies_are_looked_after_while_superlink_and_registry_answer(hub: Hub) 
     supervisor = Running([], hub.status)
     done: list[str] = []
 
-    def look(superlink: str, registry: str) -> tuple[list[str], object]:
+    def look(superlink: str, registry: str, feed: str, readers: str) -> tuple[list[str], object]:
         done.clear()
+        doors = Doors("", int(superlink.rpartition(":")[2]), feed, "", Door(readers))
         watch = _Watch(
-            hub, superlink, registry, lambda _: done.append("ready"), lambda _: done.append("tick")
+            hub,
+            doors,
+            registry,
+            FeedProbe(hub, feed),
+            lambda _: done.append("ready"),
+            lambda _: done.append("tick"),
         )
         watch(supervisor)
+        watch.feed.close()
         return list(done), supervisor.facts["answers"]
 
-    with serving(certificate) as superlink, serving(None) as registry:
-        assert look(superlink, registry) == (["ready", "tick"], True)
-        assert look(superlink, closed_port()) == (["ready"], False)
-        assert look(closed_port(), registry) == ([], False)
+    with serving(certificate) as superlink, serving(None) as registry, serving(None) as readers:
+        assert look(superlink, registry, feed, readers) == (["ready", "tick"], True)
+        assert look(superlink, closed_port(), feed, readers) == (["ready"], False)
+        assert look(closed_port(), registry, feed, readers) == ([], False)
+        assert look(superlink, registry, closed_port(), readers) == (["ready", "tick"], False)
+        assert look(superlink, registry, feed, closed_port()) == (["ready", "tick"], False)
+
+
+def test_a_dashboard_with_a_certificate_of_its_own_is_asked_by_tls(hub: Hub) -> None:
+    """Whatever name it is for, that very certificate is believed; another server's is not."""
+    certificate, other = hub.path / "readers.pem", hub.certificate_file
+    certificate.write_bytes(hub.key_file.read_bytes() + hub.certificate_file.read_bytes())
+    thief = Authority(hub.path).server("127.0.0.1")
+    with serving(certificate) as readers, serving(thief) as posing:
+        assert dashboard_answers(Door(readers, other, hub.key_file, names=("audit.example.org",)))
+        assert not dashboard_answers(Door(posing, other, hub.key_file, names=("audit.example.org",)))
+
+
+def test_readers_passwords_do_not_cross_the_network_in_the_clear(hub: Hub) -> None:
+    """A dashboard for others needs TLS, of its own or of a proxy; the sentence names the option of `serve`."""
+    with pytest.raises(ConfigError, match=r"--dashboard-listen is 0\.0\.0\.0:8470: passwords would cross"):
+        check_start(hub, replace(DOORS, dashboard=Door("0.0.0.0:8470")))
+
+
+def test_the_dashboard_is_started_as_it_was_asked_for() -> None:
+    """Certificate files by whole path, for services run in folders of their own."""
+    door = Door("0.0.0.0:8470", Path("audit.crt"), Path("audit.key"), "10.0.0.1", ("audit.example.org",))
+    words = dashboard_command(door, 2)
+    assert words[words.index("--certificate") + 1] == str(Path.cwd() / "audit.crt")
+    assert words[words.index("--key") + 1] == str(Path.cwd() / "audit.key")
+    assert words[words.index("--proxy") + 1] == "10.0.0.1"
+    assert words[words.index("--name") + 1] == "audit.example.org"
+    assert words[words.index("--workers") + 1] == "2"

@@ -24,7 +24,7 @@ from client.node import STATUS as NODE_STATUS
 from client.site_folder import SITE_FILE
 from server.app import submitted_study
 from server.run_folder import read_lines
-from server.services import FEED, PROXY, REGISTRY, SUPEREXEC, SUPERLINK, Hub, is_healthy
+from server.services import DASHBOARD, FEED, PROXY, REGISTRY, SUPEREXEC, SUPERLINK, Hub, is_healthy
 from server.submissions import SubmittedStudy, find_study
 from shared.config_files import read_site, read_yaml, write_yaml
 from shared.errors import ServiceError
@@ -62,6 +62,7 @@ class Deployment:
     started: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     superlink_port: int = 0
     feed_port: int = 0
+    dashboard_port: int = 0
 
     @property
     def hub(self) -> Hub:
@@ -70,7 +71,7 @@ class Deployment:
     def make(self) -> None:
         """Make hub and sites, as their people would by `init`, `join` and `admit`."""
         self.address = self.address or f"127.0.0.1:{free_port()}"
-        self.superlink_port, self.feed_port = free_port(), free_port()
+        self.superlink_port, self.feed_port, self.dashboard_port = free_port(), free_port(), free_port()
         also = [one.host for one in self.links.values()]
         hub, registry, bundle = found_hub(self.hub.path, self.address, also)
         digest = submitted_study(self.workspace, self.settings).digest()
@@ -83,9 +84,9 @@ class Deployment:
 
     def start_hub(self) -> None:
         command = hub_command(str(self.hub.path), self.address, self.superlink_port)
-        self._start(
-            HUB, [*command, "--feed-listen", f"127.0.0.1:{self.feed_port}"]
-        )  # several hubs on one machine
+        own = {"--feed-listen": self.feed_port, "--dashboard-listen": self.dashboard_port}
+        words = [word for option, port in own.items() for word in (option, f"127.0.0.1:{port}")]
+        self._start(HUB, [*command, *words])  # several hubs on one machine
 
     def start_site(self, name: str) -> None:
         self._start(name, site_command(str(self.folder / name / SITE_FILE)))
@@ -156,7 +157,7 @@ class Deployment:
             return youngest(self.started[HUB].pid, "flwr-serverapp")
         if part == APP:
             return youngest(self.started[name].pid, "flwr-clientapp")
-        if what in {SUPERLINK, SUPEREXEC, REGISTRY, PROXY, FEED}:
+        if what in {SUPERLINK, SUPEREXEC, REGISTRY, PROXY, FEED, DASHBOARD}:
             return self._service(HUB, self.hub.status, what)
         if part == NODE:
             return self._service(name, self.folder / name / "state" / NODE_STATUS, NODE)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server.run_folder import read_lines
-from server.services import PROXY, REGISTRY, SUPEREXEC, SUPERLINK
+from server.services import DASHBOARD, FEED, PROXY, REGISTRY, SUPEREXEC, SUPERLINK
 from server.submissions import SubmittedStudy
 from tests.conftest import SITES, TinyFederation, make_tiny_federation
 from tests.system.deployed import APP, HUB, STUDY, Deployment, deployed, wait_until
@@ -33,6 +33,8 @@ VICTIMS = {  # word: what the table calls it, and the deployment's name for the 
     "study": ("the study's process", STUDY),
     "registry": ("registry", REGISTRY),
     "nginx": ("nginx", PROXY),
+    "feed": ("the audit feed", FEED),
+    "dashboard": ("the dashboard", DASHBOARD),
     "hub": ("`rounds-hub serve`", HUB),
     "node": ("a site's node", f"{SITE} node"),
     "site": ("a site's `rounds-site run`", SITE),

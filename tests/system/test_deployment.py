@@ -132,7 +132,6 @@ def test_the_check_of_a_site_asks_everything(
         "approval",
         "data",
         "device",
-        "ledger",
         "connection",
         "TLS",
         "health",
@@ -141,6 +140,7 @@ def test_the_check_of_a_site_asks_everything(
         "enrolment",
     }
     assert {what: marks[what] for what in sure} == {what: {"ok"} for what in sure}
+    assert marks["ledger"] == {"ok", "warn"}  # the tests keep its head on the same volume
     assert undisturbed.read().state == "completed"
 
 

@@ -6,22 +6,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import pytest
 
-from server.submissions import SubmittedStudy
 from tests.needs import NGINX, SLOW_LINKS
-from tests.system.deployed import Deployment, deployed, free_port
 from tests.system.links import slow_link
+from tests.system.slow_link import AWAY, BITS_PER_SECOND, DELAY_SECONDS, NEAR, Run, slow_study
 
 pytestmark = SLOW_LINKS
 
 SECONDS = 500
-BITS_PER_SECOND, DELAY_SECONDS = 2_000_000, 0.3
-NEAR, AWAY = "bedside", "film"
 SENT_BYTES = 500_000
 PROBE = """
 import socket, sys, time
@@ -69,38 +64,11 @@ def test_the_link_is_as_slow_and_long_as_it_says() -> None:
     assert min(carried.values()) > SENT_BYTES
 
 
-@dataclass(frozen=True)
-class Run:
-    """A study that is over, and what the link carried for it."""
-
-    deployment: Deployment
-    study: SubmittedStudy
-    carried: dict[str, int]
-
-
 @pytest.fixture(scope="module")
 def run(tiny_federation: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """Run one study with one site behind the link and one beside the hub."""
-    folder, address = tmp_path_factory.mktemp("slow"), f"127.0.0.1:{free_port()}"
-    settings = {"federation.quorum": 2, "federation.min_sites": 2}
-    with slow_link(address, bits_per_second=BITS_PER_SECOND, delay_seconds=DELAY_SECONDS) as link:
-        reached = {"address": address, "links": {AWAY: link}}
-        with deployed(folder, tiny_federation.workspace, (NEAR, AWAY), settings, **reached) as deployment:
-            study = deployment.submit()
-            assert deployment.finish(study, SECONDS) == "completed", study.read().why
-            yield Run(deployment, study, link.carried_bytes())
-
-
-def seconds_to_answer(run: Run, site: str) -> dict[int, float]:
-    """Return by round how long after its begin a site's accepted update was there, from the study's events."""
-    begun = {line["round"]: line["time"] for line in run.deployment.events(run.study, "round_started")}
-    return {
-        line["round"]: (
-            datetime.fromisoformat(line["time"]) - datetime.fromisoformat(begun[line["round"]])
-        ).total_seconds()
-        for line in run.deployment.events(run.study, "answered")
-        if (line["site"], line["kind"], line["outcome"]) == (site, "train", "accepted")
-    }
+    with slow_study(tmp_path_factory.mktemp("slow"), tiny_federation.workspace, {}, SECONDS) as run:
+        yield run
 
 
 @NGINX
@@ -108,15 +76,9 @@ def test_a_site_behind_a_slow_link_takes_part_in_every_round(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its updates are accepted in both rounds and charged once each; seconds and bytes are printed."""
-    seconds = {site: seconds_to_answer(run, site) for site in (NEAR, AWAY)}
-    sent = run.study.bytes_sent()
     with capsys.disabled():
-        print(f"\n{AWAY}: network namespace, tbf {BITS_PER_SECOND / 1e6:g} Mbit/s and a forwarding process that "
-              f"delays by {DELAY_SECONDS * 1000:g} ms, in each direction")  # fmt: skip
-        for site in (NEAR, AWAY):
-            for number, taken in seconds[site].items():
-                print(f"{site:8} round {number}: {taken:5.1f} s, {sent[site][number]} bytes sent")
-        print(f"carried with all headers: {run.carried}")
+        print(f"\n{run.table()}")
+    seconds = {site: run.seconds_to_answer(site) for site in (NEAR, AWAY)}
     assert [list(seconds[site]) for site in (NEAR, AWAY)] == [[1, 2], [1, 2]]
     assert all(taken > 4 * DELAY_SECONDS for taken in seconds[AWAY].values())
     uid = run.deployment.study_uid(run.study)
@@ -133,4 +95,4 @@ def test_the_status_says_what_each_site_sent_in_each_round(run: Run) -> None:
     (status,) = json.loads(done.stdout)
     sent = status["bytes_sent"]
     assert {site: sorted(rounds) for site, rounds in sent.items()} == {NEAR: ["1", "2"], AWAY: ["1", "2"]}
-    assert 0 < sum(sent[AWAY].values()) < run.carried["from the site"]
+    assert 0 < sum(sent[AWAY].values()) < run.link.carried_bytes()["from the site"]

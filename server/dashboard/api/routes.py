@@ -67,19 +67,14 @@ def rounds(connection: Reading, study_uid: Uid, window: InWindow) -> models.Page
     check_study(connection, study_uid)
 
     def complete(rows: Sequence[sa.Row[Any]]) -> list[models.Round]:
-        numbers = [row.round for row in rows]
-        who = connection.execute(
+        who: dict[int, list[models.Participation]] = {row.round: [] for row in rows}
+        for one in connection.execute(
             sa.select(PARTICIPATION)
-            .where(PARTICIPATION.c.study_uid == study_uid, PARTICIPATION.c.round.in_(numbers))
+            .where(PARTICIPATION.c.study_uid == study_uid, PARTICIPATION.c.round.in_(list(who)))
             .order_by(PARTICIPATION.c.round, PARTICIPATION.c.site)
-        ).all()
-        return [
-            read(
-                models.Round, row,
-                sites=[read(models.Participation, one) for one in who if one.round == row.round],
-            )
-            for row in rows
-        ]  # fmt: skip
+        ):
+            who[one.round].append(read(models.Participation, one))
+        return [read(models.Round, row, sites=tuple(who[row.round])) for row in rows]
 
     query = sa.select(ROUNDS).where(ROUNDS.c.study_uid == study_uid).order_by(ROUNDS.c.round)
     return paged(connection, query, window, models.Round, complete)

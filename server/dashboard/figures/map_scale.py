@@ -30,7 +30,7 @@ def foot(styles: Sequence[Style], x: float, y: float, room: float, said: str) ->
     parts.append(label(said, x, y + 46, "tick"))
     parts += [_picture(_hatching(), x, y + 58, 28, 14), label("may be noise", x + 34, y + 70, "tick")]
     if set(styles) != {"difference"}:
-        for left, kind, text in ((132, "half", "half of the energy inside"), (342, "most", "80 % inside")):
+        for left, kind, text in ((132, "half", "half of the energy, as drawn"), (362, "most", "80 % of it")):
             parts.append(Markup('<path class="contour-{}" d="M{} {}h28"/>').format(kind, x + left, y + 65))
             parts.append(label(text, x + left + 34, y + 70, "tick"))
     if "difference" in styles:

@@ -157,8 +157,10 @@ def _shared(sheet: Sheet, film: Film | None, addresses: Addresses) -> Markup:
 
 
 def _outlines(film: Film) -> Markup:
-    path = Markup('<path class="{}" d="{}" vector-effect="non-scaling-stroke"><title>{}</title></path>')
+    """Outline organs; the film's own edges are thin dots. Attributes, for style does not reach into what is used."""
+    path = Markup('<path d="{}" vector-effect="non-scaling-stroke"{}><title>{}</title></path>')
+    dots = Markup(' stroke-width="1" stroke-dasharray="1 5"')
     return Markup("").join(
-        path.format("edge" if name in EDGES else "organ", drawn, name)
+        path.format(drawn, dots if name in EDGES else "", name)
         for name, drawn in sorted(film.outlines.items())
     )

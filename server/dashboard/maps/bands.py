@@ -82,12 +82,17 @@ def enough(num_patients: int, noise_std: float | None) -> bool:
 
 
 def spread_of(reference: Cells, num_patients: int) -> Spread | None:
-    """Read from the intervals of a reference map how much patients differ; None without intervals.
+    """Return how much patients differ on a reference map; None where that is not known.
 
-    From their upper arms: a share is never below 0, so lower arms may end early. Arms are Student's t for this many
-    patients, corrected for the number of cells (`server.mean_maps`); what else widened them errs on the safe side.
+    Where no standard deviation is on record it is read from the upper arms of the intervals (a share is never below
+    0, so lower arms may end early). They are Student's t, corrected for the number of cells; what else widened them
+    (`server.mean_maps`) errs on the safe side.
     """
-    if reference.high is None or num_patients < 2:
+    if num_patients < 2:
+        return None
+    if reference.std is not None:
+        return Spread(reference.values, reference.std, num_patients)
+    if reference.high is None:
         return None
     arm = reference.high - reference.values
     chance = 1 - (1 - LEVEL) / (2 * arm.size)

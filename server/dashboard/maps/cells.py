@@ -32,6 +32,7 @@ class Cells:
     low: Floats | None = None
     high: Floats | None = None
     expected: float = EVEN
+    std: Floats | None = None  # between patients
 
     @property
     def stands_out(self) -> Bools:
@@ -53,9 +54,11 @@ def of_grid(grid: Grid, expected: float = EVEN) -> Cells:
     def shaped(values: tuple[float, ...]) -> Floats:
         return np.array(values, np.float64).reshape(shape)
 
-    if len(grid.low) != len(grid.values) or len(grid.high) != len(grid.values):
-        return Cells(shaped(grid.values), expected=expected)
-    return Cells(shaped(grid.values), shaped(grid.low), shaped(grid.high), expected)
+    values, count = shaped(grid.values), len(grid.values)
+    std = shaped(grid.std) if len(grid.std) == count else None
+    if len(grid.low) != count or len(grid.high) != count:
+        return Cells(values, expected=expected, std=std)
+    return Cells(values, shaped(grid.low), shaped(grid.high), expected, std)
 
 
 def holding(values: Floats, share: float) -> Bools | None:
@@ -74,19 +77,16 @@ def holding(values: Floats, share: float) -> Bools | None:
     return None if float(inside.mean()) > NEARLY_UNIFORM * share else inside
 
 
-def most_energy(values: Floats, count: int = 2) -> list[tuple[str, float]]:
-    """Name the ninths of the picture with the most energy, and the share that each holds, most first."""
-    energy = values.clip(0)
-    total = float(energy.sum())
-    if total <= 0:
-        return []
-    bands = [np.arange(side) * 3 // side if side >= 3 else np.full(side, 1) for side in energy.shape]
-    shares = [
-        (name, float(energy[np.ix_(bands[0] == row, bands[1] == column)].sum()) / total)
-        for row, names in enumerate(PLACES)
-        for column, name in enumerate(names)
-    ]
-    return [one for one in sorted(shares, key=lambda one: -one[1])[:count] if one[1] > 0]
+def strongest(values: Floats, among: Bools, count: int = 2) -> list[tuple[str, float]]:
+    """Name the ninths of the picture whose cells `among` have the highest mean, with that mean, highest first."""
+    bands = [((np.arange(side) + 0.5) * 3 / side).astype(int) for side in values.shape]
+    found = []
+    for row, names in enumerate(PLACES):
+        for column, name in enumerate(names):
+            place = np.ix_(bands[0] == row, bands[1] == column)
+            if among[place].any():
+                found.append((name, float(values[place][among[place]].mean())))
+    return sorted(found, key=lambda one: -one[1])[:count]
 
 
 def enlarged(cells: npt.NDArray[T], side: int) -> npt.NDArray[T]:

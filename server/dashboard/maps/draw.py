@@ -18,12 +18,12 @@ from server.dashboard.maps.colours import Floats, Layer
 from shared.explain.scale import CONTOURS
 
 Style = Literal["alone", "overlay", "difference"]
-RENDERING: Final = (
-    1  # part of every picture's address: raised whenever equal input gives other bytes than before
-)
+# part of every picture's address: raised whenever equal input gives other bytes than before
+RENDERING: Final = 1
 GAP_PX: Final = 4  # between squares on a sheet
 _HATCH_PX: Final = 7
 _DASH_PX: Final = 5
+_MOSTLY: Final = 0.5  # of the cells inside a contour
 _RIM_FROM_PX: Final = 150  # a smaller square has no room for rims
 _NOISE: Final = {
     "alone": (214, 138),
@@ -46,20 +46,22 @@ def film_picture(film: bytes, side: int) -> npt.NDArray[np.uint8]:
     return colours.dimmed(lightness(film, side))
 
 
-def layer(style: Style, side: int, cells: Cells, *, single: bool = False) -> Layer:
+def layer(style: Style, side: int, cells: Cells, *, single: bool = False, under: bool = False) -> Layer:
     """Draw the cells on a square of `side` pixels -> (side, side, 4); only an overlay lets the film through.
 
-    A mean map has contours where any of its cells can be told from noise. A `single` image's map, of which nothing is
-    concluded, always has them.
+    A mean map is hatched where nothing can be told from noise, everywhere without intervals, and has contours round
+    what can mostly be told. A `single` image's map, of which nothing is concluded, has contours and no hatching.
+    `under` leaves colours under the hatching, for who asks what is there.
     """
     paint = {"alone": colours.alone, "overlay": colours.over, "difference": colours.difference}[style]
     drawn = enlarged(paint(cells.values), side)
-    if cells.has_intervals:
-        _hatch(drawn, enlarged(~cells.stands_out, side), *_NOISE[style])
+    if not single:
+        ground, line = _NOISE[style]
+        _hatch(drawn, enlarged(~cells.stands_out, side), ground, line, under=under)
     if style == "difference":
         _write_signs(drawn, cells)
-    elif single or cells.stands_out.any():
-        _write_contours(drawn, cells.values)
+    else:
+        _write_contours(drawn, cells, single=single)
     return drawn
 
 
@@ -103,21 +105,22 @@ def png(picture: npt.NDArray[np.uint8]) -> bytes:
     return out.getvalue()
 
 
-def _hatch(drawn: Layer, noise: Bools, ground: int | None, line: int) -> None:
+def _hatch(drawn: Layer, noise: Bools, ground: int | None, line: int, *, under: bool) -> None:
     """Grey, with diagonal lines; without a ground, the film shows between the lines."""
     side = noise.shape[0]
-    stripes = np.add.outer(np.arange(side), np.arange(side)) % _HATCH_PX < 2
-    drawn[noise] = (0, 0, 0, 0) if ground is None else (ground, ground, ground, 255)
+    stripes = np.add.outer(np.arange(side), np.arange(side)) % _HATCH_PX < (1 if under else 2)
+    if not under:
+        drawn[noise] = (0, 0, 0, 0) if ground is None else (ground, ground, ground, 255)
     drawn[noise & stripes] = (line, line, line, 255)
 
 
-def _write_contours(drawn: Layer, values: Floats) -> None:
+def _write_contours(drawn: Layer, cells: Cells, *, single: bool) -> None:
     """Draw light lines with a dark rim along cells' edges: half the energy (solid) and 80 percent (dashed)."""
     side = drawn.shape[0]
     for share, dashed in zip(CONTOURS, (False, True), strict=True):
-        inside = holding(values, share)
-        if inside is None:
-            continue
+        inside = holding(cells.values, share)
+        if inside is None or not (single or cells.stands_out[inside].mean() >= _MOSTLY):
+            continue  # a line round noise would give it a shape
         line = _edge(enlarged(inside, side))
         if dashed:
             line &= np.add.outer(np.arange(side), np.arange(side)) // _DASH_PX % 2 == 0

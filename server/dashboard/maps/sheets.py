@@ -23,6 +23,7 @@ class Square:
     style: draw.Style
     cells: Cells | None
     note: str = ""
+    under: bool = False  # colours stay under the hatching
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +47,16 @@ class Sheet:
         """SHA-256 of everything that decides what the picture looks like."""
         said = hashlib.sha256(f"{draw.RENDERING} {self.side} {self.columns} {len(self.squares)}".encode())
         for one in self.squares:
-            said.update(f"\n{one.style} ".encode() + (b"none" if one.cells is None else _plain(one.cells)))
+            said.update(
+                f"\n{one.style} {one.under} ".encode() + (b"none" if one.cells is None else _plain(one.cells))
+            )
         return said.hexdigest()
 
     def png(self) -> bytes:
         """Draw it; equal sheets give equal bytes."""
         layers = [
-            None if one.cells is None else draw.layer(one.style, self.side, one.cells) for one in self.squares
+            None if one.cells is None else draw.layer(one.style, self.side, one.cells, under=one.under)
+            for one in self.squares
         ]
         return draw.png(draw.sheet(layers, self.side, self.columns))
 

@@ -1,10 +1,12 @@
 """The first page: all studies of this store."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from starlette.responses import HTMLResponse, RedirectResponse
 
+from server.dashboard.access import Reader
 from server.dashboard.page import Page
 from server.dashboard.paging import PageNumber
 from server.dashboard.views.studies import studies_view
@@ -20,7 +22,14 @@ async def first() -> RedirectResponse:
 
 
 @router.get("/studies")
-def studies(page: Page, search: Search = "", number: PageNumber = 1) -> HTMLResponse:
+def studies(page: Page, visit: Reader, search: Search = "", number: PageNumber = 1) -> HTMLResponse:
     """List studies: state, progress, last verdict."""
-    view = studies_view(page.connection, search.strip(), number)
+    view, hides = studies_view(page.connection, search.strip(), number), page.hiding(visit)
+    rows = tuple(
+        replace(one, verdict="hidden")
+        if one.verdict != "none" and hides(one.study_uid, one.evidence)
+        else one
+        for one in view.studies.rows
+    )
+    view = replace(view, studies=replace(view.studies, rows=rows))
     return page.render("studies.html", here="studies", view=view)

@@ -35,6 +35,7 @@ class EventRow:
     site: str
     what: str
     source: str
+    evidence: str
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def events_view(
         sa.select(
             EVENTS.c.record, EVENTS.c.time, EVENTS.c.kind, EVENTS.c.study_uid,
             sa.func.coalesce(STUDIES.c.name, ""), EVENTS.c.round, EVENTS.c.site, EVENTS.c.what, EVENTS.c.source,
+            sa.func.coalesce(STUDIES.c.evidence, ""),
         )
         .select_from(joined).where(*fits)
         .order_by(EVENTS.c.time.desc(), EVENTS.c.id.desc()).limit(SIZE).offset((number - 1) * SIZE)
@@ -79,5 +81,5 @@ def events_view(
         sa.select(EVENTS.c.site).where(*within, EVENTS.c.site != "").distinct().order_by(EVENTS.c.site)
     )
     said = {"search": asked.search, "kind": asked.kind, "site": asked.site}
-    paged = Paged(tuple(EventRow(*row) for row in rows), number, SIZE, total, path, said)
+    paged = Paged(tuple(EventRow(*tuple(row)) for row in rows), number, SIZE, total, path, said)
     return EventsView(paged, asked, tuple(kinds.scalars()), tuple(sites.scalars()))

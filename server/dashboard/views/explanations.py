@@ -18,7 +18,7 @@ from server.dashboard.maps.sheets import Sheet
 from server.dashboard.paging import Paged
 from server.dashboard.views import audit_figures as audited
 from server.dashboard.views.head import Head
-from server.dashboard.views.map_figures import Drawn, after_round, by_source, differences, panels
+from server.dashboard.views.map_figures import Drawn, Ground, after_round, by_source, differences, panels
 from server.dashboard.views.mean_maps import MeanMap, films, find, inventory, page_maps
 from server.dashboard.views.reference_images import Example, Wanted, reference_images
 from server.dashboard.views.site_maps import SiteMap, site_figure, site_maps
@@ -39,6 +39,7 @@ class Asked(Frozen, extra="ignore"):
     round: int | None = Field(None, ge=0, le=1_000_000)
     sources: int = Field(1, ge=1, le=10_000)
     sites: int = Field(1, ge=1, le=10_000)
+    under: bool = Field(False, description="colours stay under the hatching")
     true_class: str = Field("", max_length=100)
     source: str = Field("", max_length=100)
     outcome: Literal["", "wrong", "right", "bare"] = ""
@@ -51,8 +52,8 @@ class Asked(Frozen, extra="ignore"):
 
     def query(self, **other: object) -> str:
         """Write what decides the pictures of maps as an address does, with some of it replaced."""
-        said = {name: getattr(self, name) for name in ("label", "round", "sources", "sites")} | other
-        usual = {"round": None, "sources": 1, "sites": 1}
+        said = {name: getattr(self, name) for name in ("label", "round", "sources", "sites", "under")} | other
+        usual = {"round": None, "sources": 1, "sites": 1, "under": False}
         return urlencode({name: value for name, value in said.items() if value != usual.get(name)})
 
 
@@ -174,7 +175,7 @@ def _maps_and_rounds(
     )
     return {
         "maps": _maps_part(final, shown, others, asked, known, addresses),
-        "rounds": _rounds_part(after, chosen, known, addresses),
+        "rounds": _rounds_part(after, chosen, asked, known, addresses),
     }
 
 
@@ -183,12 +184,13 @@ def _maps_part(
     addresses: Addresses,
 ) -> MapsPart:  # fmt: skip
     public, released = (tuple(one for one in maps if one.site_release is kind) for kind in (False, True))
-    film, sites_film = _film_of(public, known), _film_of(released, known)
+    ground = Ground(asked.label, _film_of(public, known), addresses, asked.under)
+    sites_film = _film_of(released, known)
     sites = _part(site_maps(maps), SITES_A_PART, asked.sites)
     return MapsPart(
-        panels=panels(find(public, "student"), film, asked.label, addresses),
-        by_source=by_source(public, shown, film, asked.label, addresses) if shown else None,
-        differences=differences(public, shown, film, asked.label, addresses) if shown else None,
+        panels=panels(find(public, "student"), ground),
+        by_source=by_source(public, shown, ground) if shown else None,
+        differences=differences(public, shown, ground) if shown else None,
         sources=others,
         sites=site_figure(sites.rows, maps, sites_film, asked.label, addresses),
         site_part=sites,
@@ -209,14 +211,15 @@ def _chosen(rounds: Sequence[int], wanted: int | None) -> RoundsPart:
 
 
 def _rounds_part(
-    maps: Sequence[MeanMap], part: RoundsPart, known: Sequence[Film], addresses: Addresses
+    maps: Sequence[MeanMap], part: RoundsPart, asked: Asked, known: Sequence[Film], addresses: Addresses
 ) -> RoundsPart:
     at = {(one.round, one.subject): one for one in maps}
     now = at.get((part.chosen, "student"))
     if now is None:
         return part
     before, change = at.get((part.before, "student")), at.get((part.chosen, "student-before"))
-    return replace(part, drawn=after_round(now, before, change, film_for(known, now.frame), addresses))
+    ground = Ground(asked.label, film_for(known, now.frame), addresses, asked.under)
+    return replace(part, drawn=after_round(now, before, change, ground))
 
 
 def _figures_part(connection: sa.Connection, uid: str, label: str, film: Film | None) -> FiguresPart:

@@ -4,7 +4,8 @@ In: mean maps of one class. Out: figures with name, description and table, and t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from server.dashboard.figures.maps import Addresses, Layout, map_svg
 from server.dashboard.maps.cells import Cells
@@ -17,6 +18,7 @@ from server.figures import Figure
 
 WIDE, MIDDLE = 360, 184  # side of a square in the drawing
 BESIDE = 140
+UNDER: Final = "You asked for the values under the hatching: they may be noise."
 
 
 @dataclass(frozen=True)
@@ -27,20 +29,33 @@ class Drawn:
     sheet: Sheet
 
 
-def panels(one: MeanMap | None, film: Film | None, label: str, addresses: Addresses) -> Drawn | None:
+@dataclass(frozen=True)
+class Ground:
+    """What a page's maps have in common: their class, the film below, where pictures are, what hatching hides."""
+
+    label: str
+    film: Film | None
+    addresses: Addresses
+    under: bool = False  # colours stay under the hatching
+
+    @property
+    def title(self) -> str:
+        """The class, at the end of a figure's title."""
+        return words.of_class(self.label)
+
+
+def panels(one: MeanMap | None, ground: Ground) -> Drawn | None:
     """Draw film, map alone and overlay of one map; its table has the values where the picture has the cells."""
     if one is None:
         return None
-    title = f"{one.name}’s map, {words.of_class(label)}"
-    describe = f"{_capital(words.seen(one))}. {words.sides(film)}"
+    title = f"{one.name}’s map, {ground.title}"
+    describe = f"{_capital(words.seen(one))}. {words.sides(ground.film)}"
     squares = (Square("overlay", None), _square(one, "alone"), _square(one))
     layout = Layout(("Film", "Map alone", "Map over the film"), tile=WIDE)
-    return _drawn(title, describe, squares, layout, film, words.unit(one), addresses, *_cell_table(one.cells))
+    return _drawn(title, describe, squares, layout, words.unit(one), ground, *_cell_table(one))
 
 
-def by_source(
-    maps: Sequence[MeanMap], sources: Sequence[str], film: Film | None, label: str, addresses: Addresses
-) -> Drawn:
+def by_source(maps: Sequence[MeanMap], sources: Sequence[str], ground: Ground) -> Drawn:
     """Draw teacher, mask and student side by side for each source of reference images, with the floors."""
     subjects = [*MAIN, *(floor for floor in FLOORS if any(one.subject == floor for one in maps))]
     squares, rows, names = [], [], []
@@ -53,38 +68,30 @@ def by_source(
             (words.of_source(source), NAMES[subject], words.behind(one), words.seen(one))
             for subject, one in zip(subjects, found, strict=True)
         ]
-    student = find(maps, "student", sources[0]) if sources else None
-    describe = (
-        f"The same fixed scale in every square. Over {words.of_source(sources[0])}: " if sources else ""
-    )
-    describe += (
-        "; ".join(f"{NAMES[one]} {words.seen(find(maps, one, sources[0]))}" for one in MAIN)
-        if sources
-        else ""
-    )
+    student = find(maps, "student", sources[0])
+    said = "; ".join(f"{NAMES[one]}: {words.seen(find(maps, one, sources[0]))}" for one in MAIN)
+    describe = f"The same fixed scale in every square. Over {words.of_source(sources[0])}: {said}."
     layout = Layout(
         tuple(NAMES[one].removesuffix(" (floor)") for one in subjects), tuple(names), MIDDLE, BESIDE
     )
     head = ("images of", "map", "behind it", "what is seen")
-    title = f"Teacher, mask and student by source of the images, {words.of_class(label)}"
-    return _drawn(title, f"{describe}.", squares, layout, film, words.unit(student), addresses, head, rows)
+    title = f"Teacher, mask and student by source of the images, {ground.title}"
+    return _drawn(title, describe, squares, layout, words.unit(student), ground, head, rows)
 
 
-def differences(
-    maps: Sequence[MeanMap], sources: Sequence[str], film: Film | None, label: str, addresses: Addresses
-) -> Drawn | None:
+def differences(maps: Sequence[MeanMap], sources: Sequence[str], ground: Ground) -> Drawn | None:
     """Draw the student's map less the teacher's, over all images and by source, each with an interval of its own."""
     squares, rows = [], []
     for source in sources:
         cells = _minus_teacher(maps, source)
         squares.append(Square("difference", cells, words.note(cells, "not measured")))
-        said = "not measured" if cells is None else words.change(cells)
+        said = "not measured" if cells is None else words.places(cells)
         rows.append((words.of_source(source), words.behind(find(maps, "student", source)), said))
     if all(one.cells is None for one in squares):
         return None
     recorded = find(maps, "student-teacher") is not None
     describe = f"Over {words.of_source(sources[0])}: {rows[0][2]}. " + (
-        "Each cell's interval is that of the difference itself: patients were drawn again with both maps of each."
+        "Each cell's interval is that of the difference itself, made from both maps of each patient."
         if recorded
         else "How both maps vary together is not on record, so each cell's interval is the sum of both: at least as "
         "wide as it should be."
@@ -95,14 +102,12 @@ def differences(
     said = (
         f"difference of shares of energy, times uniform · {words.behind(find(maps, 'student', sources[0]))}"
     )
-    title = f"Student minus teacher, {words.of_class(label)}"
+    title = f"Student minus teacher, {ground.title}"
     head = ("images of", "behind it", "where the student differs")
-    return _drawn(title, describe, squares, layout, film, said, addresses, head, rows)
+    return _drawn(title, describe, squares, layout, said, ground, head, rows)
 
 
-def after_round(
-    now: MeanMap, before: MeanMap | None, recorded: MeanMap | None, film: Film | None, addresses: Addresses
-) -> Drawn:
+def after_round(now: MeanMap, before: MeanMap | None, recorded: MeanMap | None, ground: Ground) -> Drawn:
     """Draw the student's map after a round, and what changed since the measured round before."""
     change = recorded.cells if recorded else None if before is None else difference(now, before)
     since = "since the round before" if before is None else f"since round {before.round}"
@@ -111,16 +116,16 @@ def after_round(
         _square(now),
         Square("difference", change, words.note(change, why)),
     )
-    changed = why if change is None else words.change(change)
+    changed = why if change is None else words.places(change)
     describe = f"After round {now.round}: {words.seen(now)}. Change {since}: {changed}."
     layout = Layout((f"After round {now.round}", f"Change {since}"), tile=WIDE)
     rows = [
         (f"after round {now.round}", words.behind(now), words.seen(now)),
         (f"change {since}", "", changed),
     ]
-    title = f"Student’s map after round {now.round}, {words.of_class(now.label)}"
+    title = f"Student’s map after round {now.round}, {ground.title}"
     head = ("map", "behind it", "what is seen")
-    return _drawn(title, describe, squares, layout, film, words.unit(now), addresses, head, rows)
+    return _drawn(title, describe, squares, layout, words.unit(now), ground, head, rows)
 
 
 def _minus_teacher(maps: Sequence[MeanMap], source: str) -> Cells | None:
@@ -139,18 +144,22 @@ def _square(one: MeanMap | None, style: Style = "overlay") -> Square:
 
 
 def _drawn(
-    title: str, describe: str, squares: Sequence[Square], layout: Layout, film: Film | None, said: str,
-    addresses: Addresses, head: tuple[str, ...], rows: Sequence[tuple[str, ...]],
+    title: str, describe: str, squares: Sequence[Square], layout: Layout, said: str, ground: Ground,
+    head: tuple[str, ...], rows: Sequence[tuple[str, ...]],
 ) -> Drawn:  # fmt: skip
-    sheet = Sheet(tuple(squares), len(layout.columns), SIDE_PX if layout.tile > SIDE_PX else SMALL_PX)
-    drawing = map_svg(title, describe, sheet, layout, film, said, addresses)
+    side = SIDE_PX if layout.tile > SIDE_PX else SMALL_PX
+    sheet = Sheet(tuple(replace(one, under=ground.under) for one in squares), len(layout.columns), side)
+    if ground.under:
+        describe = f"{describe} {UNDER}"
+    drawing = map_svg(title, describe, sheet, layout, ground.film, said, ground.addresses)
     return Drawn(Figure(title, describe, drawing, head, tuple(rows)), sheet)
 
 
-def _cell_table(cells: Cells | None) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def _cell_table(one: MeanMap) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Lay values out as the picture does; brackets stand where the value may be noise."""
+    cells = one.cells
     if cells is None:
-        return ("map",), []
+        return ("map", "what is seen"), [(one.name, words.seen(one))]
     head = ("row", *(f"column {k + 1}" for k in range(cells.values.shape[1])))
     sure = cells.stands_out
     rows = [

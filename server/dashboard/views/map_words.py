@@ -5,7 +5,7 @@ In: mean maps. Out: sentences. They say where the energy lies and what may be no
 
 import numpy as np
 
-from server.dashboard.maps.cells import Cells, most_energy
+from server.dashboard.maps.cells import Bools, Cells, strongest
 from server.dashboard.maps.film import Film
 from server.dashboard.views.mean_maps import MeanMap
 from server.store.records import EVERY
@@ -30,20 +30,31 @@ def of_source(source: str) -> str:
     return "all sources" if source == EVERY else source
 
 
-def places(cells: Cells) -> str:
-    """Say where most energy lies: 'lower right (40 %) and centre (15 %)', as seen in the picture."""
-    named = [f"{name} ({share:.0%})".replace("%", " %") for name, share in most_energy(cells.values)]
-    return " and ".join(named)
-
-
 def sure_cells(cells: Cells) -> str:
     """Say how many cells stand out from noise."""
     if not cells.has_intervals:
         return WITHOUT_INTERVALS
-    count, of = int(cells.stands_out.sum()), cells.values.size
-    if not count:
-        return f"none of {of} cells can be told from noise"
-    return f"{count} of {of} cells can be told from noise"
+    return f"{int(cells.stands_out.sum()) or 'none'} of {cells.values.size} cells can be told from noise"
+
+
+def places(cells: Cells) -> str:
+    """Say where a map is surely more or less than expected: 'more upper left (2.1 times even); less centre'."""
+    above = cells.stands_out & (cells.values > cells.expected)
+    below = cells.stands_out & ~above
+    said = [f"more {_named(cells, above)}"] if above.any() else []
+    if below.any():
+        said.append(f"less {' and '.join(name for name, _ in strongest(-cells.values, below))}")
+    return "; ".join([*said, sure_cells(cells)])
+
+
+def strongest_places(cells: Cells) -> str:
+    """Say where a single image's map is strongest; it has no intervals, and nothing is concluded from it."""
+    return f"strongest {_named(cells, np.ones(cells.values.shape, bool))}"
+
+
+def _named(cells: Cells, among: Bools) -> str:
+    unit = "{:+.1f}" if cells.expected == 0 else "{:.1f} times even"
+    return " and ".join(f"{name} ({unit.format(value)})" for name, value in strongest(cells.values, among))
 
 
 def seen(one: MeanMap | None) -> str:
@@ -52,22 +63,7 @@ def seen(one: MeanMap | None) -> str:
         return "not measured"
     if one.cells is None:
         return TOO_FEW if one.too_few else NO_EVIDENCE
-    if one.cells.expected == 0:
-        return change(one.cells)
-    return f"most energy {places(one.cells)}; {sure_cells(one.cells)}"
-
-
-def change(cells: Cells) -> str:
-    """Say where a difference is surely more or less."""
-    if not cells.has_intervals:
-        return WITHOUT_INTERVALS
-    sure = np.where(cells.stands_out, cells.values, 0.0)
-    said = [
-        f"{word} {' and '.join(name for name, _ in most_energy(part))}"
-        for word, part in (("more", sure.clip(0)), ("less", (-sure).clip(0)))
-        if part.any()
-    ]
-    return f"{'; '.join(said)}; {sure_cells(cells)}" if said else sure_cells(cells)
+    return places(one.cells)
 
 
 def behind(one: MeanMap | None) -> str:

@@ -17,7 +17,7 @@ from server.dashboard.maps.cells import of_grid
 from server.dashboard.maps.film import Film
 from server.dashboard.maps.outline import outlines
 from server.dashboard.paging import Paged
-from server.dashboard.views.map_words import places
+from server.dashboard.views.map_words import strongest_places
 from server.store.chain import canonical
 from server.store.records import Grid
 from server.store.schema import BLOBS, IMAGES
@@ -146,11 +146,7 @@ def _example(row: Any, region: str) -> Example:
 
 
 def _seen(grid: dict[str, Any] | None) -> str:
-    return (
-        "no positive evidence"
-        if grid is None
-        else f"most energy {places(of_grid(Grid.model_validate(grid)))}"
-    )
+    return "no positive evidence" if grid is None else strongest_places(of_grid(Grid.model_validate(grid)))
 
 
 def _why(row: Any, region: str) -> str:

@@ -135,8 +135,8 @@ def _row(one: SiteMap) -> tuple[str, ...]:
             else f"{one.num_patients}"
         )
         return patients, "—", one.note, one.note
-    seen = f"most energy {words.places(one.own)}; {words.sure_cells(one.own)}"
-    against = "—" if one.against is None else words.change(one.against)
+    seen = words.places(one.own)
+    against = "—" if one.against is None else words.places(one.against)
     return f"{one.num_patients}", _dominates(one.privacy_share), seen, against
 
 

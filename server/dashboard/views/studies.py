@@ -16,7 +16,7 @@ SIZE: Final = 25
 _LINE: Final = sa.select(
     STUDIES.c.study_uid, STUDIES.c.name, STUDIES.c.simulation, STUDIES.c.state, STUDIES.c.why,
     STUDIES.c.rounds_done, STUDIES.c.rounds, STUDIES.c.verdict, STUDIES.c.decision, STUDIES.c.started,
-    STUDIES.c.updated,
+    STUDIES.c.updated, STUDIES.c.evidence,
 )  # fmt: skip
 
 
@@ -35,6 +35,7 @@ class StudyLine:
     decision: str
     started: datetime
     updated: datetime
+    evidence: str
 
 
 @dataclass(frozen=True)

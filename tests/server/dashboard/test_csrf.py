@@ -10,6 +10,7 @@ from tests.dashboard_site import Ask, token_of
         {"sec-fetch-site": "same-site"},
         {"sec-fetch-site": "none"},
         {"origin": "https://evil.example"},
+        {"sec-fetch-site": "cross-site", "origin": "http://testserver"},
         {"origin": "null", "sec-fetch-site": "cross-site"},  # a sandboxed frame
         {"origin": "https://testserver.evil.example"},
     ],
@@ -36,6 +37,16 @@ def test_a_null_origin_alone_is_refused(ask: Ask) -> None:
     del client.headers["sec-fetch-site"]
     answer = client.post("/account/sessions", data={"csrf": token}, headers={"origin": "null"})
     assert answer.status_code == 403
+
+
+@pytest.mark.parametrize(("origin", "status"), [("http://testserver", 303), ("http://evil", 403)])
+def test_a_browser_without_fetch_metadata_is_told_by_its_origin(ask: Ask, origin: str, status: int) -> None:
+    """Old browsers do not send Sec-Fetch-Site: then the origin must be ours."""
+    client = ask("viewer")
+    token = token_of(client)
+    del client.headers["sec-fetch-site"]
+    answer = client.post("/account/sessions", data={"csrf": token}, headers={"origin": origin})
+    assert answer.status_code == status
 
 
 def test_a_request_without_any_origin_is_refused(ask: Ask) -> None:

@@ -42,7 +42,7 @@ def test_every_figure_has_name_description_and_table(ask: Ask) -> None:
         assert len(said[1]) > 40
         assert f'aria-label="{title[1]}: ' in one
         assert one.count("<tr>") > 1
-    assert "most energy" in figure_of(text, "Teacher, mask and student")
+    assert "times even)" in figure_of(text, "Teacher, mask and student")
 
 
 def test_every_picture_of_a_map_has_scale_unit_and_number(ask: Ask) -> None:

@@ -97,13 +97,13 @@ def test_our_hosts_are_answered_at_any_port(host: str) -> None:
 )
 def test_a_zero_character_is_refused(asked: dict[str, Any]) -> None:
     """No text of ours holds it, and PostgreSQL takes none that does."""
-    assert asyncio.run(status_of(Limits(inner, refuse, SETTINGS), piece(b""), method="GET", **asked)) == 400
+    assert asyncio.run(status_of(Limits(inner, refuse, SETTINGS), piece(b""), method="GET", **asked)) == 422
 
 
 @pytest.mark.parametrize("body", [b"name=a%00b", b"name=a\0b"])
 def test_a_zero_character_in_a_form_is_refused(body: bytes) -> None:
     """Written either way."""
-    assert asyncio.run(status_of(Limits(inner, refuse, SETTINGS), piece(body))) == 400
+    assert asyncio.run(status_of(Limits(inner, refuse, SETTINGS), piece(body))) == 422
 
 
 def test_more_requests_at_once_than_fit_are_refused() -> None:
@@ -130,5 +130,5 @@ def test_more_requests_at_once_than_fit_are_refused() -> None:
 def test_a_refused_request_gets_a_page_in_words(ask: Ask) -> None:
     """A person reads what happened and what to do."""
     page = ask("viewer").get("/studies?search=%00")
-    assert page.status_code == 400
-    assert "not addressed to this dashboard" in page.text
+    assert page.status_code == 422
+    assert "not of an allowed form" in page.text

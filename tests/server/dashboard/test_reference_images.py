@@ -29,6 +29,6 @@ def test_each_image_says_why_and_what_is_seen(ask: Ask) -> None:
     first = text.split('class="example"')[1]
     assert "No positive evidence for the true class." in first
     assert "student: no positive evidence" in first
-    assert 'alt="Four pictures of one film: film, teacher, mask, student. teacher: most energy ' in first
+    assert 'alt="Four pictures of one film: film, teacher, mask, student. teacher: strongest ' in first
     assert first.count('loading="lazy"') == 4
     assert len(set(re.findall(r'src="(/studies[^"]+)"', first))) == 1

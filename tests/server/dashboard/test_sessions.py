@@ -9,13 +9,12 @@ from server.store.database import writing
 from server.store.schema import ACCOUNTS, SESSIONS
 from tests.dashboard_site import Ask, chained, token_of
 
-NOW = datetime.now(UTC)
-
 
 def age(engine: sa.Engine, **columns: timedelta) -> None:
     """Move times of all sessions back."""
+    now = datetime.now(UTC)
     with writing(engine).begin() as connection:
-        connection.execute(sa.update(SESSIONS).values({name: NOW - by for name, by in columns.items()}))
+        connection.execute(sa.update(SESSIONS).values({name: now - by for name, by in columns.items()}))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Stores to test, each on SQLite and on PostgreSQL: empty ones, and one that holds the small study."""
 
-import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,9 +12,8 @@ from server.store.schema import METADATA
 from server.store.transactions import writing
 from server.store.triggers import make_triggers
 from tests.audit_records import fill, small_study
-from tests.postgres import missing_postgres, postgres_server
+from tests.postgres import missing_postgres, new_database, postgres_server
 
-_NUMBERS = itertools.count()
 BOTH = ("sqlite", "postgresql")
 
 
@@ -31,7 +29,7 @@ def postgres() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def postgres_store(postgres: str) -> Iterator[sa.Engine]:
     """Open one store on PostgreSQL for all tests, which each find it empty: making a database takes seconds."""
-    engine = open_store(_new_database(postgres))
+    engine = open_store(new_database(postgres))
     yield engine
     engine.dispose()
 
@@ -41,7 +39,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the URL of a database without tables."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'store.sqlite'}"
-    return _new_database(request.getfixturevalue("postgres"))
+    return new_database(request.getfixturevalue("postgres"))
 
 
 @pytest.fixture(params=BOTH)
@@ -84,14 +82,3 @@ def _empty(engine: sa.Engine) -> None:
         for table in METADATA.tables:
             connection.exec_driver_sql(f"ALTER TABLE {table} ENABLE TRIGGER USER")
         make_triggers(connection)
-
-
-def _new_database(server: str) -> str:
-    """Make a database on the server and return its URL."""
-    name = f"store{next(_NUMBERS)}"
-    url = sa.make_url(server).set(drivername="postgresql+psycopg")
-    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE template0")
-    engine.dispose()
-    return sa.make_url(server).set(database=name).render_as_string(hide_password=False)

@@ -251,7 +251,7 @@ def test_reading_sees_one_state_and_writes_nothing(small_store: sa.Engine) -> No
         with writing(small_store).begin() as connection:
             append_own(connection, "people", SMALL_UID, decision("hold"))
         assert reader.execute(sa.select(sa.func.count()).select_from(EVENTS)).scalar_one() == before
-        with pytest.raises(sa.exc.DBAPIError, match="read-?only"):
+        with pytest.raises(sa.exc.DBAPIError, match=r"read-?only"):
             reader.execute(sa.delete(STUDIES))
     with small_store.connect() as reader:
         assert reader.execute(sa.select(sa.func.count()).select_from(EVENTS)).scalar_one() == before + 1

@@ -153,6 +153,14 @@ def test_the_spread_of_patients_is_read_from_intervals() -> None:
     assert bands.spread_of(reference(maps), 1) is None
 
 
+def test_a_spread_on_record_is_taken_as_it_is() -> None:
+    """However wide the intervals are."""
+    ones = np.ones((2, 2))
+    spread = bands.spread_of(Cells(ones, ones - 1, ones + 90, std=ones * 0.7), 12)
+    assert spread is not None
+    np.testing.assert_array_equal(spread.std, ones * 0.7)
+
+
 def test_the_spread_on_coarser_cells_is_not_understated() -> None:
     """Four cells that vary together keep their spread; cells that do not fit have none."""
     maps = maps_of_patients(np.random.default_rng(2), np.ones(CELLS), 200).reshape(-1, SIDE, SIDE)

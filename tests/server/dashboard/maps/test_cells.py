@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from server.dashboard.maps.cells import Cells, enlarged, holding, most_energy, of_grid
+from server.dashboard.maps.cells import Cells, enlarged, holding, of_grid, strongest
 from server.store.records import Grid
 
 
@@ -34,17 +34,28 @@ def test_an_even_or_empty_map_has_no_contour(values: np.ndarray) -> None:
     assert holding(values, 0.5) is None
 
 
-def test_energy_below_zero_counts_as_none() -> None:
-    """Noise can push a released cell below 0; it takes nothing from the others."""
-    named = most_energy(np.array([[-5.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 1.0, 3.0]]))
-    assert named == [("lower right", 0.75), ("lower middle", 0.25)]
+def test_places_are_named_by_their_brightest_cells() -> None:
+    """By hand, among the cells that count alone: a high value that does not count names no place."""
+    values = np.zeros((7, 7))
+    values[0, 0], values[6, 6], values[3, 3] = 9.0, 3.0, 2.0
+    among = values > 0
+    assert strongest(values, among, 3) == [("upper left", 9.0), ("lower right", 3.0), ("centre", 2.0)]
+    among[0, 0] = False
+    assert strongest(values, among) == [("lower right", 3.0), ("centre", 2.0)]
+    assert strongest(values, np.zeros((7, 7), bool)) == []
 
 
-def test_the_ninths_of_a_seven_by_seven_map_hold_all_of_its_energy() -> None:
-    """Shares add up to 1, and coarse maps have their places, too."""
-    values = np.random.default_rng(0).gamma(1, size=(7, 7))
-    assert sum(share for _, share in most_energy(values, 9)) == pytest.approx(1)
-    assert most_energy(np.array([[1.0]])) == [("centre", 1.0)]
+@pytest.mark.parametrize("side", [1, 2, 4, 7, 14, 16])
+def test_no_side_of_a_picture_is_preferred(side: int) -> None:
+    """A map and its mirror image name mirrored places: ninths are as wide on the left as on the right."""
+    values = np.random.default_rng(side).gamma(1, size=(side, side))
+    every = np.ones((side, side), bool)
+    mirrored = {"left": "right", "right": "left"}
+    named = [
+        (" ".join(mirrored.get(word, word) for word in name.split()), value)
+        for name, value in strongest(values, every, 9)
+    ]
+    assert dict(strongest(values[:, ::-1], every, 9)) == pytest.approx(dict(named))
 
 
 def test_cells_stay_blocks() -> None:

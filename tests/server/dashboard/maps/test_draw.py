@@ -78,10 +78,31 @@ def test_a_cell_that_may_be_noise_has_no_colour() -> None:
         assert colour[0] != colour[2]
 
 
+def test_a_mean_map_without_intervals_is_hatched_everywhere() -> None:
+    """Too few patients for an interval must not look surer than many; a single image's map is drawn as it is."""
+    values = np.random.default_rng(6).gamma(1, size=(7, 7))
+    mean, single = (draw.layer("alone", SIDE, Cells(values), single=one) for one in (False, True))
+    assert (mean[..., 0] == mean[..., 2]).all()
+    assert (single[..., 0] != single[..., 2]).mean() > 0.5
+
+
+def test_who_asks_sees_colours_under_the_hatching() -> None:
+    """The cell's own colour between the lines, so that it is still marked as what may be noise."""
+    values = np.full((7, 7), 2.0)
+    cells = Cells(values, values - 5, values + 5)
+    for style, paint in (("alone", colours.alone), ("overlay", colours.over)):
+        hidden, shown = (draw.layer(style, SIDE, cells, under=under) for under in (False, True))
+        expected = paint(np.array([2.0]))[0].tolist()
+        assert expected not in hidden.reshape(-1, 4).tolist()
+        used = np.unique(shown.reshape(-1, 4), axis=0).tolist()
+        assert expected in used
+        assert len(used) == 2
+
+
 def test_nothing_is_smoothed() -> None:
     """A cell is one colour up to its edge."""
     values = np.array([[0.0, 4.0], [2.0, 3.0]])
-    drawn = draw.layer("alone", 100, Cells(values))
+    drawn = draw.layer("alone", 100, Cells(values), single=True)
     expected = colours.alone(values)
     for row, column in product(range(2), repeat=2):
         block = drawn[row * 50 + 4 : row * 50 + 46, column * 50 + 4 : column * 50 + 46].reshape(-1, 4)
@@ -93,6 +114,11 @@ def test_a_map_of_noise_alone_has_no_contour() -> None:
     values = np.random.default_rng(3).gamma(1, size=(7, 7))
     unsure = draw.layer("overlay", SIDE, Cells(values, values - 9, values + 9))
     assert not (unsure[..., :3] == 255).all(-1).any()
+    low = values - 9
+    low[np.unravel_index(values.argmax(), values.shape)] = (
+        2.0  # one cell is sure: not what a line would enclose
+    )
+    assert not (draw.layer("overlay", SIDE, Cells(values, low, values + 9))[..., :3] == 255).all(-1).any()
     found = draw.layer("overlay", SIDE, sure(values))
     assert (found[..., :3] == 255).all(-1).sum() > 100
 

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,7 +28,8 @@ def test_equal_sheets_have_one_name_and_one_picture() -> None:
     "other",
     [sheet(VALUES + 1e-9), sheet(style="alone"), sheet(expected=0.5), sheet(side=77), Sheet(sheet().squares, 1, 70),
      Sheet(sheet().squares[:1], 2, 70), Sheet(sheet().squares[::-1], 2, 70),
-     Sheet((Square("overlay", Cells(VALUES)), sheet().squares[1]), 2, 70)],
+     Sheet((Square("overlay", Cells(VALUES)), sheet().squares[1]), 2, 70),
+     Sheet((replace(sheet().squares[0], under=True), sheet().squares[1]), 2, 70)],
 )  # fmt: skip
 def test_another_picture_has_another_name(other: Sheet) -> None:
     """Whatever decides what is drawn is in the digest: an address never changes its content."""

@@ -55,23 +55,31 @@ def test_a_difference_without_intervals_shows_no_finding() -> None:
     cells = difference(mean_map(np.ones((3, 3)) * 3), mean_map(np.ones((3, 3)), None))
     assert cells is not None
     assert not cells.stands_out.any()
-    assert words.change(cells) == words.WITHOUT_INTERVALS
+    assert words.places(cells) == words.WITHOUT_INTERVALS
 
 
 def test_words_say_where_and_how_sure() -> None:
-    """The places with most energy, the number of cells that can be told from noise, and what is behind it."""
+    """The places that are surely more or less than even, the number of such cells, and what is behind the map."""
     values = np.full((3, 3), 0.5)
-    values[2, 0] = 5.0
+    values[2, 0], values[1, 1] = 5.0, 1.05
     one = mean_map(values)
     assert words.seen(one) == (
-        "most energy lower left (56 %) and upper left (6 %); 9 of 9 cells can be told from noise"
+        "more lower left (5.0 times even); less upper left and upper middle; 8 of 9 cells can be told from noise"
     )
     assert words.behind(one) == "30 images of 30 patients; public images, no noise added"
     assert words.seen(None) == "not measured"
     assert words.seen(mean_map(values, cells=None)) == words.NO_EVIDENCE
-    assert "none of 9 cells" in words.seen(mean_map(values, 9.0))
-    less = Cells(-values, -values - 0.1, -values + 0.1, 0.0)
-    assert words.change(less).startswith("less lower left")
+    assert words.places(Cells(-values, -values - 0.1, -values + 0.1, 0.0)).startswith("less lower left")
+    assert words.places(Cells(values, values - 0.1, values + 0.1, 0.0)).startswith("more lower left (+5.0)")
+
+
+def test_words_name_no_place_that_may_be_noise() -> None:
+    """Where no cell can be told from noise, or there are no intervals, the highest value is not pointed at."""
+    values = np.full((3, 3), 0.5)
+    values[2, 0] = 5.0
+    assert words.seen(mean_map(values, 9.0)) == "none of 9 cells can be told from noise"
+    assert words.seen(mean_map(values, None)) == words.WITHOUT_INTERVALS
+    assert words.strongest_places(Cells(values)).startswith("strongest lower left (5.0 times even)")
 
 
 def test_all_sites_together_weigh_by_patients_and_leave_out_those_below_the_minimum() -> None:
