@@ -91,14 +91,14 @@ def _judged(
     )
     audit = with_drift(audit, looks, folder)
     AuditJournal(folder, state.study_uid).put(*looks.records())
-    rounds = RoundMaps(folder, study, public.workspace, unpack_initial(study, public.initial())[0])
-    rounds.finish(state.study_uid, looks, progress)
     (folder.path / "audit.json").write_text(audit.model_dump_json(indent=1), encoding="utf-8")
     own = summary.main
     auc = Interval(value=None, reason=NOT_FINITE) if own is None else own.auc
     stated = {site: summary.statements.get(site) for site in sites(summary)}
     gate = judge(audit, auc, study, stated, finite_metrics=own is not None)
     digest = _store_student(folder, student, study, temperature, gate)
+    rounds = RoundMaps(folder, study, public.workspace, unpack_initial(study, public.initial())[0])
+    rounds.finish(state.study_uid, looks, progress)
     return summary.model_copy(
         update={
             "verdict": gate.verdict,

@@ -45,7 +45,7 @@ WORTH_TELLING: Final = (
 )  # the other events are records of their own
 _BODY: Final[TypeAdapter[Any]] = TypeAdapter(AnyBody)
 _MOST: Final = 300  # characters of an outcome
-_PATH: Final = re.compile(r"(?:/[^\s/'\":;,()]+)+/([^\s/'\":;,()]+)")
+_PATH: Final = re.compile(r"(?<![\w./:])(?:/[^\s/'\":;,()]+)+/([^\s/'\":;,()]+)")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from server.audit_images import Numbered, choose_images
@@ -76,7 +77,7 @@ class RoundMaps:
                     self._at_work = None
         except RoundsError as error:
             self._at_work = None
-            log.warning("maps of rounds: %s", error)
+            log.warning("no maps of rounds: %s", error)
 
     def keep(self, state: StudyState) -> None:
         """Let the weights of a closed round wait for their maps; those of the last one are the audit's."""
@@ -93,16 +94,24 @@ class RoundMaps:
     def finish(self, study_uid: str, looks: Looks, progress: Progress) -> None:
         """Make all maps that still wait, then those of the last round, whose student the audit has just seen."""
         waiting = self._waiting()
-        for done, path in enumerate(waiting, start=1):
-            for _ in self._make(study_uid, path):
-                pass
-            progress("maps of rounds", done, len(waiting))
+        try:
+            for done, path in enumerate(waiting, start=1):
+                for _ in self._make(study_uid, path):
+                    pass
+                progress("maps of rounds", done, len(waiting))
+        except RoundsError as error:
+            log.warning("no maps of rounds: %s", error)
         last = [one.placed for one in looks.seen[: len(self._chosen)] if one.placed is not None]
         self._write(study_uid, self.study.federation.rounds, last)
 
     def _make(self, study_uid: str, path: Path) -> Iterator[None]:
-        """Make the maps of one round, stopping after each image."""
-        weights = load_file(path)
+        """Make the maps of one round, stopping after each image; a file that a power cut spoilt is given up."""
+        try:
+            weights = load_file(path)
+        except (SafetensorError, OSError):
+            log.warning("no maps of round %d: the weights that waited cannot be read", _number(path))
+            path.unlink()
+            return
         placed = []
         for patient, record in self._chosen:
             load_trainable(self.compact, weights)  # meanwhile it may have been another round's
@@ -139,7 +148,10 @@ class RoundMaps:
         earlier = [path for path in sorted(self._folder.glob("maps-*.npy")) if _number(path) < number]
         if not earlier:
             return []
-        values = np.load(earlier[-1])
+        try:
+            values = np.load(earlier[-1])
+        except (ValueError, EOFError, OSError):  # spoilt by a power cut
+            return []
         if len(values) != len(placed):
             return []
         return [

@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -289,10 +290,7 @@ def test_maps_of_rounds_are_made_once_in_order_whenever_there_is_time(
     maker = RoundMaps(folder, study, tiny_federation.workspace, compact)
     state = StudyState(study.digest(), tiny_federation.initial)
     for number, seconds in ((0, None), (1, 0.0), (2, 1e6)):
-        state = StudyState(
-            study.digest(), tiny_federation.initial, state.study_uid, rounds_done=number,
-            last_round={"seconds": seconds} if seconds is not None else {},
-        )  # fmt: skip
+        state = replace(state, rounds_done=number, last_round={"seconds": seconds})
         maker(state)
         waiting = sorted(path.name for path in (tmp_path / "maps").glob("round-*"))
         assert len(waiting) == (number + 1 if number < 2 else 0)
@@ -306,3 +304,20 @@ def test_maps_of_rounds_are_made_once_in_order_whenever_there_is_time(
     maker(state)
     assert len(told(folder, "map")) == before
     assert {one["source"] for one in maps} == {"all"}
+
+
+def test_weights_that_a_power_cut_spoilt_cost_the_maps_of_their_round_alone(
+    tiny_federation: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cut file is given up, and the next round has its maps."""
+    monkeypatch.setattr("server.round_maps.MOST_IMAGES", 2)
+    study = tiny_federation.study
+    compact, _ = unpack_initial(study, initial_state(tiny_federation.workspace, study))
+    maker = RoundMaps(RunFolder(tmp_path), study, tiny_federation.workspace, compact)
+    state = StudyState(study.digest(), tiny_federation.initial)
+    maker.keep(state)
+    (spoilt,) = (tmp_path / "maps").glob("round-*")
+    spoilt.write_bytes(spoilt.read_bytes()[:100])
+    maker(replace(state, rounds_done=1, last_round={"seconds": 1e6}))
+    assert {one["round"] for one in told(RunFolder(tmp_path), "map")} == {1}
+    assert not list((tmp_path / "maps").glob("round-*"))

@@ -351,6 +351,7 @@ def test_sentences_are_short_and_name_no_folder() -> None:
     """One line, no control characters, no path of the hub, at most 300 signs: what an answer held cannot do harm."""
     assert plain("image /srv/data/public/a b.png cannot be read") == "image a b.png cannot be read"
     assert plain("file '/srv/x/y.csv': is\n\x1b[31mred\x1b[0m") == "file 'y.csv': is [31mred [0m"
+    assert plain("5 mg/kg/d, see https://a.b/c/d") == "5 mg/kg/d, see https://a.b/c/d"
     assert len(plain("x" * 1000)) == 300
     body = event_body("not_enrolled", {"node": "17", "why": "no answer by the deadline"})
     assert (body.site, body.what) == ("", "node 17: no answer by the deadline")
