@@ -17,7 +17,7 @@ from server.dashboard.templating import NOBODY, rendered
 
 
 class LoginNeeded(Exception):  # noqa: N818 - it is a question, not an error
-    """Nobody is logged in."""
+    """No person is logged in."""
 
 
 class NewPasswordNeeded(Exception):  # noqa: N818 - likewise
@@ -50,7 +50,7 @@ _FORBIDDEN: Final = {
 }
 _SENTENCES: Final = {
     400: "The request was not addressed to this dashboard; use the address that `rounds-hub` printed.",
-    401: "Nobody is logged in.",
+    401: "You are not logged in.",
     404: "There is nothing at this address. It may have been typed wrongly, or the study is not in this store.",
     405: "This address does not take that kind of request.",
     408: "The request did not arrive in time; try again.",

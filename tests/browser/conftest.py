@@ -117,9 +117,9 @@ def _real(engine: sa.Engine, folder: str) -> str | None:
         return connection.execute(sa.select(STUDIES.c.study_uid)).scalars().first()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Start Chromium."""
+    """Start Chromium; Playwright's event loop, which no other test may meet, ends with the module."""
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield opened
