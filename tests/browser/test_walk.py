@@ -79,7 +79,7 @@ def test_axe_finds_nothing_and_every_figure_is_told(browser: Any, site: Site, th
             assert page.locator("img:not([alt])").count() == 0
     finally:
         context.close()
-    assert found == []
+    assert found == [], "\n".join(found)
     assert figures >= 10
 
 
