@@ -14,7 +14,7 @@ import numpy.typing as npt
 from server.audit_images import choose_images
 from server.audit_result import ImageAudit, badness
 from server.audit_views import Views
-from server.films import MeanFilm, edges_of, png
+from server.films import MeanFilm, png
 from server.map_records import Placed, frame_of, lifted, mean_bodies, sides_of
 from server.store.outbox import Blob
 from server.store.records import EVERY, Body, FilmBody, Grid, ImageBody, Subject
@@ -114,8 +114,7 @@ class Looks:
         return bodies, blobs
 
     def _add_film(self, views: Views, box: Box) -> None:
-        size = (views.pixels.shape[0], views.pixels.shape[1])
-        masks = edges_of(size)
+        masks = {}
         if views.region is not None and self.frame not in {FUNDUS, IMAGE}:
             masks["lungs" if self.frame == CHEST else "region"] = views.region.numpy()
         for source in (EVERY, views.record.site):

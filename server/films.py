@@ -35,6 +35,7 @@ class MeanFilm:
     _covered: Floats = field(default_factory=lambda: np.zeros((SIDE_PX, SIDE_PX)))
     _masks: dict[str, Floats] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
+    _edges: Floats = field(default_factory=lambda: np.zeros(4))  # left, upper, right, lower: summed
 
     def add(self, pixels: npt.NDArray[np.uint8], box: Box, masks: dict[str, npt.NDArray[np.bool_]]) -> None:
         """Add a film (H, W, 3) with regions by name (H, W); `box` is what comes to lie in the frame's box."""
@@ -45,6 +46,7 @@ class MeanFilm:
             seen = into_frame(mask.astype(np.float64), box, self.frame)
             self._masks[name] = self._masks.get(name, 0) + seen
             self._counts[name] = self._counts.get(name, 0) + 1
+        self._edges += edges(box, self.frame)
         self.num_images += 1
 
     def picture(self) -> Blob:
@@ -53,14 +55,48 @@ class MeanFilm:
         return png((np.where(self._covered > 0.01, mean, 0) + 0.5).clip(0, 255).astype(np.uint8))
 
     def outlines(self) -> dict[str, str]:
-        """Return for each region the SVG path round what lies in it on at least half of its films."""
+        """Return an SVG path for each region, and for border ring and corners of the films, on average.
+
+        A region is drawn round what lies in it on at least half of its films; what lies beyond the frame is cut off.
+        """
         paths = {name: outline(total / self._counts[name]) for name, total in self._masks.items()}
+        paths |= rim(self._edges / max(self.num_images, 1))
         return {name: path for name, path in paths.items() if path}
 
 
-def edges_of(size: tuple[int, int]) -> dict[str, npt.NDArray[np.bool_]]:
-    """Return the border ring and the corners of an image, which the audit's figures are of."""
-    return {"border": regions.border_ring(size).numpy(), "corners": regions.corners(size).numpy()}
+def edges(box: Box, frame: Frame) -> Floats:
+    """Return where an image's left, upper, right and lower edge come to lie in the frame."""
+    own, common = box, frame.box
+    wide = (common.right - common.left) / (own.right - own.left)
+    high = (common.bottom - common.top) / (own.bottom - own.top)
+    left, top = common.left - own.left * wide, common.top - own.top * high
+    return np.array([left, top, left + wide, top + high])
+
+
+def rim(film: Floats) -> dict[str, str]:
+    """Return the paths of border ring and corners, which the audit measures, of a film with these edges."""
+    left, top, right, bottom = film
+    ring, box = regions.BORDER_WIDTH, regions.CORNER_WIDTH
+    wide, high = right - left, bottom - top
+    inner = _rectangle(left + ring * wide, top + ring * high, right - ring * wide, bottom - ring * high)
+    outer = _rectangle(left, top, right, bottom)
+    corners = [
+        _rectangle(x, y, x + box * wide, y + box * high)
+        for y in (top, bottom - box * high)
+        for x in (left, right - box * wide)
+    ]
+    border = f"{outer} {inner}" if outer != inner else ""
+    return {"border": border, "corners": " ".join(one for one in corners if one)}
+
+
+def _rectangle(left: float, top: float, right: float, bottom: float) -> str:
+    """Return the path of what of a rectangle lies in the frame; empty where nothing does."""
+    left, top, right, bottom = np.round(np.clip((left, top, right, bottom), 0, 1), _DIGITS).tolist()
+    if right <= left or bottom <= top:
+        return ""
+    return "M" + "L".join(f"{x:.{_DIGITS}f} {y:.{_DIGITS}f}" for x, y in (
+        (left, top), (right, top), (right, bottom), (left, bottom)
+    )) + "Z"  # fmt: skip
 
 
 def into_frame(picture: Floats, box: Box, frame: Frame, side: int = SIDE_PX) -> Floats:

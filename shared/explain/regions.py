@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
 Grid = tuple[int, int]
+BORDER_WIDTH = 0.08  # of each side: film edges and burnt-in text
+CORNER_WIDTH = 0.2  # of each side: where laterality markers sit
 
 
 def energy_over_area(found: Tensor, region: Tensor | None) -> float | None:
@@ -33,7 +35,7 @@ def energy_over_area(found: Tensor, region: Tensor | None) -> float | None:
     return float(found.double()[region].sum() / total / area)
 
 
-def border_ring(size: Grid, width: float = 0.08) -> Tensor:
+def border_ring(size: Grid, width: float = BORDER_WIDTH) -> Tensor:
     """Outer ring (H, W) bool, `width` of each side wide, at least one pixel: film edges and burnt-in text."""
     ring = torch.ones(size, dtype=torch.bool)
     rows, columns = (max(1, round(width * side)) for side in size)
@@ -41,7 +43,7 @@ def border_ring(size: Grid, width: float = 0.08) -> Tensor:
     return ring
 
 
-def corners(size: Grid, width: float = 0.2) -> Tensor:
+def corners(size: Grid, width: float = CORNER_WIDTH) -> Tensor:
     """Four corner boxes (H, W) bool, `width` of each side wide: where laterality markers sit."""
     height, length = (max(1, round(width * side)) for side in size)
     boxes = torch.zeros(size, dtype=torch.bool)

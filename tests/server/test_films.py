@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from server.films import SIDE_PX, MeanFilm, edges_of, into_frame, outline, png
+from server.films import SIDE_PX, MeanFilm, edges, into_frame, outline, png, rim
 from shared.explain.frames import CHEST, IMAGE, WHOLE, Box
 
 
@@ -64,11 +64,27 @@ def test_an_outline_goes_round_and_leaves_out_points_on_straight_lines() -> None
     assert outline(np.zeros((50, 50))) == ""
 
 
-def test_the_border_ring_has_an_outer_and_an_inner_line() -> None:
-    """The ring is one path of two lines, the corners are four."""
-    edges = {name: outline(mask.astype(float)) for name, mask in edges_of((64, 64)).items()}
-    assert edges["border"].count("M") == 2
-    assert edges["corners"].count("M") == 4
+def test_border_and_corners_are_those_of_the_films() -> None:
+    """Films that fill the frame have a ring of 8 and corners of 20 percent; larger ones have what is left of them."""
+    whole = rim(edges(WHOLE, IMAGE))
+    assert whole["border"].count("M") == 2
+    assert sorted(set(points(whole["border"]).ravel())) == [0, 0.08, 0.92, 1]
+    assert whole["corners"].count("M") == 4
+    assert sorted(set(points(whole["corners"]).ravel())) == [0, 0.2, 0.8, 1]
+    beyond = rim(np.array([-1.0, 0.0, 2.0, 1.0]))
+    assert sorted(set(points(beyond["border"])[:, 1])) == [0, 0.08, 0.92, 1]
+    assert beyond["corners"] == ""
+    assert rim(np.array([-1.0, -1.0, 2.0, 2.0])) == {"border": "", "corners": ""}
+
+
+def test_the_edges_of_a_film_follow_its_region() -> None:
+    """A region of half the sides in the middle, brought to the frame's box, doubles what lies around it."""
+    box = Box(0.25, 0.25, 0.75, 0.75)
+    across, down = CHEST.box.right - CHEST.box.left, CHEST.box.bottom - CHEST.box.top
+    assert edges(box, CHEST) == pytest.approx([
+        CHEST.box.left - across / 2, CHEST.box.top - down / 2, CHEST.box.right + across / 2,
+        CHEST.box.bottom + down / 2,
+    ])  # fmt: skip
 
 
 def test_masks_have_one_bit_a_pixel_and_equal_pictures_equal_bytes() -> None:
