@@ -141,7 +141,9 @@ def test_mean_maps_lie_in_the_frame_of_the_lungs(finished: RunFolder) -> None:
         if one["num_patients"] - one["num_without_evidence"] > 2:
             assert len(grid["low"]) == 49
     whole = next(one for one in told(finished, "film") if one["source"] == "all")
-    assert set(whole["outlines"]) == {"lungs", "border", "corners"}
+    assert (
+        {"lungs", "corners"} <= set(whole["outlines"]) <= {"lungs", "border", "corners"}
+    )  # the ring may lie outside
     assert "left is on the right" in whole["laterality"]
     assert Outbox(finished.path).blob(whole["film"]) is not None
 
