@@ -246,7 +246,9 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="print the rows, run nothing")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there after each row")
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit("told to end (SIGTERM)")
+    )  # so that what was started is ended
     rows = chosen(given.words, everything=given.all)
     if given.list:
         print("\n".join(rows))
