@@ -64,6 +64,7 @@ class Inbox:
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
         self._arriving: dict[str, _Arriving] = {}  # by the id of the message that is replied to
+        self._taken_ids: list[str] = []
 
     def pull(self, message_ids: Iterable[str]) -> Iterator[Reply]:
         """Yield the replies to these messages that are there, whole; nothing else is waited for."""
@@ -71,6 +72,7 @@ class Inbox:
         if not isinstance(self._grid, HttpGrid):  # in a simulation replies come whole
             yield from self._handed_over(wanted)
             return
+        self._drop_taken(self._grid)
         self._claim(self._grid, [one for one in wanted if one not in self._arriving])
         for to in [one for one in wanted if one in self._arriving]:
             reply = self._taken(self._grid, to, self._arriving[to])
@@ -92,6 +94,15 @@ class Inbox:
         for message, tree in zip(found.messages_list, found.message_object_trees, strict=True):
             self._arriving[message.metadata.reply_to_message_id] = _Arriving(tree)
 
+    def _drop_taken(self, grid: HttpGrid) -> None:
+        """Let the SuperLink drop replies that were taken before: at leisure, for its disk is slow at it."""
+        for reply_id in self._taken_ids:
+            request = ConfirmMessageReceivedRequest(
+                node=grid.node, run_id=grid.run.run_id, message_object_id=reply_id
+            )
+            grid._runtime_client.ConfirmMessageReceived(request)  # noqa: SLF001 - see above
+        self._taken_ids.clear()
+
     def _taken(self, grid: HttpGrid, to: str, one: _Arriving) -> Reply | None:
         """Return the reply where all its pieces are there; one that has gone, or is no reply, is an error."""
         client, run_id = grid._runtime_client, grid.run.run_id  # noqa: SLF001 - see above
@@ -102,12 +113,9 @@ class Inbox:
             return Reply(to, None, ErrorCode.MESSAGE_UNAVAILABLE)
         if pieces is None:
             return None
-        root = one.tree.object_id
-        client.ConfirmMessageReceived(
-            ConfirmMessageReceivedRequest(node=grid.node, run_id=run_id, message_object_id=root)
-        )
+        self._taken_ids.append(one.tree.object_id)
         try:
-            return _read(_put_together(root, pieces), to)
+            return _read(_put_together(one.tree.object_id, pieces), to)
         except Exception as error:  # noqa: BLE001 - a site made these pieces, and nothing in them may end the study
             log.warning("a reply cannot be read: %s", type(error).__name__)
             return Reply(to, None, ErrorCode.MESSAGE_UNAVAILABLE)

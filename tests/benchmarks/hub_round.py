@@ -32,6 +32,7 @@ from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.grid.http_grid import HttpGrid
 
+from server import inbox
 from server.aggregation import update_norm
 from server.exchange import Exchange
 from server.run_folder import RunFolder
@@ -75,10 +76,10 @@ class TimedGrid(HttpGrid):
         super().__init__(around.superlink, False, around.ca, token=around.token)
         self.measured = Measured()
         self._last_pull: tuple[float, float] | None = None  # by the clock, and in seconds of a core
-        client = self._runtime_client
-        self._confirm, self._look = client.ConfirmMessageReceived, client.PullMessages
-        client.ConfirmMessageReceived = self._confirmed
-        client.PullMessages = self._looked
+        self._look = self._runtime_client.PullMessages
+        self._runtime_client.PullMessages = self._looked
+        self._put_together = inbox._put_together
+        inbox._put_together = self._pulled
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Note when the first message after a reply is handed over, and when it was pushed."""
@@ -93,11 +94,11 @@ class TimedGrid(HttpGrid):
             self._last_pull = None
         return ids
 
-    def _confirmed(self, request: Any) -> Any:
+    def _pulled(self, root: str, pieces: dict[str, bytes]) -> Message:
         """All bytes of a reply are in this process."""
         self._last_pull = time.monotonic(), time.process_time()
-        self.measured.pulled[request.message_object_id] = self._last_pull[0]
-        return self._confirm(request)
+        self.measured.pulled[root] = self._last_pull[0]
+        return self._put_together(root, pieces)
 
     def _looked(self, request: Any) -> Any:
         began = time.monotonic()

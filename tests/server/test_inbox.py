@@ -92,23 +92,36 @@ def test_a_reply_that_was_lost_on_its_way_is_asked_for_again(nodes: HttpNodes) -
     assert answers == [Answer(node, None, asked_again=True), Answer(node, {"part0": b"again"}, 5)]
 
 
-def taken(nodes: HttpNodes, said: RecordDict, root: InflatableObject | None = None) -> inbox.Reply:
+def taken(
+    nodes: HttpNodes,
+    said: RecordDict,
+    root: InflatableObject | None = None,
+    inbox_: Inbox | None = None,
+) -> inbox.Reply:
     """Let a node answer with pieces of any kind; return what the hub makes of them."""
     node, _ = nodes.nodes
     request = RecordDict({"payload": ArrayRecord([np.zeros(3, np.uint8)])})
     (message_id,) = nodes.push_messages([Message(request, node, "train")])
     assert announced(nodes, node, said, root).send_all()
-    (reply,) = Inbox(nodes).pull([message_id])
+    (reply,) = (inbox_ or Inbox(nodes)).pull([message_id])
     assert reply.to == message_id
     return reply
 
 
 def test_a_whole_reply_is_taken(nodes: HttpNodes) -> None:
-    """A reply in order is read, and dropped by Flower, so that what is refused below is refused for what it is."""
+    """A reply in order is read, so that what is refused below is refused for what it is."""
     reply = taken(nodes, answer(PIECE))
     assert reply.content is not None
     (array,) = reply.content.array_records["part0"].values()
     assert array.numpy().tobytes() == PIECE
+
+
+def test_flower_drops_what_was_taken(nodes: HttpNodes) -> None:
+    """By the next look the SuperLink keeps nothing of a reply that was taken."""
+    inbox_ = Inbox(nodes)
+    reply = taken(nodes, answer(PIECE), inbox_=inbox_)
+    assert reply.content is not None
+    assert list(inbox_.pull([])) == []
     assert len(nodes.state.object_store) == 0
 
 
