@@ -18,7 +18,7 @@ from server.dashboard.decisions import views_given
 from server.dashboard.roles import at_least
 from server.dashboard.sessions import Visit
 from server.dashboard.settings import Settings
-from server.dashboard.templating import rendered
+from server.dashboard.templating import has_block, rendered
 from server.dashboard.view_cache import View, ViewCache
 from server.dashboard.views.head import Head, study_head
 
@@ -58,16 +58,30 @@ class PageTools:
         cache: ViewCache = self.request.app.state.views
         return cache.get(self.connection, key, make)
 
-    def body(self, template: str, head: Head, **values: Any) -> Markup:
-        """Return the part of a page that all readers see alike, made once for each newest record.
+    def composed(
+        self,
+        template: str,
+        body: str,
+        *,
+        study: Head | None = None,
+        here: str = "",
+        asked: Hashable = None,
+        **values: Any,
+    ) -> HTMLResponse:
+        """Return a page whose `body`, a template of its own, is made once for all readers until the next record.
 
-        `values` follow from the study alone: nothing of who reads may be among them.
+        `asked` must tell apart all that `values` can say of one study: nothing of who reads may be among them that is
+        not also in `asked`. Where htmx asks for a block of the body, only that block.
         """
+        block = self.wanted_block if has_block(body, self.wanted_block) else None
 
         def made() -> Markup:
-            return Markup(rendered(template, {"study": head} | values))  # noqa: S704 - a template of ours, autoescaped
+            return Markup(rendered(body, {"study": study, "asked": asked} | values, block))  # noqa: S704 - ours, autoescaped
 
-        return self.remembered((template, head.uid), made)
+        text = self.remembered((body, study and study.uid, asked, block), made)
+        if block is not None:
+            return HTMLResponse(text, headers={"vary": "hx-request"})
+        return self.render(template, study=study, here=here, body=text, **values)
 
     def render(
         self,

@@ -51,9 +51,14 @@ def environment() -> Environment:
 def rendered(template: str, values: Mapping[str, Any], block: str | None = None) -> str:
     """Return the page, or one block of it."""
     found = environment().get_template(template)
-    if block is None or block not in found.blocks:
+    if block is None or not has_block(template, block):
         return found.render(values)
     return "".join(found.blocks[block](found.new_context(dict(values))))
+
+
+def has_block(template: str, block: str | None) -> bool:
+    """Tell whether a template has a block of this name."""
+    return block in environment().get_template(template).blocks
 
 
 def sentence(said: str) -> str:

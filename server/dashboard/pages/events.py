@@ -11,6 +11,7 @@ from server.dashboard.page import Page, PageTools
 from server.dashboard.paging import PageNumber
 from server.dashboard.sessions import Visit
 from server.dashboard.views.events import Asked, EventsView, events_view
+from server.dashboard.views.head import Head
 
 router = APIRouter()
 HIDDEN: Final = "The verdict is hidden until you have said on the page Model what you think."
@@ -30,7 +31,7 @@ def events(
     """List events of all studies, and logins and decisions."""
     asked = Asked(search.strip(), kind, site)
     view = page.remembered(("events", asked, number), lambda: events_view(page.connection, asked, number))
-    return page.render("events.html", here="events", view=_as_shown_to(page, visit, view), path="/events")
+    return _page(page, visit, view, None, "/events")
 
 
 @router.get("/studies/{study_uid}/events")
@@ -50,15 +51,17 @@ def events_of_study(
         ("events", study_uid, asked, number),
         lambda: events_view(page.connection, asked, number, study_uid, path),
     )
-    shown = _as_shown_to(page, visit, view)
-    return page.render("events.html", study=head, here="events", view=shown, path=path)
+    return _page(page, visit, view, head, path)
 
 
-def _as_shown_to(page: PageTools, visit: Visit, view: EventsView) -> EventsView:
+def _page(page: PageTools, visit: Visit, view: EventsView, head: Head | None, path: str) -> HTMLResponse:
     """Keep the gate's sentence from who decides, until they said what they think."""
-    hides = page.hiding(visit)
-    rows = tuple(
-        replace(one, what=HIDDEN) if one.kind == "gate" and hides(one.study_uid, one.evidence) else one
-        for one in view.events.rows
+    hides, rows = page.hiding(visit), view.events.rows
+    hidden = frozenset(
+        one.number for one in rows if one.kind == "gate" and hides(one.study_uid, one.evidence)
     )
-    return replace(view, events=replace(view.events, rows=rows))
+    shown = tuple(replace(one, what=HIDDEN) if one.number in hidden else one for one in rows)
+    return page.composed(
+        "events.html", "events_body.html", study=head, here="events", path=path,
+        view=replace(view, events=replace(view.events, rows=shown)), asked=(view.asked, view.events.number, hidden),
+    )  # fmt: skip

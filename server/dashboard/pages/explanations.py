@@ -38,9 +38,10 @@ def explanations(page: Page, study_uid: str, asked: Annotated[Asked, Query()]) -
     def read(connection: sa.Connection, head: Head) -> ExplanationsView:
         return explanations_view(connection, head, asked, where, parts)
 
-    return page.render(
-        "explanations.html", study=head, here="explanations", view=page.view(read, head, (asked, parts), "page"),
-        asked=asked, path=f"/studies/{study_uid}/explanations", outcomes=OUTCOMES, panels=PANELS, cannot=CANNOT,
+    return page.composed(
+        "explanations.html", "explanations_body.html", study=head, here="explanations",
+        view=page.view(read, head, (asked, parts), "page"), asked=asked,
+        path=f"/studies/{study_uid}/explanations", outcomes=OUTCOMES, panels=PANELS, cannot=CANNOT,
         of_class=of_class, sides_of=sides, film_address=lambda digest: where.film(digest, SIDE_PX),
     )  # fmt: skip
 

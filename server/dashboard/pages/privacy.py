@@ -16,8 +16,14 @@ def privacy(page: Page, study_uid: str) -> HTMLResponse:
     """Show spend, cap, label and what is not covered."""
     head = page.study(study_uid)
     path = f"/studies/{study_uid}/privacy"
-    body = page.body("privacy_body.html", head, view=page.view(privacy_view, head), path=path)
-    return page.render("privacy.html", study=head, here="privacy", body=body, path=path)
+    return page.composed(
+        "privacy.html",
+        "privacy_body.html",
+        study=head,
+        here="privacy",
+        view=page.view(privacy_view, head),
+        path=path,
+    )
 
 
 @router.get("/studies/{study_uid}/privacy.csv")

@@ -14,5 +14,6 @@ def sites(page: Page, study_uid: str) -> HTMLResponse:
     """Show the sites of a study."""
     head = page.study(study_uid)
     path = f"/studies/{study_uid}/sites"
-    body = page.body("sites_body.html", head, view=page.view(sites_view, head), path=path)
-    return page.render("sites.html", study=head, here="sites", body=body, path=path)
+    return page.composed(
+        "sites.html", "sites_body.html", study=head, here="sites", view=page.view(sites_view, head), path=path
+    )

@@ -16,8 +16,9 @@ def study(page: Page, study_uid: str) -> HTMLResponse:
     """Show the study."""
     head = page.study(study_uid)
     path = f"/studies/{study_uid}"
-    body = page.body("study_body.html", head, view=page.view(study_view, head), path=path)
-    return page.render("study.html", study=head, here="study", body=body, path=path)
+    return page.composed(
+        "study.html", "study_body.html", study=head, here="study", view=page.view(study_view, head), path=path
+    )
 
 
 @router.get("/studies/{study_uid}/rounds.csv")

@@ -22,7 +22,7 @@ from server.store.chain import canonical
 from server.store.records import Grid
 from server.store.schema import BLOBS, IMAGES
 
-SIZE: Final = 24
+SIZE: Final = 12
 SIDE_PX: Final = 112
 PANELS: Final = ("film", "teacher", "mask", "student")
 OUTCOMES: Final = {"wrong": "wrong answer", "right": "right answer", "bare": "no positive evidence"}
