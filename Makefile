@@ -24,7 +24,7 @@ simulate = $(BIN)/python -m deploy.simulate
 lint = @if [ -x $(BIN)/$(1) ]; then echo $(BIN)/$(1) $(2) && $(BIN)/$(1) $(2); \
 	else echo "$(1): not made for this machine, so these are NOT linted: $(2)" >&2; fi
 
-.PHONY: help setup demo prepare teacher compare test e2e browser load check bench proto format clean
+.PHONY: help setup demo prepare teacher compare test e2e browser load check advisories bench proto format clean
 help: ## show the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -68,6 +68,9 @@ check: $(READY) ## lint, types, import contracts, container files, scripts
 	$(BIN)/lint-imports
 	$(call lint,hadolint,deploy/*.Dockerfile)
 	$(call lint,shellcheck,deploy/*.sh .ci/run)
+
+advisories: $(READY) ## look each pinned package up in PyPI's list of advisories; needs the internet
+	$(BIN)/uv tool run pip-audit@2.10.1 --strict --no-deps --disable-pip -r constraints.txt
 
 bench: $(READY) ## time and memory against the alternatives; writes results/bench.json
 	mkdir -p results
