@@ -129,6 +129,7 @@ RELEASES: Final = sa.Table(
     sa.Column("release", sa.Text, nullable=False), sa.Column("num_bytes", sa.BigInteger, nullable=False),
     sa.Column("outcome", sa.Text, nullable=False), sa.Column("time", Moment, nullable=False),
     sa.Index("releases_of_study", "study_uid", "site", "round"),
+    sa.Index("releases_by_kind", "study_uid", "release", "outcome", "num_bytes"),  # all that their sums ask for
 )  # fmt: skip
 STATEMENTS: Final = sa.Table(
     "statements", METADATA,
@@ -138,7 +139,7 @@ STATEMENTS: Final = sa.Table(
     sa.Column("cap_epsilon", sa.Float), sa.Column("head_seq", sa.Integer, nullable=False),
     sa.Column("head_hash", sa.String(64), nullable=False), sa.Column("follows", sa.Boolean),
     sa.Column("statement", sa.JSON, nullable=False), sa.Column("time", Moment, nullable=False),
-    sa.Index("statements_of_study", "study_uid", "site", "round"),
+    sa.Index("statements_of_study", "study_uid", "site", "round", "epsilon", "follows"),  # for lines of spend
 )  # fmt: skip
 FIGURES: Final = sa.Table(
     "figures", METADATA,

@@ -276,6 +276,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index(
+        "releases_by_kind", "releases", ["study_uid", "release", "outcome", "num_bytes"], unique=False
+    )
     op.create_index("releases_of_study", "releases", ["study_uid", "site", "round"], unique=False)
     op.create_table(
         "rounds",
@@ -351,7 +354,12 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index("statements_of_study", "statements", ["study_uid", "site", "round"], unique=False)
+    op.create_index(
+        "statements_of_study",
+        "statements",
+        ["study_uid", "site", "round", "epsilon", "follows"],
+        unique=False,
+    )
     op.create_table(
         "studies",
         sa.Column("study_uid", sa.String(length=64), nullable=False),
