@@ -18,6 +18,7 @@ TOO_FEW: Final = "too few to say"
 _TAILS: Final = (("95 %", 0.025, "ref"), ("99.8 %", 0.001, "ref wide"))
 _LEFT, _RIGHT, _TOP, _BOTTOM, _WIDTH, _HEIGHT = 52, 150, 14, 40, 760, 320
 _CURVE_POINTS = 60
+_DOT, _LETTER = 5, 8  # pixels: a dot's radius, and the width of a letter at most
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,11 @@ def funnel_figure(title: str, quantity: str, shares: Sequence[Share]) -> Figure 
     if not known:
         return None
     pooled = sum(one.share * one.n for one in known) / sum(one.n for one in known)
-    most = max(one.n for one in known) * 1.05
-    lowest = min([*(one.share for one in known), limits(pooled, FEWEST, 0.001)[0]])
-    bottom = math.floor(min(lowest, 0.9) * 10) / 10
+    most = max(one.n for one in known) * 1.1
+    lowest = limits(pooled, min(one.n for one in known), 0.001)[
+        0
+    ]  # the curves of smaller sites are cut off below
+    bottom = math.floor(min(0.9, lowest, *(one.share for one in known)) * 20) / 20
 
     def px(n: float) -> float:
         return _LEFT + n / most * (_WIDTH - _LEFT - _RIGHT)
@@ -90,16 +93,17 @@ def funnel_figure(title: str, quantity: str, shares: Sequence[Share]) -> Figure 
     for name, tail, kind in _TAILS:
         edges = [(n, *limits(pooled, n, tail)) for n in grid]
         for side in (1, 2):
-            path = "M" + "L".join(f"{px(edge[0]):.1f},{py(edge[side]):.1f}" for edge in edges)
+            shown = [edge for edge in edges if edge[side] >= bottom]
+            path = "M" + "L".join(f"{px(edge[0]):.1f},{py(edge[side]):.1f}" for edge in shown)
             parts.append(Markup('<path class="{} open" d="{}"/>').format(kind, path))
             ends.append((py(edges[-1][side]), f"{name} limit"))
-    for one in known:
-        parts.append(tag("circle", "dot", cx=px(one.n), cy=py(one.share), r=5))
-        parts.append(label(one.name[:18], px(one.n) + 8, py(one.share) - 6, "name small"))
+    parts += [tag("circle", "dot", cx=px(one.n), cy=py(one.share), r=_DOT) for one in known]
+    parts += _names([(px(one.n), py(one.share), one.name[:18]) for one in known])
     parts += [label(text, _WIDTH - _RIGHT + 8, y + 4, "tick") for y, text in _apart(ends)]
     describe = (
-        f"{quantity} of each site over its number of patients. The line is all sites together; the curves are the "
-        "limits that 95 and 99.8 of 100 equal sites stay within by chance alone. Sites are not ranked."
+        f"{quantity[:1].upper()}{quantity[1:]} of each site over its number of patients. The line is all sites "
+        "together; the curves are the limits that 95 and 99.8 of 100 equal sites stay within by chance alone. Sites "
+        "are not ranked."
     )
     table = tuple(_row(one, pooled) for one in sorted(shares, key=lambda each: each.name))
     drawing = svg(title, describe, _WIDTH, _HEIGHT, Markup("").join(parts))
@@ -116,7 +120,8 @@ def _row(one: Share, pooled: float) -> tuple[str, ...]:
 def _axes(
     px: Callable[[float], float], py: Callable[[float], float], most: float, bottom: float, quantity: str
 ) -> Markup:
-    levels = [round(bottom + k * (1 - bottom) / 4, 3) for k in range(5)]
+    gap = 0.05 if bottom > 0.69 else 0.1
+    levels = [1 - k * gap for k in range(int((1 - bottom) / gap + 1.01))]
     parts = []
     for level in levels:
         parts += [
@@ -130,6 +135,23 @@ def _axes(
         label(quantity, _LEFT, 9, "axis-name"),
     ]
     return Markup("").join(parts)
+
+
+def _names(dots: Sequence[tuple[float, float, str]]) -> list[Markup]:
+    """Write names beside their dots, in the first corner that no dot and no other name takes; else the table has it."""
+    taken = [(x - _DOT, y - _DOT, x + _DOT, y + _DOT) for x, y, _ in dots]
+    written = []
+    for x, y, name in dots:
+        wide = len(name) * _LETTER
+        for left, base in ((x + 8, y - 6), (x - 8 - wide, y - 6), (x + 8, y + 15), (x - 8 - wide, y + 15)):
+            box = (left, base - 11, left + wide, base + 3)
+            free = all(box[2] < o[0] or box[0] > o[2] or box[3] < o[1] or box[1] > o[3] for o in taken)
+            if free and left > _LEFT and left + wide < _WIDTH - _RIGHT:
+                taken.append(box)
+                at, kind = (left, "name small") if left > x else (left + wide, "name small end")
+                written.append(label(name, at, base, kind))
+                break
+    return written
 
 
 def _steps(step: float, most: float) -> list[float]:

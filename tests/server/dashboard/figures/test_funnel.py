@@ -1,3 +1,6 @@
+import itertools
+import re
+
 import numpy as np
 import pytest
 from scipy.stats import binom
@@ -45,3 +48,20 @@ def test_sites_are_in_the_order_of_their_names() -> None:
     )
     assert figure is not None
     assert [row[0] for row in figure.rows] == ["a", "b", "c"]
+
+
+def test_no_name_is_written_over_another() -> None:
+    """Four sites close together are all named, side by side; of fifty, names without room are left to the table."""
+    close = [Share(name, share, n) for name, share, n in (
+        ("bedside", 0.92, 335), ("children", 0.91, 368), ("film", 0.88, 357), ("processed", 0.93, 351)
+    )]  # fmt: skip
+    for sites in (close, [Share(f"hospital {k}", 0.9 + k % 7 / 200, 300 + k) for k in range(50)]):
+        figure = funnel_figure("right", "share right", sites)
+        assert figure is not None
+        named = re.findall(r'class="name small( end)?" x="([\d.]+)" y="([\d.]+)">([^<]+)<', figure.svg)
+        boxes = [
+            (float(x) - (8 * len(name) if end else 0), float(y), 8 * len(name)) for end, x, y, name in named
+        ]
+        assert len(named) == 4 if sites is close else 0 < len(named) < 50
+        for (x, y, wide), (other, base, span) in itertools.combinations(boxes, 2):
+            assert x + wide < other or other + span < x or abs(y - base) >= 14
