@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from server.intervals import Interval, patient_resamples, percentile_interval
+from server.intervals import FEWEST_PATIENTS, TOO_FEW, Interval, patient_resamples, percentile_interval
 from shared.config import Frozen
 
 NUM_RESAMPLES = 1000
@@ -141,8 +141,7 @@ def mean_interval(images: Iterable[ImageAudit], figure: str) -> Interval:
     if not measured:
         return Interval(value=None, reason="not measured on any image")
     values = np.array([value for _, value in measured])
-    draws = _draws(_numbers([patient for patient, _ in measured]), values, np.ones_like(values))
-    return percentile_interval(float(values.mean()), draws, len(values))
+    return _resampled([patient for patient, _ in measured], values, np.ones_like(values))
 
 
 def ratio_interval(images: Iterable[ImageAudit], above: str, below: str) -> Interval:
@@ -152,17 +151,18 @@ def ratio_interval(images: Iterable[ImageAudit], above: str, below: str) -> Inte
     if not both or not sum(b for _, _, b in both) > 0:
         return Interval(value=None, reason="not measured on any image")
     tops, bottoms = np.array([a for _, a, _ in both]), np.array([b for _, _, b in both])
-    draws = _draws(_numbers([patient for patient, _, _ in both]), tops, bottoms)
-    return percentile_interval(float(tops.sum() / bottoms.sum()), draws, len(both))
+    return _resampled([patient for patient, _, _ in both], tops, bottoms)
 
 
-def _draws(
-    patients: npt.NDArray[np.int64], tops: npt.NDArray[np.float64], bottoms: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Ratio of sums in each resample of the patients; the mean is the ratio to a row of ones."""
-    rows = [(w @ tops) / (w @ bottoms) for w in patient_resamples(patients, NUM_RESAMPLES, seed=0)]
-    return np.concatenate(rows)
-
-
-def _numbers(patients: Sequence[int]) -> npt.NDArray[np.int64]:
-    return np.unique(patients, return_inverse=True)[1].astype(np.int64)
+def _resampled(
+    patients: Sequence[int], tops: npt.NDArray[np.float64], bottoms: npt.NDArray[np.float64]
+) -> Interval:
+    """Ratio of sums, with the interval over resamples of patients; a mean is the ratio to a row of ones."""
+    value, numbers = (
+        float(tops.sum() / bottoms.sum()),
+        np.unique(patients, return_inverse=True)[1].astype(np.int64),
+    )
+    if numbers.max() + 1 < FEWEST_PATIENTS:
+        return Interval(value=value, n=len(tops), reason=TOO_FEW)
+    draws = [(w @ tops) / (w @ bottoms) for w in patient_resamples(numbers, NUM_RESAMPLES, seed=0)]
+    return percentile_interval(value, np.concatenate(draws), len(tops))

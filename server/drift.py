@@ -14,7 +14,7 @@ from scipy import stats
 
 from server.audit_maps import Looks, Seen
 from server.audit_result import NUM_RESAMPLES, AuditResult, Drift, DriftFigure, ImageAudit
-from server.intervals import Interval, patient_resamples, percentile_interval
+from server.intervals import FEWEST_PATIENTS, TOO_FEW, Interval, patient_resamples, percentile_interval
 from server.map_records import COARSE
 from server.results import Summary, read_summary
 from server.run_folder import RunFolder, read_lines
@@ -27,7 +27,6 @@ from shared.explain.frames import Frame, lifts
 
 Floats = npt.NDArray[np.float64]
 _SAME: Final = ("method", "student_layer")  # of both audits, else their figures cannot be compared
-_FEWEST: Final = 2  # patients
 
 
 @dataclass(frozen=True)
@@ -123,15 +122,15 @@ def _likeness(some: Sequence[Seen], then: Mapping[str, Floats], frame: Frame) ->
 
 
 def _interval(value: float, draws: Floats, n: int, weights: Floats) -> Interval:
-    if weights.shape[0] < _FEWEST:
-        return Interval(value=value, n=n, reason="one patient has no interval")
+    if weights.shape[0] == 1:
+        return Interval(value=value, n=n, reason=TOO_FEW)
     return percentile_interval(value, draws, n)
 
 
 def _weights(patients: Sequence[int]) -> Floats:
-    """How often each image was drawn in each resample of patients (R, N); one row where there is one patient."""
+    """How often each image was drawn in each resample of patients (R, N); one row where there are too few."""
     numbers = np.unique(patients, return_inverse=True)[1].reshape(-1).astype(np.int64)
-    if numbers.max() + 1 < _FEWEST:
+    if numbers.max() + 1 < FEWEST_PATIENTS:
         return np.ones((1, len(numbers)))
     return np.concatenate(list(patient_resamples(numbers, NUM_RESAMPLES, seed=0)))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from server.intervals import Bin, Interval
+from server.intervals import TOO_FEW, Bin, Interval
 
 WIDTH, HEIGHT = 760, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 190, 14, 40
@@ -151,7 +151,7 @@ def interval_text(interval: Interval | None, digits: int = 3) -> str:
         return f"not measured: {interval.reason}" if interval.reason else "not measured"
     value = f"{interval.value:.{digits}f}"
     if interval.low is None or interval.high is None:
-        return value
+        return f"{value} (n = {interval.n}: too few)" if interval.reason == TOO_FEW else value
     return f"{value} ({interval.low:.{digits}f} to {interval.high:.{digits}f})"
 
 

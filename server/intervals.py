@@ -14,6 +14,8 @@ from shared.config import Frozen
 
 Array = npt.NDArray[np.float64]
 TAIL = 0.025  # each side of a 95 % interval
+FEWEST_PATIENTS = 5  # resamples of fewer say little of others: of one, that nothing ever varies
+TOO_FEW = "too few patients for an interval"
 _FEWEST_DRAWS = 20
 _WEIGHTS_AT_ONCE = 4_000_000  # resamples x images held in memory: 32 MB
 

@@ -11,6 +11,7 @@ from server.audit import run_audit
 from server.audit_images import choose_images
 from server.audit_result import FIGURES, AuditResult, mean_interval, ratio_interval
 from server.audit_views import teacher_layer
+from server.intervals import TOO_FEW
 from shared.config import StudyConfig
 from shared.config_files import parse_study
 from shared.data.records import ImageRecord, Patient
@@ -141,7 +142,9 @@ def test_means_are_those_of_the_single_images(audited: tuple[AuditResult, Path])
         values = [i.figures["mask_area"] for i in result.images if i.true_class == group.name]
         figure = group.figures["mask_area"]
         assert figure.value == pytest.approx(np.mean(values))
-        assert figure.low <= figure.value <= figure.high
+        assert (figure.low, figure.high, figure.reason) == (None, None, TOO_FEW)  # three patients a class
+    whole = result.overall.figures["mask_area"]
+    assert whole.low <= whole.value <= whole.high
 
 
 def test_the_random_floor_of_an_untrained_audit_is_about_one(audited: tuple[AuditResult, Path]) -> None:

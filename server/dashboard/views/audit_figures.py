@@ -156,11 +156,16 @@ def finding(found: Found, film: Film | None, label: str) -> str:
 
 def beside(found: Found) -> str:
     """Say what the others reach, so that the finding has a measure."""
-    values = {one: found[f"lift_{one}"].value for one in SUBJECTS if f"lift_{one}" in found}
+    lifts = {one: found[f"lift_{one}"] for one in SUBJECTS if f"lift_{one}" in found}
+    most = max((one.n for one in lifts.values()), default=0)
 
     def reaches(one: str, words: str) -> str:
-        value = values.get(one)
-        return f"{words} {NOT_MEASURED}" if value is None else f"{words} {value:.2f}"
+        lift = lifts.get(one)
+        if lift is None or lift.value is None:
+            return f"{words} {NOT_MEASURED}"
+        return f"{words} {lift.value:.2f}" + (
+            f" (on {lift.n} of {most} images alone)" if 2 * lift.n < most else ""
+        )
 
     looking = f"{reaches('teacher', 'The teacher reaches')}, {reaches('explainer', 'the explainer’s mask')}"
     blind = f"{reaches('random', 'random maps reach')}, {reaches('centre', 'a plain bump in the middle')}"
