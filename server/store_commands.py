@@ -3,12 +3,16 @@
 In: a store's path or URL. Out: lines for a person, and an exit status for whoever runs it by a clock.
 """
 
+import hashlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from server.dashboard.export import export_html, verify_export
+from server.dashboard.pdf import PDF, export_pdf, html_within
+from server.dashboard.views.head import study_head
+from server.dashboard.views.model import model_view
 from server.store.append import Head
 from server.store.database import open_store
 from server.store.ingest import find_outboxes, ingest
@@ -115,23 +119,37 @@ def _in_words(found: Verification) -> str:
     return f"{counted}: whole. Head {found.head.seq}:{found.head.chain}"
 
 
-@app.command(epilog=examples("rounds-hub store export 5f0c... --out audit.html"))
+@app.command(
+    epilog=examples(
+        "rounds-hub store export 5f0c... --out audit.html", "rounds-hub store export 5f0c... --out audit.pdf"
+    )
+)
 def export(
     study_uid: Annotated[str, typer.Argument(help="the study's uid, as the page Studies shows it")],
-    out: Annotated[Path, typer.Option(help="the file to write; one that is there is not overwritten")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="the file to write, .html, or .pdf, which Chromium prints; one that is there stays"
+        ),
+    ],
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Write the whole audit of a study as one HTML file that opens from disk, prints, and proves itself."""
+    """Write the whole audit of a study as one file that opens from disk, prints, and proves itself."""
+    if out.suffix not in {".html", ".pdf"}:
+        raise StoreError(f"--out {out.name}: ends with .html or .pdf; give it one of these")
     with open_store(store, must_exist=True).connect() as connection:
-        text = export_html(connection, study_uid)
-    write_file(out, text.encode(), mode=PUBLIC)
-    typer.echo(f"{out}: {len(text.encode()) / 1e6:.1f} MB, {text.rstrip()[-68:-4]}")
+        text, head = export_html(connection, study_uid), study_head(connection, study_uid)
+        card = {} if head is None else dict(model_view(connection, head).card or {})
+    content = text.encode() if out.suffix == ".html" else export_pdf(text, card)
+    write_file(out, content, mode=PUBLIC)
+    typer.echo(f"{out}: {len(content) / 1e6:.1f} MB, SHA-256 {hashlib.sha256(content).hexdigest()}")
 
 
 @app.command(
     name="verify-export",
     epilog=examples(
         "rounds-hub store verify-export audit.html",
+        "rounds-hub store verify-export audit.pdf",
         "rounds-hub store verify-export audit.html --against 5f0c...",
     ),
 )
@@ -144,11 +162,10 @@ def verify_exported(
 ) -> None:
     """Say whether an exported file is as it was made; exit status 1 when one byte differs."""
     try:
-        text = file.read_bytes().decode()
+        content = file.read_bytes()
+        text = html_within(content) if content.startswith(PDF) else content.decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(
-            f"export {file.name}: cannot be read as text; name the file that was exported"
-        ) from error
+        raise StoreError(f"export {file.name}: cannot be read; name the file that was exported") from error
     verify_export(text)
     if against is not None:
         with open_store(store, must_exist=True).connect() as connection:
