@@ -34,12 +34,12 @@ def needs(dependant: Dependant) -> set[str]:
 
 def route_table(app: FastAPI) -> Table:
     """Return who may use each method and path: the lowest role that may, who holds a token, or everybody."""
-    made = {}
+    made: dict[tuple[str, str], str] = {}
     for route in iter_route_contexts(app.routes):
         asked = needs(route.dependant)
         roles = [role for role in ROLES if role in asked]
         who = TOKEN if TOKEN in asked else roles[-1] if roles else EVERYBODY
-        made |= {(method, route.path): who for method in route.methods}
+        made |= {(method, route.path or ""): who for method in route.methods or ()}
     return made
 
 
