@@ -23,7 +23,7 @@ from server.store.append import append_own
 from server.store.database import open_store, writing
 from server.store.records import EventBody
 from tests.dashboard_server import Running, dashboard
-from tests.dashboard_site import RUNNING, SMALL
+from tests.dashboard_site import BROWSER, RUNNING, SMALL, token_in
 
 SECONDS = 30
 
@@ -143,12 +143,14 @@ def test_a_reader_who_was_cut_off_learns_what_he_missed(running: Running, engine
 
 
 def test_the_stream_ends_with_the_session(running: Running, engine: sa.Engine) -> None:
-    """A logout anywhere ends it, with a word that keeps the browser from coming back."""
-    with listening(running, cookie(engine, "viewer"), since=version(engine)) as stream:
+    """The button Log out in another tab ends it, with a word that keeps the browser from coming back."""
+    cookies = cookie(engine, "viewer")
+    with listening(running, cookies, since=version(engine)) as stream:
         record(engine, "three")
         stream.wait(1)
-        with writing(engine).begin() as connection:
-            sessions.end_all(connection, "viewer")
+        with httpx.Client(cookies=cookies, base_url=running.url, timeout=SECONDS) as client:
+            form = {"csrf": token_in(client.get("/studies").text)}
+            assert client.post("/logout", data=form, headers=BROWSER).status_code == 303
         assert stream.ended.wait(SECONDS)
         assert stream.events[-1][0] == "ended"
 
