@@ -90,13 +90,15 @@ def test_an_auditor_accepts_with_a_reason_on_the_evidence_shown(ask: Ask, engine
 
 
 def test_the_verdict_is_hidden_until_the_auditor_said_what_they_think(ask: Ask, engine: sa.Engine) -> None:
-    """Before: neither sentence nor checks nor badge; after: all of them. A viewer sees them at once."""
-    client = ask("auditor")
+    """Before: neither sentence nor checks nor badge nor file; after: all of them. A viewer sees them at once."""
+    client, file = ask("auditor"), f"/studies/{SMALL}/export.html"
+    assert (client.get(file).status_code, ask("viewer").get(file).status_code) == (409, 200)
     before = client.get(PAGE).text
     assert "Accepted:" not in before
     assert "hidden until your own view" in before
     say_view(client, engine, "hold")
     assert "Accepted:" in client.get(PAGE).text
+    assert client.get(file).status_code == 200
     assert "Accepted:" in ask("viewer").get(PAGE).text
 
 
