@@ -10,7 +10,7 @@ from server.words import NOT_STATED, look_up, shown
 
 # without one of these a figure for epsilon means nothing, so the gate holds the student
 REQUIRED: Final = (
-    "epsilon spent", "delta", "accountant", "unit of privacy", "adjacency", "sampling", "sample rate",
+    "epsilon spent", "delta", "accountant", "unit of privacy", "partition", "adjacency", "sampling", "sample rate",
     "clip (max_grad_norm)", "noise multiplier", "ledger head", "time span", "against whom",
 )  # fmt: skip
 
@@ -37,6 +37,7 @@ def label_fields(one: Mapping[str, Any], clip: str, spent: str) -> dict[str, str
         "accountant": _joined(part.get("accountant") for part in one.get("partitions", ())),
         "independent check (PLD)": shown(max((value for value in pld if value is not None), default=None)),
         "unit of privacy": _unit(one),
+        "partition": _joined(_partition(part) for part in one.get("partitions", ())),
         "adjacency": shown(one.get("adjacency")),
         "sampling": shown(one.get("sampling")),
         "sample rate": _joined(look_up(row, "mechanism.sample_rate") for row in mechanisms),
@@ -54,6 +55,12 @@ def label_fields(one: Mapping[str, Any], clip: str, spent: str) -> dict[str, str
 def _unit(one: Mapping[str, Any]) -> str:
     unit = one.get("unit")
     return "all records of one patient identifier" if unit == "patient" else shown(unit)
+
+
+def _partition(part: Mapping[str, Any]) -> str | None:
+    """Say what was spent on the patients of one part; a patient is in one part alone."""
+    name, spent = part.get("partition"), part.get("epsilon")
+    return None if name is None else f"{name} (epsilon {'no guarantee' if spent is None else shown(spent)})"
 
 
 def _joined(values: Any) -> str:

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+ANY_PORT = "127.0.0.1:0"
 _STOP_SECONDS = 30
 
 
@@ -27,16 +28,16 @@ class Running:
         return self.process.wait(_STOP_SECONDS)
 
 
-def dashboard(store: Path, *words: str) -> AbstractContextManager[Running]:
+def dashboard(store: Path, *words: str, listen: str = ANY_PORT) -> AbstractContextManager[Running]:
     """Start `rounds-hub dashboard serve` and wait until it listens; it is ended afterwards."""
-    return started("dashboard", "serve", "--store", str(store), *words)
+    return started("dashboard", "serve", "--store", str(store), *words, listen=listen)
 
 
 @contextmanager
-def started(*words: str) -> Iterator[Running]:
-    """Start a command of `rounds-hub` that serves the dashboard, on a free port."""
+def started(*words: str, listen: str = ANY_PORT) -> Iterator[Running]:
+    """Start a command of `rounds-hub` that serves the dashboard."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "server.main", *words, "--listen", "127.0.0.1:0"],
+        [sys.executable, "-m", "server.main", *words, "--listen", listen],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"}, cwd=Path(__file__).parents[1],
     )  # fmt: skip

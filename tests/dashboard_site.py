@@ -1,12 +1,16 @@
 """The dashboard as tests reach it: the real application, asked as a browser asks."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import sqlalchemy as sa
 from httpx2 import Response
 
-from server.dashboard import passwords
+from server.dashboard import passwords, sessions
+from server.dashboard.access import cookie_name
+from server.dashboard.app import create_app
+from server.dashboard.settings import Settings
 from server.store.database import writing
 from server.store.records import PersonBody
 from server.store.schema import ACCOUNTS, RECORDS
@@ -19,6 +23,19 @@ SMALL, RUNNING = "5" * 32, "d" * 32
 BROWSER = {"sec-fetch-site": "same-origin", "origin": "null"}  # what Chromium sends under our referrer policy
 Ask = Callable[..., TestClient]
 Open = Callable[..., TestClient]  # a reader of a dashboard over some entries
+
+
+@contextmanager
+def reader(engine: sa.Engine, role: str = "viewer") -> Iterator[TestClient]:
+    """Make an account in a store and ask its dashboard as that person, who is logged in."""
+    app = create_app(engine, Settings())
+    with writing(engine).begin() as connection:
+        values = {"name": "reader", "role": role, "password": "", "must_change": False, "disabled": False}
+        connection.execute(sa.insert(ACCOUNTS).values(values | {"created": sa.func.now()}))
+        cookie = sessions.begin(connection, "reader")
+    with TestClient(app, headers=BROWSER, follow_redirects=False) as client:
+        client.cookies.set(cookie_name(app.state.settings), cookie)
+        yield client
 
 
 def token_of(client: TestClient, path: str = "/studies") -> str:

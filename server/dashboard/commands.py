@@ -1,6 +1,6 @@
 """`rounds-hub dashboard`: the audit's pages over a store that others fill.
 
-In: a store and how readers reach it. Out: a web server, until SIGTERM.
+In: a store and how readers reach it. Out: a web server, until SIGTERM; and the table of who may use which address.
 """
 
 import logging
@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from server.dashboard.route_table import markdown, own_table
 from server.dashboard.serve import Door, serve_dashboard
 from server.dashboard.store_option import StoreOption, usual_store
 from shared.command_line import examples, program
@@ -56,3 +57,9 @@ def serve(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     door = Door(listen, certificate, key, proxy, tuple(name or ()))
     serve_dashboard(store or usual_store(), door, workers, typer.echo)
+
+
+@app.command(epilog=examples("rounds-hub dashboard routes"))
+def routes() -> None:
+    """Print who may use which address, as a table that is made from the application itself."""
+    typer.echo(markdown(own_table()))

@@ -6,6 +6,7 @@ In: a request. Out: a page, or the one block of it that htmx asked for.
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Annotated, Any
 
 import sqlalchemy as sa
@@ -19,7 +20,7 @@ from server.dashboard.roles import at_least
 from server.dashboard.sessions import Visit
 from server.dashboard.settings import Settings
 from server.dashboard.templating import has_block, rendered
-from server.dashboard.view_cache import View, ViewCache
+from server.dashboard.view_cache import View, ViewCache, newest_record
 from server.dashboard.views.head import Head, study_head
 
 
@@ -35,6 +36,15 @@ class PageTools:
         """How this dashboard was started."""
         settings: Settings = self.request.app.state.settings
         return settings
+
+    @cached_property
+    def _newest(self) -> int | None:
+        return newest_record(self.connection)
+
+    @cached_property
+    def _views_given(self) -> dict[str, set[str]]:
+        """By study, the evidence of which the reader has said what they think."""
+        return views_given(self.connection, self.request.state.visit.person)
 
     def study(self, study_uid: str) -> Head:
         """Return what stands above every page of a study; 404 where the store has none of this name."""
@@ -56,7 +66,7 @@ class PageTools:
     def remembered(self, key: Hashable, make: Callable[[], View]) -> View:
         """Return what `make` reads, from memory where nothing was recorded since; `key` says all that decides it."""
         cache: ViewCache = self.request.app.state.views
-        return cache.get(self.connection, key, make)
+        return cache.get(self._newest, key, make)
 
     def composed(
         self,
@@ -119,8 +129,7 @@ class PageTools:
         """Return how to tell the same of any study, by its identifier and the digest of its evidence so far."""
         if visit is None or not at_least(visit.role, "auditor") or not self.settings.own_view_first:
             return lambda _uid, _evidence: False
-        given = views_given(self.connection, visit.person)
-        return lambda uid, evidence: evidence not in given.get(uid, set())
+        return lambda uid, evidence: evidence not in self._views_given.get(uid, set())
 
     def _as_shown_to(self, visit: Visit | None, study: Head | None) -> Head | None:
         if study is None or not self.hides_verdict(visit, study):

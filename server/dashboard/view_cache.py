@@ -25,9 +25,8 @@ class ViewCache:
         self._making: dict[Hashable, Lock] = {}
         self._lock = Lock()
 
-    def get(self, connection: sa.Connection, key: Hashable, build: Callable[[], View]) -> View:
-        """Return the view of `key` as of the newest record that the connection sees; `build` reads it."""
-        newest = connection.execute(sa.select(sa.func.max(RECORDS.c.id))).scalar()
+    def get(self, newest: int | None, key: Hashable, build: Callable[[], View]) -> View:
+        """Return the view of `key` as of the record `newest`, the last that `build` sees."""
         whole = (key, newest)
         with self._lock:
             if whole in self._kept:
@@ -47,3 +46,8 @@ class ViewCache:
                 while len(self._kept) > self._most:
                     self._kept.popitem(last=False)
         return view
+
+
+def newest_record(connection: sa.Connection) -> int | None:
+    """Return the number of the newest record that a connection sees, None in an empty store."""
+    return connection.execute(sa.select(sa.func.max(RECORDS.c.id))).scalar()

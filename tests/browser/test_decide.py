@@ -4,6 +4,9 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, expect
 
+from server.store.append import append_own
+from server.store.database import open_store, writing
+from server.store.records import EventBody
 from tests.browser.conftest import Reader, Site
 
 
@@ -110,6 +113,28 @@ def test_the_slider_moves_by_the_arrow_keys(reader: Reader, site: Site) -> None:
     page.keyboard.press("End")
     page.keyboard.press("ArrowLeft")
     expect(page.locator("#round")).to_contain_text(f"After round {last - 1}")
+
+
+def test_a_live_page_keeps_focus_and_what_was_opened(reader: Reader, site: Site) -> None:
+    """A record comes while somebody reads a table: all around it is new, the table stays open, the keyboard there."""
+    reader.log_in("viewer")
+    page = reader.see(f"/studies/{site.running}")
+    table = page.locator("#now details").first
+    table.locator("summary").focus()
+    page.keyboard.press("Enter")
+    expect(table).to_have_attribute("open", "")
+    table.evaluate("part => { part.dataset.before = 'yes'; }")
+    engine = open_store(site.store)
+    with writing(engine).begin() as connection:
+        append_own(
+            connection, "run:running", site.running, EventBody(event="note", what="while somebody reads")
+        )
+    engine.dispose()
+    expect(page.locator("#now [data-before]")).to_have_count(0)
+    expect(page.locator("#now").get_by_text("while somebody reads")).to_be_visible()
+    expect(table).to_have_attribute("open", "")
+    expect(table.locator("summary")).to_be_focused()
+    expect(page.locator("#live")).to_have_text("The study changed; the page was brought up to date.")
 
 
 def test_the_theme_can_be_chosen_and_is_kept(reader: Reader) -> None:

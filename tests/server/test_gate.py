@@ -135,7 +135,7 @@ def test_what_was_not_measured_says_why() -> None:
         (STATED | {"south": None}, "south (no ledger statement)"),
         (
             {"north": STATED["north"] | {"partitions": []}},
-            "north (accountant, sample rate, noise multiplier)",
+            "north (accountant, partition, sample rate, noise multiplier)",
         ),
         ({"north": STATED["north"] | {"epsilon": None}}, "north (epsilon spent)"),
     ],

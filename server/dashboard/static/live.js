@@ -1,7 +1,8 @@
-/* Live pages: how old the last record is, whether the stream still stands, and one polite sentence for a change. */
+/* Live pages: how old the last record is, whether the stream still stands, one polite sentence for a change; and what is
+   put in place anew keeps what the reader opened and where the keyboard stands. */
 (function () {
   "use strict";
-  var lost = false;
+  var lost = false, kept = null;
 
   function say(text) {
     var region = document.getElementById("live");
@@ -24,6 +25,30 @@
       }
     });
   }
+  function named(element) {
+    var figure = element.closest("figure"), caption = figure && figure.querySelector("figcaption");
+    return [caption ? caption.textContent : "", element.tagName, element.getAttribute("aria-label") || element.textContent].join("|");
+  }
+  document.addEventListener("htmx:beforeSwap", function (event) {
+    var part = event.detail.target, focus = document.activeElement;
+    kept = {
+      open: Array.from(part.querySelectorAll("details[open] > summary"), named),
+      focus: focus && focus !== part && part.contains(focus) ? named(focus) : null
+    };
+  });
+  document.addEventListener("htmx:afterSwap", function (event) {
+    if (!kept) { return; }
+    var part = event.detail.target, before = kept, focus;
+    kept = null;
+    part.querySelectorAll("details > summary").forEach(function (summary) {
+      if (before.open.indexOf(named(summary)) >= 0) { summary.parentNode.open = true; }
+    });
+    if (before.focus === null || part.contains(document.activeElement)) { return; }
+    focus = Array.from(part.querySelectorAll("a[href], button, input, select, summary, [tabindex]")).find(function (one) {
+      return named(one) === before.focus;
+    });
+    if (focus) { focus.focus({ preventScroll: true }); }
+  });
   document.addEventListener("htmx:sseError", function () { lost = true; tick(); });
   document.addEventListener("htmx:sseOpen", function () { lost = false; tick(); });
   document.addEventListener("htmx:sseClose", function (event) {

@@ -43,6 +43,7 @@ def output_controls(facts: Facts) -> tuple[Control, ...]:
     """Answer each control from the store."""
     gaps = [site for site, one in facts.statements.items() if missing_fields(one, facts.clip)]
     labelled = bool(facts.statements) and not gaps
+    stated = bool(facts.statements) and None not in facts.statements.values()
     last = next((one for one in facts.decisions if one.decides), None)
     bound = last is not None and last.evidence == facts.evidence
     declared = {"enrolment", "update", "evaluation", "regions", "maps", "status", "ledger_statement", "error"}
@@ -54,7 +55,7 @@ def output_controls(facts: Facts) -> tuple[Control, ...]:
             "privacy#label",
         ),
         _control(
-            "The accounts follow each other without a gap", facts.heads_lost == 0 if facts.statements else False,
+            "The accounts follow each other without a gap", stated and facts.heads_lost == 0,
             "each ledger head follows the one remembered", "a ledger was restored or cut, or none was stated",
             "privacy#sites",
         ),

@@ -73,29 +73,31 @@ class Head:
 
 
 def study_head(connection: sa.Connection, uid: str) -> Head | None:
-    """Read the head of one study, in two statements."""
+    """Read the head of one study, in one statement."""
+    study, data = DOCUMENTS.alias("study"), DOCUMENTS.alias("data")
     columns = [STUDIES.c[name] for name in ("study_uid", *_FROM_STUDIES)]
     row = connection.execute(
-        sa.select(*columns, SOURCES.c.last_received)
+        sa.select(
+            *columns, SOURCES.c.last_received, study.c.document.label("agreed"), data.c.document.label("data")
+        )
         .join_from(STUDIES, SOURCES, STUDIES.c.source == SOURCES.c.source)
+        .join(study, _named(study, "study"))
+        .outerjoin(data, _named(data, "data"))
         .where(STUDIES.c.study_uid == uid)
     ).one_or_none()
     if row is None:
         return None
-    rows = connection.execute(
-        sa.select(DOCUMENTS.c.name, DOCUMENTS.c.document).where(
-            DOCUMENTS.c.study_uid == uid, DOCUMENTS.c.name.in_(("study", "data"))
-        )
-    )
-    documents = {name: document for name, document in rows}  # noqa: C416 - rows are not pairs to mypy
     values = row._asdict()
-    study = documents["study"]
+    agreed = values.pop("agreed")
     return Head(
         uid=values.pop("study_uid"),
         received=values.pop("last_received"),
-        config=study["config"],
-        code_digest=study["code_digest"],
-        versions=study["versions"],
-        data=documents.get("data"),
+        config=agreed["config"],
+        code_digest=agreed["code_digest"],
+        versions=agreed["versions"],
         **values,
     )
+
+
+def _named(document: sa.FromClause, name: str) -> sa.ColumnElement[bool]:
+    return sa.and_(document.c.study_uid == STUDIES.c.study_uid, document.c.name == name)

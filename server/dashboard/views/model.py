@@ -11,12 +11,12 @@ from typing import Any, Final
 import sqlalchemy as sa
 from markupsafe import Markup
 
-from server.dashboard.decisions import Decision, evidence_of, history
+from server.dashboard.decisions import Decision, history
 from server.dashboard.figures.limit import limit_bar
 from server.dashboard.views.controls import Control, Facts, output_controls
 from server.dashboard.views.head import Head
-from server.dashboard.views.privacy_rows import last_statements, releases_by_kind, unfollowed_heads
-from server.store.schema import CHECKS, DOCUMENTS, MAPS, MODELS, SITES
+from server.dashboard.views.privacy_rows import last_statements
+from server.store.schema import CHECKS, DOCUMENTS, MAPS, MODELS, RELEASES, SITES, STATEMENTS, STUDIES
 from server.words import NOT_MEASURED, NOT_STATED, in_bytes, shown
 
 _PASSED: Final = {True: "passed", False: "not passed", None: "does not apply"}
@@ -59,17 +59,15 @@ class ModelView:
 
 
 def model_view(connection: sa.Connection, head: Head) -> ModelView:
-    """Read the page, in nine statements."""
+    """Read the page, in seven statements."""
     documents = _documents(connection, head.uid)
-    told, evidence = history(connection, head.uid), evidence_of(connection, head.uid)
-    model = (
-        connection.execute(sa.select(MODELS).where(MODELS.c.study_uid == head.uid)).mappings().one_or_none()
-    )
+    told, found = history(connection, head.uid), _model_and_counts(connection, head.uid)
+    model = None if found["weights"] is None else found
     gate = documents.get("gate")
     weights = None if model is None else str(model["weights"])
     may_leave, why_not = leaving(head, told, weights)
     return ModelView(
-        evidence=evidence,
+        evidence=head.evidence,
         judged=gate is not None,
         sentence="" if gate is None else str(gate["sentence"]),
         checks=_checks(connection, head.uid),
@@ -77,7 +75,7 @@ def model_view(connection: sa.Connection, head: Head) -> ModelView:
         weights=weights,
         size=NOT_STATED if model is None else in_bytes(model["num_bytes"]),
         card=documents.get("model_card", {}),
-        controls=output_controls(_controlled(connection, head, told, evidence, weights)),
+        controls=output_controls(_controlled(connection, head, told, found)),
         decisions=told,
         may_leave=may_leave,
         why_not=why_not,
@@ -135,6 +133,20 @@ def _number(value: float | None, threshold: float | None) -> str:
     return "–" if threshold is None else NOT_MEASURED
 
 
+def _model_and_counts(connection: sa.Connection, uid: str) -> sa.RowMapping:
+    """Return the model's row, empty without one, whether there are maps, and how many ledger heads did not follow."""
+    maps = sa.exists().where(MAPS.c.study_uid == uid).label("has_maps")
+    lost = (
+        sa.select(sa.func.count()).select_from(STATEMENTS)
+        .where(STATEMENTS.c.study_uid == uid, STATEMENTS.c.follows.is_(False))
+        .scalar_subquery().label("heads_lost")
+    )  # fmt: skip
+    columns = (MODELS.c.weights, MODELS.c.num_bytes, MODELS.c.facts)
+    joined = STUDIES.outerjoin(MODELS, MODELS.c.study_uid == STUDIES.c.study_uid)
+    asked = sa.select(*columns, maps, lost).select_from(joined).where(STUDIES.c.study_uid == uid)
+    return connection.execute(asked).mappings().one()
+
+
 def _facts(model: sa.RowMapping | None) -> tuple[tuple[str, str], ...]:
     if model is None:
         return ()
@@ -147,24 +159,25 @@ def _facts(model: sa.RowMapping | None) -> tuple[tuple[str, str], ...]:
 
 
 def _controlled(
-    connection: sa.Connection, head: Head, told: tuple[Decision, ...], evidence: str, weights: str | None
+    connection: sa.Connection, head: Head, told: tuple[Decision, ...], found: sa.RowMapping
 ) -> Facts:
     uid = head.uid
     stated = last_statements(connection, uid)
-    other = connection.execute(
-        sa.select(SITES.c.site).where(SITES.c.study_uid == uid, SITES.c.code_digest != head.code_digest)
-    ).scalars()
-    maps = connection.execute(sa.select(sa.exists().where(MAPS.c.study_uid == uid))).scalar_one()
+    other = sa.select(sa.literal("site").label("what"), SITES.c.site.label("name")).where(
+        SITES.c.study_uid == uid, SITES.c.code_digest != head.code_digest
+    )
+    kinds = sa.select(sa.literal("kind"), RELEASES.c.release).where(RELEASES.c.study_uid == uid)
+    named = connection.execute(sa.union(other, kinds).order_by("what", "name")).all()
     return Facts(
         private=bool(head.config["privacy"]["enabled"]),
         clip=shown(head.config["privacy"]["max_grad_norm"]),
         statements={site: None if row is None else row["statement"] for site, row in stated.items()},
-        heads_lost=sum(unfollowed_heads(connection, uid).values()),
-        other_code=list(other),
-        kinds=[kind for kind, *_ in releases_by_kind(connection, uid)],
+        heads_lost=found["heads_lost"],
+        other_code=[name for what, name in named if what == "site"],
+        kinds=[name for what, name in named if what == "kind"],
         verdict=head.verdict,
-        has_maps=bool(maps),
+        has_maps=bool(found["has_maps"]),
         decisions=told,
-        evidence=evidence,
-        weights=weights,
+        evidence=head.evidence,
+        weights=found["weights"],
     )

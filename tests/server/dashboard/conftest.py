@@ -1,5 +1,6 @@
 """A real store and the real application over it, asked as a browser asks."""
 
+import itertools
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -19,7 +20,7 @@ from server.dashboard.settings import Settings
 from server.store.database import open_store, writing
 from server.store.schema import ACCOUNTS
 from tests.audit_records import Entry, fill, running_study, small_study
-from tests.dashboard_site import BROWSER, RUNNING, SMALL, Ask, Open, TestClient
+from tests.dashboard_site import BROWSER, RUNNING, SMALL, Ask, Open, TestClient, reader
 
 
 @pytest.fixture(autouse=True)
@@ -89,28 +90,13 @@ def must_change(engine: sa.Engine) -> None:
 @pytest.fixture
 def open_page(tmp_path: Path) -> Iterator[Open]:
     """Return a way to get a reader of a dashboard over some entries."""
-    opened: list[tuple[TestClient, sa.Engine]] = []
+    with ExitStack() as opened:
+        stores = itertools.count()
 
-    def make(entries: list[Entry]) -> TestClient:
-        engine = open_store(tmp_path / f"{len(opened)}.sqlite")
-        fill(engine, entries)
-        app = create_app(engine, Settings())
-        with writing(engine).begin() as connection:
-            values = {
-                "name": "reader",
-                "role": "viewer",
-                "password": "",
-                "must_change": False,
-                "disabled": False,
-            }
-            connection.execute(sa.insert(ACCOUNTS).values(values | {"created": sa.func.now()}))
-            cookie = sessions.begin(connection, "reader")
-        client = TestClient(app, headers=BROWSER, follow_redirects=False)
-        client.cookies.set(cookie_name(app.state.settings), cookie)
-        opened.append((client, engine))
-        return client
+        def make(entries: list[Entry]) -> TestClient:
+            engine = open_store(tmp_path / f"{next(stores)}.sqlite")
+            opened.callback(engine.dispose)
+            fill(engine, entries)
+            return opened.enter_context(reader(engine))
 
-    yield make
-    for client, engine in opened:
-        client.close()
-        engine.dispose()
+        yield make

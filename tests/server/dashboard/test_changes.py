@@ -1,6 +1,7 @@
 """Live pages against real processes: what the stream says, how it resumes, and when it ends."""
 
 import shutil
+import signal
 import socket
 import threading
 import time
@@ -22,7 +23,7 @@ from server.store.append import append_own
 from server.store.database import open_store, writing
 from server.store.records import EventBody
 from tests.dashboard_server import Running, dashboard
-from tests.dashboard_site import RUNNING, SMALL
+from tests.dashboard_site import BROWSER, RUNNING, SMALL, token_in
 
 SECONDS = 30
 
@@ -142,12 +143,14 @@ def test_a_reader_who_was_cut_off_learns_what_he_missed(running: Running, engine
 
 
 def test_the_stream_ends_with_the_session(running: Running, engine: sa.Engine) -> None:
-    """A logout anywhere ends it, with a word that keeps the browser from coming back."""
-    with listening(running, cookie(engine, "viewer"), since=version(engine)) as stream:
+    """The button Log out in another tab ends it, with a word that keeps the browser from coming back."""
+    cookies = cookie(engine, "viewer")
+    with listening(running, cookies, since=version(engine)) as stream:
         record(engine, "three")
         stream.wait(1)
-        with writing(engine).begin() as connection:
-            sessions.end_all(connection, "viewer")
+        with httpx.Client(cookies=cookies, base_url=running.url, timeout=SECONDS) as client:
+            form = {"csrf": token_in(client.get("/studies").text)}
+            assert client.post("/logout", data=form, headers=BROWSER).status_code == 303
         assert stream.ended.wait(SECONDS)
         assert stream.events[-1][0] == "ended"
 
@@ -176,6 +179,68 @@ def test_stopping_the_server_ends_streams_at_once(store: Path, engine: sa.Engine
         assert time.monotonic() - began < 5
         assert stream.ended.wait(SECONDS)
         assert [name for name, _ in stream.events] == ["changed"]
+
+
+def keep_listening(url: str, cookies: dict[str, str], heard: list[str], stop: threading.Event) -> None:
+    """Listen as a browser's EventSource does: cut off, it comes back with the last id, after the time it was told."""
+    last, wait = heard[0], 60.0  # the stream says how long; else this test fails
+    while not stop.is_set():
+        try:
+            with (
+                httpx.Client(cookies=cookies, timeout=SECONDS) as client,
+                client.stream("GET", url, headers={"last-event-id": last}) as answer,
+            ):
+                for line in answer.iter_lines():
+                    key, _, value = line.partition(": ")
+                    if key == "retry":
+                        wait = int(value) / 1000
+                    elif key == "id":
+                        last = value
+                        heard.append(value)
+        except httpx.HTTPError:
+            pass
+        stop.wait(wait)
+
+
+def test_twenty_readers_of_a_killed_server_are_soon_told_again(store: Path, engine: sa.Engine) -> None:
+    """Killed with -9 and started again: within 5 s all of them know of the record that came meanwhile."""
+    heard, stop = [[version(engine)] for _ in range(20)], threading.Event()
+
+    def wait_until_all_heard(what: str) -> None:
+        deadline = time.monotonic() + SECONDS
+        while not all(one[-1] == what for one in heard):
+            assert time.monotonic() < deadline, f"{sum(one[-1] == what for one in heard)} of 20 heard it"
+            time.sleep(0.02)
+
+    readers: list[threading.Thread] = []
+    try:
+        with dashboard(store) as first:
+            at = first.url.removeprefix("http://")
+            url = f"{first.url}/studies/{RUNNING}/changes"
+            readers += [
+                threading.Thread(target=keep_listening, args=(url, cookie(engine, "viewer"), one, stop))
+                for one in heard
+            ]
+            for reader in readers:
+                reader.start()
+            record(engine, "before")
+            wait_until_all_heard(version(engine))
+            killed = time.monotonic()
+            first.stop(signal.SIGKILL)
+        record(engine, "meanwhile")
+        with dashboard(store, listen=at):
+            back = time.monotonic()
+            wait_until_all_heard(version(engine))
+            seconds = time.monotonic() - back
+            stop.set()
+    finally:
+        stop.set()
+        for reader in readers:
+            reader.join(SECONDS)
+    print(
+        f"all 20 heard it {seconds:.1f} s after the server was back, {back - killed + seconds:.1f} s after the kill"
+    )
+    assert seconds < 5
 
 
 def test_only_a_running_study_is_listened_to(running: Running, engine: sa.Engine) -> None:

@@ -7,11 +7,13 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
+from server.dashboard import export
 from server.dashboard.export import export_html, verify_export
 from server.store.database import open_store
 from server.store_commands import app
 from shared.errors import StoreError
 from tests.audit_records import SMALL_UID, fill, small_study
+from tests.dashboard_site import Open
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,34 @@ def test_the_file_holds_all_parts_and_is_small_enough_to_send(made: tuple[Path, 
     for part in ("model", "study", "explanations", "privacy", "sites", "events", "proof"):
         assert f'id="{part}"' in text
     assert len(text.encode()) < 10_000_000
+
+
+def test_a_file_that_nobody_could_send_is_refused(
+    made: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Past the limit nothing is written, and the sentence names both sizes."""
+    size = len(made[1].rpartition("<!-- sha256")[0].encode())
+    engine = open_store(made[0])
+    with engine.connect() as connection:
+        monkeypatch.setattr(export, "MOST_BYTES", size)
+        assert export_html(connection, SMALL_UID) == made[1]
+        monkeypatch.setattr(export, "MOST_BYTES", size - 1)
+        with pytest.raises(StoreError, match=f"would have {size} bytes, allowed are {size - 1}"):
+            export_html(connection, SMALL_UID)
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["rounds.csv", "participation.csv", "privacy.csv", "explanations.csv", "model/checks.csv", "model/card.json",
+     "model/card.xml"],
+)  # fmt: skip
+def test_files_of_equal_records_have_equal_bytes(open_page: Open, file: str) -> None:
+    """CSV files and cards of two stores that were filled apart."""
+    one, other = (open_page(small_study()).get(f"/studies/{SMALL_UID}/{file}") for _ in range(2))
+    assert one.status_code == 200
+    assert len(one.content) > 200
+    assert one.content == other.content
 
 
 def test_the_command_writes_and_verifies(made: tuple[Path, str], tmp_path: Path) -> None:

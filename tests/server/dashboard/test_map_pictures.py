@@ -19,7 +19,7 @@ HTMX = {"hx-request": "true"}
 
 
 def test_equal_values_have_equal_colours_on_every_map_of_the_page(open_page: Open) -> None:
-    """Teacher, student, mask, sources, rounds and sites: 2.5 in one cell has one colour in all 15 squares."""
+    """Teacher, student, mask, sources, rounds and sites: 2.5 in one cell has one colour in all 13 squares."""
     random, entries = np.random.default_rng(5), small_study()
 
     def grid() -> Grid:

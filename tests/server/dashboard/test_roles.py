@@ -1,18 +1,19 @@
 """The table of routes and roles, made from the application itself: nothing is open that is not listed here."""
 
 import re
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
-from fastapi.dependencies.models import Dependant
-from fastapi.routing import iter_route_contexts
+from typer.testing import CliRunner
 
-from server.dashboard.access import Role
-from server.dashboard.api.guard import token_holder
-from server.dashboard.app import create_app
+from server.dashboard.commands import app as dashboard_commands
 from server.dashboard.roles import ROLES, at_least
-from server.store.database import open_store
+from server.dashboard.route_table import EVERYBODY, TOKEN, Table, markdown, own_table, route_table
 from tests.dashboard_site import SMALL, Ask, token_of
+
+PAGE = Path(__file__).parents[3] / "deploy" / "dashboard.md"
+BEGIN, END = "<!-- routes: begin -->\n", "<!-- routes: end -->"
 
 OPEN = {("GET", "/login"), ("POST", "/login"), ("GET", "/health"), ("GET", "/static/{name}")}
 COORDINATORS = {
@@ -21,56 +22,41 @@ COORDINATORS = {
 }
 
 
-def needs(dependant: Dependant) -> set[str]:
-    """Return what a route asks for: roles, or a token."""
-    found = {needed for one in dependant.dependencies for needed in needs(one)}
-    if isinstance(dependant.call, Role):
-        found.add(dependant.call.role)
-    if dependant.call is token_holder:
-        found.add("token")
-    return found
-
-
-def table(app: FastAPI) -> dict[tuple[str, str], str]:
-    """Return what each method and path asks for: the highest role, `token`, or nothing."""
-    made = {}
-    for route in iter_route_contexts(app.routes):
-        asked = needs(route.dependant)
-        roles = [role for role in ROLES if role in asked]
-        word = "token" if "token" in asked else roles[-1] if roles else ""
-        made |= {(method, route.path): word for method in route.methods}
-    return made
-
-
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], str]:
-    """Return the table of an application over an empty store."""
-    engine = open_store(tmp_path_factory.mktemp("empty") / "store.sqlite")
-    made = table(create_app(engine))
-    engine.dispose()
-    return made
+def rows() -> Table:
+    """Return the table of the application."""
+    return own_table()
 
 
-def test_only_login_health_and_static_files_are_open(rows: dict[tuple[str, str], str]) -> None:
+def test_only_login_health_and_static_files_are_open(rows: Table) -> None:
     """Every other route asks for a role or a token."""
-    assert {row for row, asked in rows.items() if not asked} == OPEN
+    assert {row for row, asked in rows.items() if asked == EVERYBODY} == OPEN
 
 
-def test_the_api_asks_for_a_token_and_nothing_else_does(rows: dict[tuple[str, str], str]) -> None:
+def test_the_api_asks_for_a_token_and_nothing_else_does(rows: Table) -> None:
     """A browser's session does not open the API, a token no page."""
-    assert {row for row, asked in rows.items() if asked == "token"} == {
+    assert {row for row, asked in rows.items() if asked == TOKEN} == {
         row for row in rows if row[1].startswith("/api/")
     }
 
 
-def test_accounts_are_the_coordinators(rows: dict[tuple[str, str], str]) -> None:
+def test_accounts_are_the_coordinators(rows: Table) -> None:
     """Only a coordinator sees and changes accounts."""
     assert {row for row, asked in rows.items() if asked == "coordinator"} == COORDINATORS
 
 
-def test_reading_changes_nothing(rows: dict[tuple[str, str], str]) -> None:
+def test_reading_changes_nothing(rows: Table) -> None:
     """Routes take GET or POST, none takes both under one name of a change."""
     assert {method for method, _ in rows} == {"GET", "POST"}
+
+
+def test_the_page_for_auditors_has_the_table_of_the_application(rows: Table) -> None:
+    """`deploy/dashboard.md` shows what is true of this version, and the command prints it."""
+    shown = PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0].strip()
+    assert shown == markdown(rows), (
+        f"run `rounds-hub dashboard routes` and paste what it prints into {PAGE.name}"
+    )
+    assert CliRunner().invoke(dashboard_commands, ["routes"]).output.strip() == shown
 
 
 def test_each_route_answers_each_role_as_the_table_says(ask: Ask, app: FastAPI) -> None:
@@ -78,8 +64,8 @@ def test_each_route_answers_each_role_as_the_table_says(ask: Ask, app: FastAPI) 
     browsers = {role: ask(role) for role in ROLES}
     for browser in browsers.values():
         browser.headers["x-csrf-token"] = token_of(browser)
-    for (method, path), asked in table(app).items():
-        if path.endswith("/changes") or asked in {"", "token"} or path == "/logout":
+    for (method, path), asked in route_table(app).items():
+        if path.endswith("/changes") or asked in {EVERYBODY, TOKEN} or path == "/logout":
             continue
         url = re.sub(r"{[^}]*}", SMALL, path)
         assert ask().request(method, url).headers.get("location", "").startswith("/login"), (method, path)
@@ -93,8 +79,8 @@ def test_each_route_answers_each_role_as_the_table_says(ask: Ask, app: FastAPI) 
 def test_a_person_with_a_one_time_password_gets_nowhere_else(ask: Ask, app: FastAPI) -> None:
     """Until it is changed, every page leads to the one where that is done."""
     client = ask("coordinator")
-    for (method, path), asked in table(app).items():
-        if method != "GET" or asked in {"", "token"} or path in {"/account/password", "/"}:
+    for (method, path), asked in route_table(app).items():
+        if method != "GET" or asked in {EVERYBODY, TOKEN} or path in {"/account/password", "/"}:
             continue
         answer = client.get(re.sub(r"{[^}]*}", SMALL, path))
         assert answer.headers.get("location", "").startswith("/account/password"), path

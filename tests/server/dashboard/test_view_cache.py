@@ -3,7 +3,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from server.dashboard.view_cache import ViewCache
+from server.dashboard.view_cache import ViewCache, newest_record
 from server.store.append import append_own
 from server.store.database import open_store, writing
 from server.store.records import EventBody
@@ -21,7 +21,7 @@ def test_a_view_is_read_again_only_after_a_new_record(tmp_path: Path) -> None:
         if changed:
             record(engine)
         with engine.connect() as connection:
-            cache.get(connection, "page", lambda: read.append(1))
+            cache.get(newest_record(connection), "page", lambda: read.append(1))
     assert len(read) == 2
     engine.dispose()
 
@@ -39,7 +39,7 @@ def test_many_readers_at_once_read_once(tmp_path: Path) -> None:
     def ask() -> None:
         with engine.connect() as connection:
             start.wait()
-            found.append(cache.get(connection, "page", build))
+            found.append(cache.get(newest_record(connection), "page", build))
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
@@ -56,6 +56,6 @@ def test_only_so_many_views_are_kept(tmp_path: Path) -> None:
     engine, cache, read = open_store(tmp_path / "s.sqlite"), ViewCache(most=2), []
     with engine.connect() as connection:
         for key in ("a", "b", "a", "c", "a", "b"):
-            cache.get(connection, key, lambda key=key: read.append(key))
+            cache.get(newest_record(connection), key, lambda key=key: read.append(key))
     assert read == ["a", "b", "c", "b"]
     engine.dispose()

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from html import unescape
 
 import grpc
 import pytest
@@ -17,6 +18,8 @@ from server.store.outbox import Outbox
 from server.store.records import EventBody, IncidentBody
 from server.store.schema import RECORDS
 from shared.errors import ChainConflictError
+from tests.audit_records import running_study
+from tests.dashboard_site import reader
 from tests.feed_hub import RUN, UID, FeedHub, events
 
 SOURCE = f"study/{RUN}"
@@ -50,6 +53,24 @@ def test_a_changed_record_is_data_loss_and_an_incident(hub: FeedHub) -> None:
     with hub.store.begin() as connection:
         query = sa.select(RECORDS.c.study_uid).where(RECORDS.c.source == "feed")
         assert connection.execute(query).scalars().all() == [UID]
+
+
+def test_a_changed_record_stands_on_the_studys_page(hub: FeedHub) -> None:
+    """Who reads the study's events sees an incident that names the record; before there was none."""
+    study = hub.outbox()
+    study.add(UID, *(body for body, _ in running_study(1)[:3]))
+    with Connection(read_credential(hub.file())) as connection:
+        Delivery(study, connection).bring()
+    with reader(hub.store) as client:
+        page = f"/studies/{UID}/events?kind=incident"
+        before = client.get(page)
+        changed = link(study.after(1, 1)[0].chain, 3, UID, EventBody(event="tried", what="forged"))
+        assert refused(hub, changed) == grpc.StatusCode.DATA_LOSS
+        after = client.get(page)
+    assert (before.status_code, after.status_code) == (200, 200)
+    assert "another one stands here already" not in before.text
+    assert f"{SOURCE}: record 3: another one stands here already" in unescape(after.text)
+    assert "forged" not in after.text
 
 
 def test_a_hash_that_is_not_of_its_content_is_data_loss(hub: FeedHub) -> None:

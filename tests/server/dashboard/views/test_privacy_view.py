@@ -1,14 +1,20 @@
+import math
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from dp_accounting import GaussianDpEvent, NeighboringRelation, PoissonSampledDpEvent
+from dp_accounting.pld import PLDAccountant
 
 from server.dashboard.views.head import study_head
 from server.dashboard.views.privacy import NOT_SHOWN, PrivacyView, privacy_view, rounds_left
 from server.privacy_label import REQUIRED
 from server.store.records import StatementBody
 from server.words import NOT_STATED
+from shared.privacy.mechanisms import PoissonGaussian
+from shared.release_kinds import LedgerStatement
 from tests.audit_records import SMALL_UID, Entry, small_study
 
 
@@ -46,6 +52,40 @@ def test_spend_is_that_of_the_newest_statements(small: sa.Engine) -> None:
     assert {one.site: one.as_of_round for one in view.sites} == {
         site: str(body.round) for site, body in newest.items()
     }
+
+
+def test_every_figure_follows_from_the_rows_of_the_ledgers(small: sa.Engine) -> None:
+    """Spend, share of the cap and rounds left, made again from the ledger's rows by another accountant."""
+    rows: dict[str, dict[int, LedgerStatement]] = {}
+    for body, _ in small_study():
+        if isinstance(body, StatementBody):
+            rows.setdefault(body.statement.site, {})[body.round] = body.statement
+    shown = {one.site: one for one in read(small).sites}
+    assert set(shown) == set(rows)
+    for site, by_round in rows.items():
+        said = [by_round[number] for number in sorted(by_round)]
+        last, before = said[-1], next(one for one in reversed(said) if one.epsilon != said[-1].epsilon)
+        epsilon = spent_by_rows(last)
+        assert float(shown[site].epsilon) == pytest.approx(epsilon, abs=0.02)
+        assert shown[site].head == f"{last.head_seq} · {last.head_hash[:16]}"
+        if last.cap_epsilon is not None:
+            bar = re.search(r"epsilon (\S+) of (\S+), (\d+)% of the cap", str(shown[site].bar))
+            assert bar is not None
+            assert int(bar[3]) == pytest.approx(100 * epsilon / last.cap_epsilon, abs=1)
+            left = (last.cap_epsilon - epsilon) / (epsilon - spent_by_rows(before))
+            assert shown[site].rounds_left == f"at least {math.floor(left)}"
+    assert sum(one.cap != NOT_SHOWN for one in shown.values()) == 2
+
+
+def spent_by_rows(one: LedgerStatement) -> float:
+    """Compose what the ledger's rows list, by privacy loss distributions; the site used another method."""
+    accountant = PLDAccountant(NeighboringRelation.ADD_OR_REMOVE_ONE, 1e-3)
+    for counted in one.partitions[0].mechanisms:
+        steps = counted.mechanism
+        assert isinstance(steps, PoissonGaussian)
+        once = PoissonSampledDpEvent(steps.sample_rate, GaussianDpEvent(steps.noise_multiplier))
+        accountant.compose(once, steps.steps)
+    return float(accountant.get_epsilon(one.delta))
 
 
 def test_a_silent_site_has_spent_an_unknown_amount(filled: Callable[[list[Entry]], sa.Engine]) -> None:
