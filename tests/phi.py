@@ -1,6 +1,8 @@
 """Search files for planted identifiers: values and folders come in, the places where one stands go out."""
 
+import base64
 import csv
+import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 # A few bytes also occur by chance in weights and noise: shorter values, and common words, prove nothing.
 SHORTEST = 5
 COMMON = frozenset({"none", "Chest frontal", "CHEST ROUTINE"})
+_INSIDE = re.compile(rb"(?<=;base64,)[A-Za-z0-9+/=]+")
 ENCODINGS = ("utf-8", "latin-1", "gb18030", "iso2022_jp", "shift_jis")
 
 
@@ -24,9 +27,16 @@ def planted_values(pack: Path) -> list[str]:
 
 
 def contents(roots: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
-    """Yield name and bytes of all files below the roots, and of what archives (.npz, .fab) hold."""
+    """Yield name and bytes of all files below the roots, and of what archives (.npz, .fab) hold.
+
+    Pictures inside pages are searched as they are, not in base64: any five letters stand in a megabyte of that.
+    """
     for path in (path for root in roots for path in root.rglob("*") if path.is_file()):
-        yield str(path), path.name.encode() + b"\n" + path.read_bytes()
+        content = path.read_bytes()
+        if path.suffix == ".html":
+            yield f"{path}: pictures", b"\n".join(base64.b64decode(one) for one in _INSIDE.findall(content))
+            content = _INSIDE.sub(b"", content)
+        yield str(path), path.name.encode() + b"\n" + content
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 for name in archive.namelist():
