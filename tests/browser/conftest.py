@@ -111,7 +111,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def _real(engine: sa.Engine, folder: str) -> str | None:
     """Take in a real run's records; returns its study."""
-    for name, outbox in find_outboxes(Path(folder)).items() if folder else ():
+    for name, outbox in find_outboxes(Path(folder)) if folder else ():
         ingest(engine, outbox, name)
     with engine.connect() as connection:
         return connection.execute(sa.select(STUDIES.c.study_uid)).scalars().first()
