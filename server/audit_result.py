@@ -158,10 +158,8 @@ def _resampled(
     patients: Sequence[int], tops: npt.NDArray[np.float64], bottoms: npt.NDArray[np.float64]
 ) -> Interval:
     """Ratio of sums, with the interval over resamples of patients; a mean is the ratio to a row of ones."""
-    value, numbers = (
-        float(tops.sum() / bottoms.sum()),
-        np.unique(patients, return_inverse=True)[1].astype(np.int64),
-    )
+    value = float(tops.sum() / bottoms.sum())
+    numbers = np.unique(patients, return_inverse=True)[1].astype(np.int64)
     if numbers.max() + 1 < FEWEST_PATIENTS:
         return Interval(value=value, n=len(tops), reason=TOO_FEW)
     draws = [(w @ tops) / (w @ bottoms) for w in patient_resamples(numbers, NUM_RESAMPLES, seed=0)]

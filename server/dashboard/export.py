@@ -37,7 +37,7 @@ from shared.errors import StoreError
 MOST_CLASSES: Final = 8  # whose maps are in the file; the pages show all
 MOST_BYTES: Final = 10_000_000
 _SEAL: Final = "<!-- sha256 of everything before this line: {} -->\n"
-_SEALED: Final = re.compile(r"<!-- sha256 of everything before this line: ([0-9a-f]{64}) -->\n\Z")
+_SEALED: Final = re.compile(rb"<!-- sha256 of everything before this line: ([0-9a-f]{64}) -->\n\Z")
 _EVENT_PAGES: Final = 4
 _LINK: Final = re.compile(r'<a\b[^>]*\bhref="/[^"]*"[^>]*>(.*?)</a>', re.DOTALL)
 _FORM: Final = re.compile(r"<form\b.*?</form>|<p class=\"more\">.*?</p>", re.DOTALL)  # and links to files
@@ -87,12 +87,17 @@ def export_html(connection: sa.Connection, uid: str) -> str:
 
 def verify_export(text: str) -> None:
     """`StoreError` where the file is not what was exported."""
-    found = _SEALED.search(text)
+    check_seal(text.encode(), _SEALED)
+
+
+def check_seal(content: bytes, sealed: re.Pattern[bytes]) -> None:
+    """`StoreError` unless the last line, which `sealed` finds, holds the SHA-256 of everything before it."""
+    found = sealed.search(content)
     if found is None:
         raise StoreError(
             "export: its last line, with the digest of the file, is missing; take the file that was exported"
         )
-    if hashlib.sha256(text[: found.start()].encode()).hexdigest() != found[1]:
+    if hashlib.sha256(content[: found.start()]).hexdigest().encode() != found[1]:
         raise StoreError(
             "export: was changed after it was made, its digest is another; take the file that was exported"
         )

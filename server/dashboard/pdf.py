@@ -20,6 +20,7 @@ from pypdf import PdfReader, PdfWriter
 from pypdf.errors import PyPdfError
 
 from server.dashboard.chai_card import chai_xml
+from server.dashboard.export import check_seal
 from shared.errors import StoreError
 
 PDF: Final = b"%PDF-"
@@ -48,15 +49,7 @@ def export_pdf(html: str, card: Mapping[str, Any]) -> bytes:
 
 def html_within(content: bytes) -> str:
     """Return the HTML file in a PDF; `StoreError` where the PDF was changed after it was made."""
-    found = _SEALED.search(content)
-    if found is None:
-        raise StoreError(
-            "export: its last line, with the digest of the file, is missing; take the file that was exported"
-        )
-    if hashlib.sha256(content[: found.start()]).hexdigest().encode() != found[1]:
-        raise StoreError(
-            "export: was changed after it was made, its digest is another; take the file that was exported"
-        )
+    check_seal(content, _SEALED)
     try:
         (html,) = PdfReader(io.BytesIO(content)).attachments["audit.html"]
     except (PyPdfError, KeyError, ValueError) as error:

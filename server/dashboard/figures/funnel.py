@@ -73,9 +73,8 @@ def funnel_figure(title: str, quantity: str, shares: Sequence[Share]) -> Figure 
         return None
     pooled = sum(one.share * one.n for one in known) / sum(one.n for one in known)
     most = max(one.n for one in known) * 1.1
-    lowest = limits(pooled, min(one.n for one in known), 0.001)[
-        0
-    ]  # the curves of smaller sites are cut off below
+    fewest = min(one.n for one in known)  # the curves of smaller sites are cut off below
+    lowest = limits(pooled, fewest, 0.001)[0]
     bottom = math.floor(min(0.9, lowest, *(one.share for one in known)) * 20) / 20
 
     def px(n: float) -> float:
