@@ -14,9 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-FACTOR_BITS = (
-    12  # of a matrix gradient's factors: sums of their products stay below 2^53, where float64 is exact
-)
+FACTOR_BITS = 13  # of a matrix gradient's factors: sums of products stay below 2^53, where float64 is exact
 EXACT_BITS = 53
 SMALLEST_PRODUCT = 16_384  # entries of a matrix; smaller ones are multiplied out, at little cost
 

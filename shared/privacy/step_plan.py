@@ -63,7 +63,10 @@ class StepPlan:
 def step_plan(
     study: StudyConfig, number: int, declared_patients: int, patients_per_chunk: int = 16
 ) -> StepPlan:
-    """Return the public numbers of round `number` (from 1); without privacy the clip stays and the noise is zero."""
+    """Return the public numbers of round `number` (from 1); without privacy the clip stays and the noise is zero.
+
+    A chunk, which is always worked on in its full length, is no longer than the declared number of patients.
+    """
     privacy, federation = study.privacy, study.federation
     sigma = privacy.noise_multiplier if privacy.enabled else 0.0
     if sigma is None:
@@ -76,5 +79,5 @@ def step_plan(
         learning_rate=federation.learning_rate_in(number),
         momentum=federation.momentum,
         normaliser=privacy.sample_rate * declared_patients,
-        patients_per_chunk=patients_per_chunk,
+        patients_per_chunk=min(patients_per_chunk, declared_patients),
     )

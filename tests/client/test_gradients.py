@@ -61,9 +61,8 @@ def sample_losses(model: CompactModel, x: Tensor, y: Tensor) -> Tensor:
     [
         *((which, torch.float32, 1e-5) for which in ("head", "scales")),
         ("scales", torch.float64, 1e-9),
-        *(
-            (which, torch.float32, 1e-3) for which in ("last", "all")
-        ),  # factors of large matrices have 12 bits
+        ("last", torch.float32, 1e-3),  # factors of large matrices have 13 bits
+        ("all", torch.float32, 1e-3),
     ],
 )
 @pytest.mark.parametrize("samples", [1, 3])
