@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 from scipy.stats import beta, binom, norm
+from scipy.stats import t as student
 
 MISTAKE = 1e-4  # chance that an audit names a sound engine
 
@@ -47,11 +48,16 @@ def threshold_mu(hits: int, alarms: int, trials: int, p: float = MISTAKE) -> flo
     return max(0.0, float(norm.ppf(least) - norm.ppf(most)))
 
 
-def threshold_epsilon(hits: int, alarms: int, trials: int, delta: float, p: float = MISTAKE) -> float:
-    """Return the least epsilon at delta from the two rates alone, whatever the mechanism."""
-    least, most = threshold_rates(hits, alarms, trials, p)
-    pairs = [(least, most), (1 - most, 1 - least)]
-    return max(0.0, *(math.log((a - delta) / b) for a, b in pairs if a > delta and b > 0))
+def mean_mu(with_it: np.ndarray, without: np.ndarray, p: float = MISTAKE) -> float:
+    """Return the least mu from the means of Gaussian scores: few answers tell more so than counts at a threshold.
+
+    Their own standard deviation is used, in units of which a Gaussian mechanism moves by at most mu.
+    """
+    trials = len(with_it)
+    spread = math.sqrt((with_it.var(ddof=1) + without.var(ddof=1)) / 2)
+    difference = float(with_it.mean() - without.mean())
+    margin = float(student.isf(p, 2 * trials - 2)) * spread * math.sqrt(2 / trials)
+    return max(0.0, (difference - margin) / spread)
 
 
 def gaussian_epsilon(mu: float, delta: float) -> float:
