@@ -25,10 +25,10 @@ def company(room: Room) -> Finding:
     with room.scratch() as scratch:
         full = OpenStudy(room.site(scratch / "with"), study, "scales")
         tried, different, furthest = 0, 0, 0.0
-        for weights in (weights_of(full.site, study, "scales"), detecting(full)):
+        for weights in (weights_of(full.site, study, "scales"), detecting(full, room)):
             alone = heard(full, weights, 0, 1)
             for length in LENGTHS[1:]:
-                for place in {0, length // 2, length - 1}:
+                for place in {length - 1} if room.quick else {0, length // 2, length - 1}:
                     other = heard(full, weights, place, length)
                     tried += 1
                     different += not torch.equal(alone, other)

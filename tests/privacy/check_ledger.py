@@ -1,5 +1,6 @@
 """Every answer is paid for, once, and what was paid is neither lost nor begun anew."""
 
+import math
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -57,7 +58,7 @@ def spent(room: Room) -> Finding:
         stated = decode_release(answers[-1]["ledger_statement"]).fields
         rows = rows_in(site)
     expected = epsilon_of(study, rounds, 2)
-    told = {one.partition: one.epsilon for one in stated.partitions}
+    told = {one.partition: math.inf if one.epsilon is None else one.epsilon for one in stated.partitions}
     keys = {"train": "train", "evaluate": "evaluate"}
     once = all(
         sorted(row.kind for row in rows if row.round == number and row.request_kind == keys[kind])
@@ -65,12 +66,12 @@ def spent(room: Room) -> Finding:
         for kind, number in requests
     )
     within = all(
-        told[part] is not None and expected[part] - 0.005 <= told[part] <= 1.03 * expected[part] + 0.02
+        expected[part] - 0.005 <= told[part] <= 1.03 * expected[part] + 0.02
         for part in expected
     )
     return Finding(
         "stated = dp-accounting over what was answered (-0.005, +3 % + 0.02); one reserve and one commit row each",
-        ", ".join(f"{part} {told[part]} of {value:.4f}" for part, value in expected.items())
+        ", ".join(f"{part} stated {told[part]:.4f}, is {value:.4f}" for part, value in expected.items())
         + ("" if once else "; rows are missing or double"),
         once and within,
     )

@@ -103,7 +103,7 @@ def detector(room: Room) -> Finding:
         site = room.site(scratch / "with")
         full = OpenStudy(site, study, "scales")
         number = len(full.patients)
-        weights = detecting(full)
+        weights = detecting(full, room)
         everybody = full.clipped_sum(weights)
         worst = 0.0
         gone = [one.patient_id for one in full.patients][: 2 if room.quick else 6]
@@ -115,9 +115,10 @@ def detector(room: Room) -> Finding:
         return Finding(found.bound, f"{found.seen}; {number} patients become {number - 1}", found.holds)
 
 
-def detecting(full: OpenStudy) -> Arrays:
+def detecting(full: OpenStudy, room: Room) -> Arrays:
     """Craft the detector: rounding blown up, then a classifier along what the chunk's length changes."""
-    weights = blown_up_rounding(weights_of(full.site, full.study, "scales"), full.compact.student)
+    base = weights_of(full.site, full.study, "scales")
+    weights = blown_up_rounding(base, full.compact.student, room.flat_biases())
     load_trainable(full.compact, weights)
     images = full.images(full.patients)
     held: list[Tensor] = []

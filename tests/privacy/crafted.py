@@ -44,14 +44,9 @@ def opposed_positions(base: Arrays, student: nn.Module, small: float, gamma: flo
     return weights
 
 
-def blown_up_rounding(base: Arrays, student: nn.Module, gamma: float = LARGEST) -> Arrays:
-    """Make the last block show nothing but rounding, blown up: other bits of a kernel become other features.
-
-    A norm's scale is 0 and its biases solve W beta = const in every group of the next norm, so that this norm sees
-    the rounding of the sum only.
-    """
-    index = len(student.blocks) - 1
-    block, prefix = student.blocks[index], f"student.blocks.{index}.conv."
+def flat_biases(student: nn.Module) -> np.ndarray:
+    """Return biases before the last block's last convolution under which its output is the same in every group."""
+    block = student.blocks[-1]
     kernel = block.conv.point_linear.conv.weight.detach().double().flatten(1).numpy()
     groups = block.conv.point_linear.bn.num_groups
     size = len(kernel) // groups
@@ -64,12 +59,21 @@ def blown_up_rounding(base: Arrays, student: nn.Module, gamma: float = LARGEST) 
     for _ in range(5):
         free = (beta > low + 1) & (beta < high - 1)
         beta[free] += np.linalg.lstsq(rules[:, free], -rules @ beta, rcond=None)[0]
+    return beta.astype(np.float32)
+
+
+def blown_up_rounding(base: Arrays, student: nn.Module, biases: np.ndarray) -> Arrays:
+    """Make the last block show nothing but rounding, blown up: other bits of a kernel become other features.
+
+    A norm's scale is 0 and its biases are `flat_biases`, so that the next norm sees the rounding of a sum only.
+    """
+    prefix = f"student.blocks.{len(student.blocks) - 1}.conv."
     weights = {name: value.copy() for name, value in base.items()}
     weights[prefix + "depth_conv.bn.weight"][...] = 0
-    weights[prefix + "depth_conv.bn.bias"] = beta.astype(np.float32)
+    weights[prefix + "depth_conv.bn.bias"] = biases
     if (squeeze := prefix + "depth_conv.se.fc.expand.bias") in weights:
         weights[squeeze][...] = 9e3
-    weights[prefix + "point_linear.bn.weight"][...] = gamma
+    weights[prefix + "point_linear.bn.weight"][...] = LARGEST
     weights[prefix + "point_linear.bn.bias"][...] = 0
     return weights
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,11 +27,14 @@ from shared.code import code_digest
 from shared.config import StudyConfig
 from shared.config_files import parse_site, parse_study, read_yaml
 from shared.data.records import Patient
+from shared.models.initial import unpack_initial
 from shared.models.trainable import load_trainable, trainable_names
+from shared.models.weights import find_weights, load_weights
 from shared.privacy.noise import Coins
 from shared.privacy.step_plan import step_plan
 from shared.records import Request, RequestHeader, encode_request
 from shared.release_kinds import THIS_RUN_ALONE
+from tests.privacy.crafted import flat_biases
 
 KEY = bytes(range(32))
 SITE = "film"
@@ -84,6 +88,10 @@ def build(folder: Path) -> None:
         )
         one = with_warm_start(one, folder, seed=0, progress=_quiet)
         accept_weights(folder, one)
+        if name == "supervised":
+            path = find_weights(folder / "weights", one.models.initial_sha256)
+            compact, _ = unpack_initial(one, load_weights(path, one.models.initial_sha256))
+            np.save(folder / "flat_biases.npy", flat_biases(compact.student))
         accepted |= read_yaml(folder / "sites" / f"{SITE}.yaml")["accepted_digests"]
         (folder / "studies" / f"{name}.json").write_text(one.canonical_json(), encoding="utf-8")
     (folder / "accepted.json").write_text(json.dumps(accepted), encoding="utf-8")
@@ -113,6 +121,10 @@ class Room:
         """Return a method's prepared study with fields of some of its groups changed."""
         raw = json.loads((self.folder / "studies" / f"{method}.json").read_text(encoding="utf-8"))
         return parse_study({key: value | groups[key] if key in groups else value for key, value in raw.items()})
+
+    def flat_biases(self) -> np.ndarray:
+        """Return `crafted.flat_biases` of the supervised study's student: they take a while, so they are kept."""
+        return np.load(self.folder / "flat_biases.npy")
 
     @property
     def manifest(self) -> Path:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def main() -> int:
         done = workers.all([*searches, *wanted, *faults])
     rows = [row for part in done if isinstance(part, list) for row in part]
     rows = [*(one for one in done if isinstance(one, Row)), *rows]
-    planted_rows = [one for one in done if isinstance(one, FaultRow)]
+    planted_rows = judged([one for one in done if isinstance(one, FaultRow)], rows)
     show("Attacks", CHECK_COLUMNS, [check_cells(row) for row in rows])
     show("Planted faults", FAULT_COLUMNS, [fault_cells(row) for row in planted_rows])
     good = all(row.holds for row in rows) and all(row.caught for row in planted_rows)
@@ -122,6 +123,17 @@ def fault_row(workers: Workers, fault: Fault) -> FaultRow:
             )  # fmt: skip
     console.print(f"{row.seconds:6.1f} s  planted: {row.name}: {row.verdict} by {row.check}; {row.seen}")
     return row
+
+
+def judged(planted_rows: Sequence[FaultRow], rows: Sequence[Row]) -> list[FaultRow]:
+    """Take back what a check named that does not hold on the sound tree either: it would name anything."""
+    failing = {row.name for row in rows if not row.holds}
+    return [
+        replace(one, caught=False, seen=f"{one.seen}; but the check does not hold without the fault either")
+        if one.caught and one.check in failing
+        else one
+        for one in planted_rows
+    ]
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
