@@ -10,5 +10,13 @@ from tests.privacy import (
     check_sensitivity,
 )
 
-MODULES = (check_sensitivity, check_company, check_noise, check_coins, check_audit, check_ledger, check_answers)
+MODULES = (
+    check_sensitivity,
+    check_company,
+    check_noise,
+    check_coins,
+    check_audit,
+    check_ledger,
+    check_answers,
+)
 CHECKS = {check.name: check for module in MODULES for check in module.CHECKS}

@@ -103,7 +103,7 @@ def door_that_refuses_once() -> Iterator[list[str]]:
     """Refuse the first update at the door, as one does whose noise was out of range: after noise was drawn."""
     original, refused = Door.let_out, []
 
-    def let_out(self: Door, release, expected_arrays=None):  # noqa: ANN001, ANN202
+    def let_out(self: Door, release, expected_arrays=None):
         if release.kind == "update" and not refused:
             refused.append(release.kind)
             raise Refusal(ErrorCode.FAILED, "update: kept in")
@@ -219,14 +219,22 @@ def public(data: bytes, shapes: dict[str, tuple[int, ...]]) -> str:
         except Exception:  # noqa: BLE001, S112 - not of this form
             continue
         fields = release.fields.model_dump(mode="json") | {"head_hash": None}
-        return str((release.study_uid, release.round, fields, sorted((n, a.shape) for n, a in release.arrays.items())))
+        return str(
+            (
+                release.study_uid,
+                release.round,
+                fields,
+                sorted((n, a.shape) for n, a in release.arrays.items()),
+            )
+        )
     return f"undeclared {data!r}"
 
 
 CHECKS = (
     Check("answers, bad record", "one patient's record changes neither kind nor code of an answer",
           f"{', '.join(BAD_RECORDS)}: after enrolment", records),
-    Check("answers, asked again", "the same request gets the same bytes and costs once", "ask three times", asked_again),
+    Check("answers, asked again", "the same request gets the same bytes and costs once", "ask three times",
+          asked_again),
     Check("answers, failed", "noise that was drawn for a failed answer is not drawn again",
           "the door refuses an update, then the hub asks twice more", failed),
     Check("answers, texts", "no path, identifier, label or exception's text leaves",

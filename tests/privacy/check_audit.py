@@ -12,16 +12,18 @@ from shared.privacy.accountant import spend, spend_pld
 from shared.privacy.mechanisms import PoissonGaussian
 from shared.privacy.noise import Coins, NoiseSource
 from shared.releases import decode_release
+from tests.privacy.audit_bounds import MISTAKE, gaussian_epsilon, mean_mu, one_run_epsilon, threshold_mu
 from tests.privacy.check_noise import updated
 from tests.privacy.check_sensitivity import moved, pair
 from tests.privacy.crafted import opposed_views
 from tests.privacy.room import DISAGREES, OpenStudy, Room, ask, weights_of
 from tests.privacy.small import InMemory, plan
-from tests.privacy.statistics import MISTAKE, gaussian_epsilon, mean_mu, one_run_epsilon, threshold_mu
 from tests.privacy.table import Check, Finding
 
 DELTA = 1e-5
-SMALL_DELTA = 1e-8  # one run pays for delta once a canary: at 1e-5 a thousand of them prove nothing at our confidence
+SMALL_DELTA = (
+    1e-8  # one run pays for delta once a canary: at 1e-5 a thousand of them prove nothing at our confidence
+)
 REPEATED = 16  # canaries of the repeated audit
 SIGMA = 4.0
 CHOICES = 20  # how many guesses to make: a Bonferroni factor
@@ -37,7 +39,7 @@ def canaries(model: nn.Linear, who: np.ndarray) -> InMemory:
     """Make patients whose gradient, far above the clip, is one coordinate each."""
     width = model.in_features
 
-    def loss(batch):  # noqa: ANN001, ANN202
+    def loss(batch):
         return -50 * model(nn.functional.one_hot(batch["i"], width).float())[:, 0]
 
     people = [{"i": torch.full((1,), int(one))} for one in who]
@@ -64,7 +66,8 @@ def one_run(room: Room) -> Finding:
             best, told = epsilon, f"{right} of {2 * count} guesses right"
     claim = claimed(SIGMA, 1.0, 1, SMALL_DELTA)
     return Finding(
-        f"epsilon {claim:.3f} (PRV and PLD, delta {SMALL_DELTA:g})", f"epsilon at least {best:.3f}; {told}", best <= claim
+        f"epsilon {claim:.3f} (PRV and PLD, delta {SMALL_DELTA:g})", f"epsilon at least {best:.3f}; {told}",
+        best <= claim,
     )  # fmt: skip
 
 
@@ -102,7 +105,7 @@ def scores(steps: int, *, present: bool) -> np.ndarray:
 
 def end_to_end(room: Room) -> Finding:
     """Send crafted weights to a site's own answer, with and without a patient, and read one number off each update."""
-    trials = 10 if room.quick else 40
+    trials = 8 if room.quick else 40
     study = room.study("supervised")
     which = study.privacy.trainable
     quiet = {"allow_releases": ["enrolment", "update", "error"]}
@@ -111,7 +114,9 @@ def end_to_end(room: Room) -> Finding:
         base = weights_of(full.site, study, which)
         scales = np.geomspace(0.5, 4, 6 if room.quick else 24)
         target = [one for one in full.patients if one.patient_id == DISAGREES]
-        worst = max(scales, key=lambda scale: float(full.clipped_sum(opposed_views(base, scale), target).norm()))
+        worst = max(
+            scales, key=lambda scale: float(full.clipped_sum(opposed_views(base, scale), target).norm())
+        )
         weights = opposed_views(base, float(worst))
         sums = [one.clipped_sum(weights) for one in (full, without)]
         direction = (sums[0] - sums[1]) / (sums[0] - sums[1]).norm()
@@ -129,13 +134,19 @@ def end_to_end(room: Room) -> Finding:
     shown = gaussian_epsilon(mu, study.privacy.delta)
     return Finding(
         f"the ledger's epsilon {stated:.3f}",
-        f"epsilon at least {shown:.3f} (mu {mu:.3f}, {trials} answers each); the sum moved by {distance:.7g} of the clip",
+        f"epsilon at least {shown:.3f} (mu {mu:.3f}, {trials} answers each); "
+        f"the sum moved by {distance:.7g} of the clip",
         shown <= stated,
     )
 
 
-def read(  # noqa: ANN201 - a float
-    full: OpenStudy, study, weights: Arrays, direction: Tensor, state, changed: dict  # noqa: ANN001
+def read(
+    full: OpenStudy,
+    study,
+    weights: Arrays,
+    direction: Tensor,
+    state,
+    changed: dict,
 ):
     """Ask a site with a fresh ledger once and project its update."""
     raw = full.site.config.model_copy(update=changed | {"state_dir": state, "head_file": state / "head"})

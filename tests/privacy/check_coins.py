@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from scipy import stats
 
 from shared.privacy.noise import Coins
+from tests.privacy.audit_bounds import MISTAKE
 from tests.privacy.room import Room, ask, weights_of
-from tests.privacy.statistics import MISTAKE
 from tests.privacy.table import Check, Finding
 
-STEPS = 12
+STEPS = 5
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def overheard() -> Iterator[list[bool]]:
 
 
 def secret(room: Room) -> Finding:
-    """Ask two sites of one key and one folder, each with a fresh ledger, for the very same round, and one for the next."""
+    """Ask two sites of one key and one folder, for the very same round, and one for the next round."""
     study = room.study("supervised", privacy={"sample_rate": 0.5}, federation={"steps": STEPS})
     tosses = []
     with room.scratch() as scratch:

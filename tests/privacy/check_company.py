@@ -45,9 +45,7 @@ def heard(full: OpenStudy, weights: Arrays, place: int, length: int) -> Tensor:
     load_trainable(full.compact, weights)
     generator = torch.Generator().manual_seed(7)
     with full.site.target_cache(full.study) as cache:
-        patients = SitePatients(
-            full.patients, full.study, full.compact, full.adapters, cache, full.coins
-        )
+        patients = SitePatients(full.patients, full.study, full.compact, full.adapters, cache, full.coins)
         one = dict(patients.load(0, 0))
         others = [
             {
@@ -59,7 +57,7 @@ def heard(full: OpenStudy, weights: Arrays, place: int, length: int) -> Tensor:
         everybody = [fields | {"heard": torch.zeros(1)} for fields in others]
         everybody.insert(place, one | {"heard": torch.ones(1)})
 
-        def loss(batch):  # noqa: ANN001, ANN202
+        def loss(batch):
             fields = {name: value for name, value in batch.items() if name != "heard"}
             return patients.losses(fields) * batch["heard"]
 
@@ -92,7 +90,7 @@ def coupling(room: Room) -> Finding:  # noqa: ARG001 - every check has this shap
             parameter.requires_grad_(False)
         people = [{"x": torch.randn(1, 1, 6, 6) * (1 + p), "y": torch.tensor([p % 2])} for p in range(6)]
 
-        def loss(batch, model=model):  # noqa: ANN001, ANN202
+        def loss(batch, model=model):
             return nn.functional.cross_entropy(50 * model(batch["x"]), batch["y"], reduction="none")
 
         source = InMemory(people, loss, people[0])
@@ -108,7 +106,9 @@ def coupling(room: Room) -> Finding:  # noqa: ARG001 - every check has this shap
         except UnsupportedLayerError:
             continue
         difference = torch.cat([(sums[0][n] - sums[1][n]).double().flatten() for n in trained])
-        taken.append(f"{name}: taken, one patient moves the sum by {float(difference.norm()):.3g} of the clip")
+        taken.append(
+            f"{name}: taken, one patient moves the sum by {float(difference.norm()):.3g} of the clip"
+        )
     return Finding("refused", "; ".join(taken) or f"all {len(COUPLING)} refused", not taken)
 
 
@@ -126,14 +126,16 @@ def failures(room: Room) -> Finding:  # noqa: ARG001 - every check has this shap
         "a loss that raises": {"x": torch.full((1, 8), 777.0)},
     }
 
-    def loss(batch):  # noqa: ANN001, ANN202
+    def loss(batch):
         if bool((batch["x"] == 777.0).any()):
             raise RuntimeError("this patient's loss")
         return model(batch["x"]).square().sum(1)
 
     for fields in bad.values():
         source = InMemory([*people[:2], fields, *people[2:]], loss, people[0])
-        whole, rest = (summed(model, source, who, Coins(KEY)) for who in ([0, 1, 2, 3, 4, 5], [0, 1, 3, 4, 5]))
+        whole, rest = (
+            summed(model, source, who, Coins(KEY)) for who in ([0, 1, 2, 3, 4, 5], [0, 1, 3, 4, 5])
+        )
         worst = max(worst, float((whole - rest).norm()) if bool(whole.isfinite().all()) else np.inf)
         different += not torch.equal(whole, rest)
     return Finding(

@@ -36,11 +36,14 @@ def epsilon_of(study: StudyConfig, trained: int, counted: int) -> dict[str, floa
     training = PLDAccountant(value_discretization_interval=1e-4)
     training.compose(
         SelfComposedDpEvent(
-            PoissonSampledDpEvent(study.privacy.sample_rate, GaussianDpEvent(sigma)), study.federation.steps * trained
+            PoissonSampledDpEvent(study.privacy.sample_rate, GaussianDpEvent(sigma)),
+            study.federation.steps * trained,
         )
     )
     counts = PLDAccountant(value_discretization_interval=1e-4)
-    counts.compose(SelfComposedDpEvent(GaussianDpEvent(study.federation.evaluation_noise_multiplier), counted))
+    counts.compose(
+        SelfComposedDpEvent(GaussianDpEvent(study.federation.evaluation_noise_multiplier), counted)
+    )
     return {
         "train": float(training.get_epsilon(study.privacy.delta)),
         "evaluation": float(counts.get_epsilon(study.privacy.delta)),
@@ -65,10 +68,7 @@ def spent(room: Room) -> Finding:
         == ["commit", "reserve"]
         for kind, number in requests
     )
-    within = all(
-        expected[part] - 0.005 <= told[part] <= 1.03 * expected[part] + 0.02
-        for part in expected
-    )
+    within = all(expected[part] - 0.005 <= told[part] <= 1.03 * expected[part] + 0.02 for part in expected)
     return Finding(
         "stated = dp-accounting over what was answered (-0.005, +3 % + 0.02); one reserve and one commit row each",
         ", ".join(f"{part} stated {told[part]:.4f}, is {value:.4f}" for part, value in expected.items())
@@ -91,7 +91,9 @@ def cut(room: Room) -> Finding:
             parts = ask(site, study, "train", 3, weights)
             if code_of(parts) != ErrorCode.LEDGER_STOPPED:
                 seen.append(f"{name}: {' and '.join(parts)}")
-    return Finding("ledger_stopped, nothing else leaves", "; ".join(seen) or "ledger_stopped, 4 of 4", not seen)
+    return Finding(
+        "ledger_stopped, nothing else leaves", "; ".join(seen) or "ledger_stopped, 4 of 4", not seen
+    )
 
 
 def spoil(path: Path, how: str) -> None:
@@ -100,7 +102,9 @@ def spoil(path: Path, how: str) -> None:
         path.unlink()
         return
     with closing(sqlite3.connect(path)) as database, database:
-        for (trigger,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+        for (trigger,) in database.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        ).fetchall():
             database.execute(f'DROP TRIGGER "{trigger}"')
         first = {"the last two rows dropped": 2, "all rows dropped": 0}
         if how in first:

@@ -1,5 +1,7 @@
 """The noise that leaves is Gaussian of the accounted size, fresh each time, and fine enough."""
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from scipy import stats
@@ -8,16 +10,18 @@ from torch import Tensor, nn
 from client.private_training import private_steps
 from shared.privacy.noise import Coins, NoiseSource
 from shared.releases import decode_release
+from tests.privacy.audit_bounds import MISTAKE
 from tests.privacy.room import Room, ask, weights_of
 from tests.privacy.small import InMemory, plan
-from tests.privacy.statistics import MISTAKE
 from tests.privacy.table import Check, Finding
 
-SIGMA = 3.0
+SIGMA = 4.0  # a power of two, as the clip: the grid's unit is then one too
 CLIP = 0.5
 
 
-def nothing_but_noise(model: nn.Module, width: int, steps: int = 1, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+def nothing_but_noise(
+    model: nn.Module, width: int, steps: int = 1, dtype: torch.dtype = torch.float32
+) -> list[Tensor]:
     """Return what each step of a run over no patients added to the weights, one flat vector a step."""
     parameters = dict(model.named_parameters())
     with torch.no_grad():
@@ -29,7 +33,7 @@ def nothing_but_noise(model: nn.Module, width: int, steps: int = 1, dtype: torch
         model, sorted(parameters), plan(steps=steps, noise_multiplier=SIGMA, max_grad_norm=CLIP), patient_ids=[],
         coins=Coins.fresh(), noise=NoiseSource(), source=source, progress=lambda _step: seen.append(flat(parameters)),
     )  # fmt: skip
-    return [after - before for before, after in zip(seen, seen[1:], strict=False)]
+    return [after - before for before, after in pairwise(seen)]
 
 
 def flat(parameters: dict[str, Tensor]) -> Tensor:

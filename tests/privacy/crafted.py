@@ -50,9 +50,7 @@ def flat_biases(student: nn.Module) -> np.ndarray:
     kernel = block.conv.point_linear.conv.weight.detach().double().flatten(1).numpy()
     groups = block.conv.point_linear.bn.num_groups
     size = len(kernel) // groups
-    rules = np.concatenate(
-        [kernel[g * size + 1 : (g + 1) * size] - kernel[g * size] for g in range(groups)]
-    )
+    rules = np.concatenate([kernel[g * size + 1 : (g + 1) * size] - kernel[g * size] for g in range(groups)])
     start = np.random.default_rng(0).uniform(3e3, 9e3, kernel.shape[1])
     low, high = 4.0, 9.9e3
     beta = start + lsq_linear(rules, -rules @ start, (low - start, high - start), tol=1e-14, max_iter=500).x
@@ -86,6 +84,8 @@ def split_by(base: Arrays, one: np.ndarray, other: np.ndarray) -> Arrays:
         return weights
     direction = difference * (60 / float(difference @ difference))
     offset = float(direction @ middle)
-    weights[f"{CLASSIFIER}.weight"] = np.stack([direction, -direction]).clip(-LARGEST, LARGEST).astype(np.float32)
+    weights[f"{CLASSIFIER}.weight"] = (
+        np.stack([direction, -direction]).clip(-LARGEST, LARGEST).astype(np.float32)
+    )
     weights[f"{CLASSIFIER}.bias"] = np.array([-offset, offset]).clip(-LARGEST, LARGEST).astype(np.float32)
     return weights

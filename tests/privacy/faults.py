@@ -8,11 +8,9 @@ from dataclasses import dataclass
 
 ENGINE = "client/private_training.py"
 CLIP = "client/gradients.py"
-KEPT = "client/kept_gradients.py"
 NOISE = "shared/privacy/noise.py"
 ANSWER = "client/round.py"
 LEDGER = "client/ledger.py"
-ROUND = "client/training_round.py"
 
 
 @dataclass(frozen=True)
@@ -39,36 +37,39 @@ FAULTS = (
         Edit(ENGINE, "    if plan.noise_multiplier == 0:\n", "    if plan.noise_multiplier >= 0:\n"),
     )),
     Fault("half noise", "the step adds half of the noise", "audit, repeated", (
-        Edit(ENGINE, "std = plan.noise_multiplier * plan.max_grad_norm", "std = 0.5 * plan.noise_multiplier * plan.max_grad_norm"),
+        Edit(ENGINE, "noise.integers(total.shape)", "(noise.integers(total.shape) // 2)"),
     )),
     Fault("clip off", "nobody's gradient is clipped", "audit, one run", (
-        Edit(CLIP, "weights = (max_grad_norm / (norms * (1 + ROUNDING))).clamp(max=1.0)", "weights = torch.ones_like(norms)"),
+        Edit(CLIP, "(norms * (1 + ROUNDING)).clamp_min(grid.max_grad_norm)",
+             "torch.full_like(norms, grid.max_grad_norm)"),
     )),
     Fault("clip from a norm of something else", "the norm is that of every other number", "clip, each layer", (
-        Edit(KEPT, "        rows = self.values.flatten(1)\n", "        rows = self.values.flatten(1)[:, ::2]\n"),
+        Edit("client/kept_gradients.py", "torch.linalg.vector_norm(self.values, dim=1, dtype",
+             "torch.linalg.vector_norm(self.values[:, ::2], dim=1, dtype"),
     )),
     Fault("BatchNorm in train mode", "layers that mix patients are taken", "coupling layers", (
         Edit("client/taps.py", "        if over_batch or updates or drops:\n", "        if False:\n"),
     )),
     Fault("one seed for two rounds", "each source of noise begins with the same key", "noise, fresh", (
-        Edit(NOISE, "        self.seeded = False\n        self._rekey(secrets.token_bytes(32))\n",
-             "        self.seeded = False\n        self._rekey(bytes(32))\n"),
+        Edit(NOISE, "        self._rekey(secrets.token_bytes(32))\n\n    @classmethod\n",
+             "        self._rekey(bytes(32))\n\n    @classmethod\n"),
     )),
     Fault("an accountant begun anew each round", "only the last request is composed", "ledger, spend", (
-        Edit(LEDGER, "        for row in rows\n        if row.mechanism is not None", "        for row in rows[-2:]\n        if row.mechanism is not None"),
+        Edit("client/ledger_spend.py", "        for row in rows\n", "        for row in rows[-2:]\n"),
     )),
-    Fault("a retry that draws again", "a stored answer is not looked for, nor that there is one", "answers, asked again", (
+    Fault("a retry that draws again", "nobody looks whether a request has been answered", "answers, asked again", (
         Edit(LEDGER, 'self._file.stored(last) if last.kind == "commit" else None', "None"),
-        Edit(LEDGER, 'if any(row.kind == "commit" and row.key == paid.key for row in rows):',
-             'if any(row.kind == "commit" and row.key == paid.key for row in rows):\n                return\n            if False:'),
+        Edit(LEDGER, '            if any(row.kind == "commit" and row.key == paid.key for row in rows):\n',
+             '            if any(row.kind == "commit" and row.key == paid.key for row in rows):\n'
+             "                return\n            if False:\n"),
     )),
     Fault("a chunk as long as the sample", "a chunk is not filled up to its full length", "company", (
-        Edit(ENGINE, 'size = len(chunk) if device.type == "cpu" else plan.patients_per_chunk', "size = len(chunk)"),
+        Edit(ENGINE, "*[None] * (plan.patients_per_chunk - len(chunk))", ""),
     )),
     Fault("a count in a release", "an enrolment carries how many patients train", "answers, counts", (
-        Edit(ANSWER, "    site.check_data(study)\n", "    count = site.check_data(study)\n"),
         Edit(ANSWER, "versions={name: version(name) for name in _VERSIONS},",
-             'versions={name: version(name) for name in _VERSIONS} | {"n": str(count)},'),
+             'versions={name: version(name) for name in _VERSIONS}\n'
+             '        | {"n": str(len(site.partitions(study)["train"]))},'),
     )),
     Fault("a path in an error", "what failed is told beside the code", "answers, texts", (
         Edit(ANSWER, "    return failure(code, study_uid, number)\n",
@@ -78,27 +79,31 @@ FAULTS = (
         Edit("client/head_file.py", "        elif not expected.startswith(held):\n", "        elif False:\n"),
     )),
     Fault("coins that the hub can choose", "coins come from the study that the hub sends", "coins, secret", (
-        Edit(ROUND, "    coins = Coins.fresh()\n", "    coins = Coins(study.digest()[:32].encode())\n"),
+        Edit("client/training_round.py", "    coins = Coins.fresh()\n",
+             "    coins = Coins(study.digest()[:32].encode())\n"),
     )),
     Fault("float32 noise", "noise is rounded to float32 before it is added", "noise, resolution", (
-        Edit(NOISE, "        return torch.from_numpy(values.reshape(tuple(shape)))\n",
-             "        return torch.from_numpy(values.reshape(tuple(shape))).float().double()\n"),
+        Edit(ENGINE, "noise.integers(total.shape)", "noise.integers(total.shape).float().long()"),
     )),
     Fault("no noise on an empty batch", "a step over nobody adds nothing", "noise, empty batch", (
-        Edit(ENGINE, "            for name, total in _with_noise(sums, plan, noise).items():\n",
-             "            for name, total in (_with_noise(sums, plan, noise) if patient_ids else sums).items():\n"),
+        Edit(ENGINE, "in _with_noise(sums, plan, noise).items():\n",
+             "in (_with_noise(sums, plan, noise) if patient_ids else sums).items():\n"),
+    )),
+    Fault("a failure that is not final", "what fails after noise was drawn is computed anew", "answers, failed", (
+        Edit("client/answer_once.py", "            if not noise.drawn:\n", "            if True:\n"),
     )),
     Fault("a spend that is not written", "counts are reserved without their mechanism", "ledger, spend", (
-        Edit(ANSWER, "        mechanism = Gaussian(noise_multiplier=sigma)\n",
-             "        mechanism = None\n"),
+        Edit(ANSWER, "    mechanism = Gaussian(noise_multiplier=sigma)\n", "    mechanism = None\n"),
+    )),
+    Fault("a cap that is not looked at", "requests beyond the cap are answered", "ledger, cap", (
+        Edit(LEDGER, "check_cap(projected, cap, partition, allow_without_privacy=allow_without_privacy)", "pass"),
     )),
     Fault("coins that fall too often", "patients are drawn more often than is accounted", "coins, rate", (
         Edit(NOISE, "< sample_rate * 2.0**64", "< 1.5 * sample_rate * 2.0**64"),
     )),
-    Fault("a cap that is not looked at", "requests beyond the cap are answered", "ledger, cap", (
-        Edit(LEDGER, "                _check_cap(projected, cap, partition, allow_without_privacy=allow_without_privacy)\n", "                pass\n"),
-    )),
-    Fault("NaN let in", "a patient whose loss is not finite is summed", "a patient that fails", (
-        Edit(CLIP, "usable = values.view(num_patients, -1).isfinite().all(1)", "usable = torch.ones(num_patients, dtype=torch.bool)"),
+    Fault("NaN let in", "a patient whose loss or gradient is not finite is summed", "a patient that fails", (
+        Edit(CLIP, "usable = values.view(num_patients, -1).isfinite().all(1)",
+             "usable = torch.ones(num_patients, dtype=torch.bool)"),
+        Edit(CLIP, "        usable = usable & norms.isfinite()\n", ""),
     )),
 )  # fmt: skip

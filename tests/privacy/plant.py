@@ -21,6 +21,8 @@ def planted(fault: Fault, folder: Path) -> Path:
         path = folder / edit.file
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         if text.count(edit.old) != 1:
-            raise CannotPlantError(f"{edit.file} has {text.count(edit.old)} times {edit.old.strip()!r}, needed is once")
+            raise CannotPlantError(
+                f"{edit.file} has {text.count(edit.old)} times {edit.old.strip()!r}, needed is once"
+            )
         path.write_text(text.replace(edit.old, edit.new), encoding="utf-8")
     return folder

@@ -1,7 +1,7 @@
-"""Made-up hospitals for the attacks: phantoms, a teacher, warm starts; made once, then used by every check.
+"""The made-up hospitals that every check attacks: `Room(folder)` opens what `build_room` made.
 
-`build(folder)` makes the room, `Room(folder)` opens it: sites with fresh ledgers, requests as a hostile hub sends
-them, and the clipped sum of one step by the whole path from the folder of images.
+Sites with fresh ledgers, requests as a hostile hub sends them, and the clipped sum of one step by the whole path from
+the folder of images.
 """
 
 import csv
@@ -27,87 +27,17 @@ from shared.code import code_digest
 from shared.config import StudyConfig
 from shared.config_files import parse_site, parse_study, read_yaml
 from shared.data.records import Patient
-from shared.models.initial import unpack_initial
 from shared.models.trainable import load_trainable, trainable_names
-from shared.models.weights import find_weights, load_weights
 from shared.privacy.noise import Coins
 from shared.privacy.step_plan import step_plan
 from shared.records import Request, RequestHeader, encode_request
 from shared.release_kinds import THIS_RUN_ALONE
-from tests.privacy.crafted import flat_biases
 
 KEY = bytes(range(32))
 SITE = "film"
 PATIENTS = 16  # one more than the length up to which kernels of 1x1 convolutions sum in one order
 DISAGREES = f"{SITE}-train-00000"  # a patient of two images, of two classes
 ONE_IMAGE = f"{SITE}-train-00001"
-RAW: dict[str, Any] = {
-    "name": "attacked",
-    "purpose": "attack the privacy claim",
-    "ethics_reference": "none needed",
-    "expires": "2100-01-01",
-    "task": {"classes": ["normal", "opacity"], "positive": "opacity", "image_size": 32},
-    "models": {
-        "teacher": {"name": "resnet10t"},
-        "student": {"architecture": {"kernels": (3,) * 20, "expand_ratios": (3,) * 20, "depths": (2,) * 5}},
-        "explainer": {"width": 4},
-    },
-    "warm_start": {"epochs": 1, "batch_size": 8},
-    "privacy": {"noise_multiplier": 4.0, "sample_rate": 1.0, "max_grad_norm": 1.0},
-    "federation": {"rounds": 8, "steps": 1, "learning_rate": 0.1, "quorum": 1, "min_sites": 1},
-}
-METHODS = {  # each with its own warm start: the student's, adapters and explainer of one objective
-    "supervised": {"method": "supervised", "num_views": 2, "views_per_step": 2},
-    "rounds": {"method": "rounds", "num_views": 2, "views_per_step": 1},
-}
-
-
-def build(folder: Path) -> None:
-    """Make phantoms, workspace, teacher and a warm start for each method."""
-    from deploy.federation import Federation, Recipe, accept_weights, build_workspace
-    from server.prepare import with_public_digests, with_teacher, with_warm_start
-    from shared.phantoms import STYLES, SitePlan, write_phantoms
-
-    plans = [
-        SitePlan(SITE, {"train": PATIENTS, "val": 4, "test": 2}, STYLES[SITE], max_images=2),
-        SitePlan("public", {"train": 16}, STYLES["public"], max_images=1),
-    ]
-    source = write_phantoms(folder / "data", sites=plans, seed=0, size=32)
-    _regroup(source if source.is_file() else source / "manifest.csv")
-    federation = Federation(
-        title="attacked", public_site="public", declared_patients={SITE: PATIENTS}, teacher_epochs=1
-    )
-    study = parse_study(RAW)
-    build_workspace(Recipe("attacked", study, federation, source), folder, seed=0, progress=_quiet)
-    (folder / "studies").mkdir()
-    accepted: dict[str, str] = {}
-    for name, distillation in METHODS.items():
-        one = with_public_digests(parse_study(RAW | {"distillation": distillation}), folder)
-        one = with_teacher(
-            one, folder, federation.teacher_fit, seed=0, progress=_quiet, teachers=folder / "kept"
-        )
-        one = with_warm_start(one, folder, seed=0, progress=_quiet)
-        accept_weights(folder, one)
-        if name == "supervised":
-            path = find_weights(folder / "weights", one.models.initial_sha256)
-            compact, _ = unpack_initial(one, load_weights(path, one.models.initial_sha256))
-            np.save(folder / "flat_biases.npy", flat_biases(compact.student))
-        accepted |= read_yaml(folder / "sites" / f"{SITE}.yaml")["accepted_digests"]
-        (folder / "studies" / f"{name}.json").write_text(one.canonical_json(), encoding="utf-8")
-    (folder / "accepted.json").write_text(json.dumps(accepted), encoding="utf-8")
-
-
-def _regroup(manifest: Path) -> None:
-    """Give one patient two images of two classes, and the next one image only."""
-    rows = rows_of(manifest)
-    mine = [row for row in rows if row["patient_id"] == DISAGREES]
-    other = next(
-        row for row in rows if row["site"] == SITE and row["split"] == "test" and row["label"] != mine[0]["label"]
-    )
-    second = other | {"patient_id": DISAGREES, "split": "train"}
-    single = next(row for row in rows if row["patient_id"] == ONE_IMAGE)
-    kept = [row for row in rows if row["patient_id"] not in {DISAGREES, ONE_IMAGE} and row is not other]
-    write_rows(manifest, [mine[0], second, single, *kept])
 
 
 @dataclass(frozen=True)
@@ -120,7 +50,9 @@ class Room:
     def study(self, method: str, **groups: Mapping[str, Any]) -> StudyConfig:
         """Return a method's prepared study with fields of some of its groups changed."""
         raw = json.loads((self.folder / "studies" / f"{method}.json").read_text(encoding="utf-8"))
-        return parse_study({key: value | groups[key] if key in groups else value for key, value in raw.items()})
+        return parse_study(
+            {key: value | groups[key] if key in groups else value for key, value in raw.items()}
+        )
 
     def flat_biases(self) -> np.ndarray:
         """Return `crafted.flat_biases` of the supervised study's student: they take a while, so they are kept."""
@@ -180,7 +112,9 @@ def weights_of(site: Site, study: StudyConfig, which: str) -> Arrays:
     """Return the warm-started weights of a trainable set, as copies that may be changed."""
     compact, _ = site.compact(study)
     parameters = dict(compact.named_parameters())
-    return {n: a.copy() for n, a in to_arrays({n: parameters[n] for n in trainable_names(compact, which)}).items()}
+    return {
+        n: a.copy() for n, a in to_arrays({n: parameters[n] for n in trainable_names(compact, which)}).items()
+    }
 
 
 class OpenStudy:
@@ -212,9 +146,7 @@ class OpenStudy:
     def images(self, patients: Sequence[Patient]) -> Tensor:
         """Return the patients' views of the first step, as the model sees them."""
         with self.site.target_cache(self.study) as cache:
-            source = SitePatients(
-                list(patients), self.study, self.compact, self.adapters, cache, self.coins
-            )
+            source = SitePatients(list(patients), self.study, self.compact, self.adapters, cache, self.coins)
             return torch.cat([source.load(index, 0)["images"] for index in range(len(patients))])
 
 
@@ -231,7 +163,3 @@ def ask(
         code_digest=code_digest(),
     )
     return answer(site, encode_request(Request(header, weights)))
-
-
-def _quiet(_what: str, _done: int, _total: int) -> None:
-    """Show no progress."""

@@ -39,14 +39,18 @@ console = Console(width=200, highlight=False)
 def main() -> int:
     """Run all of it and print both tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="smaller searches and fewer repetitions, as the tests do")
+    parser.add_argument(
+        "--quick", action="store_true", help="smaller searches and fewer repetitions, as the tests do"
+    )
     parser.add_argument("--docs", type=Path, help="a page between whose markers the tables go")
     parser.add_argument("--only", default="", help="checks and faults whose names hold this word")
     options = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, Workers(Path(folder), quick=options.quick) as workers:
         build(workers)
-        searches = [partial(searched, workers)] if not options.quick and not options.only and has_search() else []
+        searches = (
+            [partial(searched, workers)] if not options.quick and not options.only and has_search() else []
+        )
         names = checks(workers)
         wanted = [partial(checked, workers, *one) for one in names if options.only in one[0]]
         faults = [partial(fault_row, workers, one) for one in FAULTS if options.only in one.name]

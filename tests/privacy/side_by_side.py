@@ -24,16 +24,17 @@ class Workers:
             "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1",
         }  # fmt: skip
         self._free: SimpleQueue[subprocess.Popen[str]] = SimpleQueue()
-        self._all = [
-            subprocess.Popen(
-                [sys.executable, "-W", "ignore", str(ROOT / "tests" / "privacy" / "worker.py")],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=(room / f"worker-{number}.log").open("w"),
-                text=True, cwd=room, env=environment,
-            )
-            for number in range(count)
-        ]  # fmt: skip
+        self._all = [self._started(room / f"worker-{number}.log", environment) for number in range(count)]
         for worker in self._all:
             self._free.put(worker)
+
+    def _started(self, errors: Path, environment: dict[str, str]) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-W", "ignore", "-m", "tests.privacy.worker"]
+        with errors.open("w") as told:
+            return subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=told, text=True, cwd=self._room,
+                env=environment,
+            )  # fmt: skip
 
     def __enter__(self) -> Self:
         return self

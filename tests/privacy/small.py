@@ -52,6 +52,12 @@ def summed(model: nn.Module, source: InMemory, who: Sequence[int], coins: object
     chosen = InMemory([source.patients[index] for index in who], source.loss, source.form)
     names = sorted(name for name, _ in model.named_parameters())
     sums = clipped_sum_for_step(
-        model, names, plan(**changed), patient_ids=[f"p{index}" for index in who], coins=coins, source=chosen, step=0
+        model,
+        names,
+        plan(**changed),
+        patient_ids=[f"p{index}" for index in who],
+        coins=coins,
+        source=chosen,
+        step=0,
     )
     return torch.cat([sums[name].double().flatten() for name in names])

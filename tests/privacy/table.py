@@ -62,12 +62,27 @@ class FaultRow:
 
 
 CHECK_COLUMNS = ("check", "claim", "attack", "bound", "seen", "holds or not", "seconds")
-FAULT_COLUMNS = ("planted fault", "what is changed", "caught by", "what that check saw", "caught or not", "seconds")
+FAULT_COLUMNS = (
+    "planted fault",
+    "what is changed",
+    "caught by",
+    "what that check saw",
+    "caught or not",
+    "seconds",
+)
 
 
 def check_cells(row: Row) -> tuple[str, ...]:
     """Return a row's cells in the order of `CHECK_COLUMNS`."""
-    return (row.name, row.claim, row.attack, row.bound, row.problem or row.seen, row.verdict, f"{row.seconds:.1f}")
+    return (
+        row.name,
+        row.claim,
+        row.attack,
+        row.bound,
+        row.problem or row.seen,
+        row.verdict,
+        f"{row.seconds:.1f}",
+    )
 
 
 def fault_cells(row: FaultRow) -> tuple[str, ...]:
@@ -101,6 +116,8 @@ def between(page: Path, text: str) -> None:
     start, end = "<!-- made by `make privacy-check`: begin -->", "<!-- made by `make privacy-check`: end -->"
     old = page.read_text(encoding="utf-8")
     if old.count(start) != 1 or old.count(end) != 1:
-        raise ValueError(f"{page}: has no place for the tables, needed are the lines {start} and {end}; put them back")
+        raise ValueError(
+            f"{page}: has no place for the tables, needed are the lines {start} and {end}; put them back"
+        )
     head, tail = old.split(start)[0], old.split(end)[1]
     page.write_text(f"{head}{start}\n\n{text}\n\n{end}{tail}", encoding="utf-8")

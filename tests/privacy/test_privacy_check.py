@@ -66,7 +66,7 @@ def test_every_fault_names_a_check() -> None:
 
 
 def test_the_page_shows_these_checks_and_faults() -> None:
-    """The committed page has a row for every check and fault, with the same claim, attack and change; figures may differ."""
+    """The committed page has a row for every check and fault, with the same words; its figures may differ."""
     page = PAGE.read_text(encoding="utf-8")
     shown = first_cells(page, CHECK_COLUMNS[0], 3)
     assert set(shown) >= {(check.name, check.claim, check.attack) for check in CHECKS.values()}

@@ -6,12 +6,15 @@ before the fork, so each job sees the code of its own tree: a copy with a fault 
 
 import importlib
 import json
+import logging
 import os
 import sys
 import time
 import traceback
 from pathlib import Path
 from typing import Any
+
+import torch
 
 LIBRARIES = (
     "torch", "torchvision", "timm", "ofa.utils", "opacus.accountants", "opacus.validators", "dp_accounting.pld",
@@ -57,37 +60,30 @@ def in_a_fork(job: dict[str, Any]) -> str:
 
 
 def done(job: dict[str, Any]) -> dict[str, Any]:
-    """Do one job in this process."""
+    """Do one job in this process, with the code of the job's tree: nothing of ours may be imported before."""
     tree, folder = Path(job["tree"]), Path(job["room"])
     sys.path.insert(0, str(tree))
     importlib.invalidate_caches()
-    import logging
-
-    import torch
-
     torch.set_num_threads(1)
     logging.disable(logging.CRITICAL)
-    import client
-
-    if not Path(client.__file__).is_relative_to(tree):
-        raise RuntimeError(f"client came from {client.__file__}, needed is {tree}")
+    found_at = str(importlib.import_module("client").__file__)
+    if not Path(found_at).is_relative_to(tree):
+        raise RuntimeError(f"client came from {found_at}, needed is {tree}")
     if job["job"] == BUILD:
-        from tests.privacy.room import build
-
-        build(folder)
+        ours("build_room").build(folder)
         return {}
     if job["job"] == SEARCH:
-        from tests.privacy.search import worst_ratios
-
-        return {"rows": worst_ratios(job["seconds"])}
-    from tests.privacy.catalogue import CHECKS
-
+        return {"rows": ours("search").worst_ratios(job["seconds"])}
+    checks = ours("catalogue").CHECKS
     if job["job"] == NAMES:
-        return {"checks": [(check.name, check.claim, check.attack) for check in CHECKS.values()]}
-    from tests.privacy.room import Room
-
-    found = CHECKS[job["job"]].run(Room(folder, job["quick"]))
+        return {"checks": [(check.name, check.claim, check.attack) for check in checks.values()]}
+    found = checks[job["job"]].run(ours("room").Room(folder, job["quick"]))
     return {"bound": found.bound, "seen": found.seen, "holds": bool(found.holds)}
+
+
+def ours(name: str) -> Any:
+    """Import one of our modules, which comes with the tree's own code."""
+    return importlib.import_module(f"tests.privacy.{name}")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def one_run_epsilon(canaries: int, guesses: int, right: int, delta: float, p: fl
 
 
 def threshold_rates(hits: int, alarms: int, trials: int, p: float = MISTAKE) -> tuple[float, float]:
-    """Return the least true positive rate and the largest false positive rate (Clopper-Pearson), together wrong with p."""
+    """Return the least true positive rate and the largest false positive rate (Clopper-Pearson); wrong with p."""
     least = 0.0 if hits == 0 else float(beta.ppf(p / 2, hits, trials - hits + 1))
     most = 1.0 if alarms == trials else float(beta.ppf(1 - p / 2, alarms + 1, trials - alarms))
     return least, most
@@ -66,9 +66,7 @@ def gaussian_epsilon(mu: float, delta: float) -> float:
         return 0.0
 
     def spent(epsilon: float) -> float:
-        return float(
-            norm.cdf(-epsilon / mu + mu / 2) - math.exp(epsilon) * norm.cdf(-epsilon / mu - mu / 2)
-        )
+        return float(norm.cdf(-epsilon / mu + mu / 2) - math.exp(epsilon) * norm.cdf(-epsilon / mu - mu / 2))
 
     return _largest(lambda epsilon: spent(epsilon) > delta)
 
