@@ -64,7 +64,7 @@ FAULTS = (
              "                return\n            if False:\n"),
     )),
     Fault("a chunk as long as the sample", "a chunk is not filled up to its full length", "company", (
-        Edit(ENGINE, "*[None] * (plan.patients_per_chunk - len(chunk))", ""),
+        Edit(ENGINE, "*[None] * ((size or plan.patients_per_chunk) - len(chunk))", ""),
     )),
     Fault("a count in a release", "an enrolment carries how many patients train", "answers, counts", (
         Edit(ANSWER, "versions={name: version(name) for name in _VERSIONS},",
