@@ -75,6 +75,21 @@ def working_on(compute: Compute) -> Iterator[torch.device]:
 
 
 @contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread of the CPU; restores what it found.
+
+    With more, libraries divide sums among threads as they find them free: the same patient's last bits differ from run
+    to run, and weights can be made that blow last bits up.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def full_float32() -> Iterator[None]:
     """Compute products and convolutions on a GPU with all of float32's digits and by fixed algorithms.
 

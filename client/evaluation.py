@@ -13,10 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from client.device import one_thread
 from shared.config import Task
 from shared.data.images import load_pixels, normalise
 from shared.data.records import Patient
 from shared.models.compact import CompactModel
+from shared.privacy.grid import Grid
 from shared.privacy.noise import NoiseSource
 
 IMAGES_AT_ONCE = 8  # whatever a patient brings, no more memory is taken than by the made-up images
@@ -29,15 +31,23 @@ def noised_confusion(
 
     Raises whatever the model raises for made-up images: a mistake that is no patient's stops here.
     """
+    with one_thread():
+        return _noised_confusion(model, patients, task, noise_multiplier, noise)
+
+
+def _noised_confusion(
+    model: CompactModel, patients: Sequence[Patient], task: Task, noise_multiplier: float, noise: NoiseSource
+) -> NDArray[np.float32]:
     _logits(model, torch.zeros(IMAGES_AT_ONCE, 3, task.image_size, task.image_size))
     num_classes = len(task.classes)
-    total = np.zeros((num_classes, num_classes))
+    grid = Grid.of(noise_multiplier, 1.0)
+    total = np.zeros((num_classes, num_classes), dtype=np.int64)
     for patient in patients:
-        total += patient_confusion(model, patient, task)
-    noised: NDArray[np.float32] = (total + noise.gaussian(total.shape, noise_multiplier).numpy()).astype(
-        np.float32
-    )
-    return noised
+        # whole units of the noise's own grid, rounded towards 0: the vector does not get longer
+        total += np.floor(patient_confusion(model, patient, task) * grid.clip_units).astype(np.int64)
+    if noise_multiplier > 0:
+        total += noise.integers(total.shape).numpy()
+    return (total * grid.unit).astype(np.float32)
 
 
 def patient_confusion(model: CompactModel, patient: Patient, task: Task) -> NDArray[np.float64]:
@@ -56,8 +66,8 @@ def patient_confusion(model: CompactModel, patient: Patient, task: Task) -> NDAr
     if not bool(torch.isfinite(logits).all()):
         return cells
     for image, predicted in zip(patient.images, logits.argmax(dim=1).tolist(), strict=True):
-        cells[image.label, predicted] += 1 / len(patient.images)
-    return cells
+        cells[image.label, predicted] += 1
+    return cells / len(patient.images)
 
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ class LinearRule:
         outputs = grad_output.reshape(request.num_patients, 1, -1, layer.out_features).mT
         if "weight" in request.wanted:
             inputs = saved[0].reshape(request.num_patients, 1, -1, layer.in_features).mT
-            kept["weight"] = matrix(outputs, inputs, layer.weight.shape)
+            kept["weight"] = matrix(outputs, inputs)
         if "bias" in request.wanted:
             kept["bias"] = per_sample(outputs.sum((1, 3)), request.num_patients)
         return grad_output @ layer.weight if request.needs_input else None, kept
@@ -191,7 +191,7 @@ def _convolution_weight(layer: nn.Conv2d, x: Tensor, grad_output: Tensor, num_pa
     inputs = columns.reshape(*split, shape[1:].numel(), -1)
     outputs = grad_output.reshape(*split, layer.out_channels // layer.groups, -1)
     if layer.groups == 1:
-        return matrix(outputs[:, :, 0], inputs[:, :, 0], shape)
+        return matrix(outputs[:, :, 0], inputs[:, :, 0])
     return per_sample((outputs @ inputs.mT).sum(1).view(num_patients, *shape), num_patients)
 
 

@@ -8,6 +8,7 @@ apart, then the clip weights are known and what was kept gives the sum (book-kee
 Two things no check here can see: a loss that mixes samples, and a frozen layer that does.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,12 +18,15 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from client.kept_gradients import LARGEST_SQUARE, Explicit, Kept, joined
+from client.device import one_thread
+from client.kept_gradients import Explicit, Kept, joined
 from client.taps import Tap, refuse_coupling, taps_of
 from shared.errors import UnsupportedLayerError
+from shared.privacy.grid import Grid
 
-ROUNDING = 1e-6  # clip a little below the bound: float32 sums must not exceed it
-SMALLEST_NORM = 1e-9  # below it, float32 squares vanish beside the bound
+ROUNDING = (
+    1e-6  # norms are taken as this much longer: far more than float64 can be off (docs/privacy-bounds.md)
+)
 SMALL_PARAMETER = 16_384  # numbers per patient
 
 
@@ -30,7 +34,8 @@ SMALL_PARAMETER = 16_384  # numbers per patient
 class ClippedSum:
     """The sum of clipped gradients by parameter name, and each patient's norm before the clip.
 
-    `norms` is (P,) float64, 0 for a patient that contributes nothing; it never leaves the site.
+    `norms` is (P,) float64, an upper bound within rounding, 0 for a patient that contributes nothing; it never leaves
+    the site.
     """
 
     sums: dict[str, Tensor]
@@ -40,7 +45,8 @@ class ClippedSum:
 class PatientGradients:
     """A model whose backward pass keeps patients apart; a context manager that restores what it found.
 
-    Inside, exactly the parameters `names` require gradients and their layers' `forward` is replaced. Raises
+    Inside, exactly the parameters `names` require gradients, their layers' `forward` is replaced, and one thread
+    computes. Raises
     UnsupportedLayerError for a trained parameter whose layer has no rule or that two layers share, and for any
     layer, trained or not, that couples samples.
 
@@ -60,6 +66,7 @@ class PatientGradients:
     def __enter__(self) -> Self:
         trained = {id(parameter) for parameter in self._trained.values()}
         with ExitStack() as restore:
+            restore.enter_context(one_thread())
             for module in self._model.modules():
                 restore.callback(setattr, module, "training", module.training)
             for parameter in self._model.parameters():
@@ -86,12 +93,32 @@ class PatientGradients:
         max_grad_norm: float,
         include: Tensor | None = None,
     ) -> ClippedSum:
-        """Return sum_p min(1, C / |g_p|) g_p with g_p the gradient of the mean of patient p's S losses.
+        """Return sum_p min(1, C / |g_p|) g_p with g_p the gradient of the mean of patient p's S losses, float64.
 
         `losses()` runs the model and returns (P S,) or (P, S) losses, patient-major. `max_grad_norm` C may be
-        inf. A patient left out by `include` (P,) bool, or whose loss or gradient is not finite, contributes
-        exactly zero; the others are not touched by it. A parameter that the pass did not reach gets zeros.
+        inf: no clip and no grid. A patient left out by `include` (P,) bool, or whose loss or gradient is not finite,
+        contributes exactly zero; the others are not touched by it. A parameter that the pass did not reach gets zeros.
         """
+        if math.isinf(max_grad_norm):
+            return self._sum(losses, num_patients, None, include)
+        grid = Grid.of(0.0, max_grad_norm)
+        clipped = self._sum(losses, num_patients, grid, include)
+        sums = {name: total.double() * grid.unit for name, total in clipped.sums.items()}
+        return ClippedSum(sums, clipped.norms)
+
+    def clipped_units(
+        self, losses: Callable[[], Tensor], num_patients: int, grid: Grid, include: Tensor | None = None
+    ) -> ClippedSum:
+        """Return the same in whole units of `grid`, int64: each patient's part is at most `grid.clip_units` long.
+
+        That holds for any weights and any patient, and no patient's part depends on another's
+        (`docs/privacy-bounds.md`).
+        """
+        return self._sum(losses, num_patients, grid, include)
+
+    def _sum(
+        self, losses: Callable[[], Tensor], num_patients: int, grid: Grid | None, include: Tensor | None
+    ) -> ClippedSum:
         if not self._entered:
             raise RuntimeError(
                 "clipped_sum outside the context, allowed is inside; use `with PatientGradients(...)`"
@@ -106,7 +133,7 @@ class PatientGradients:
                 usable = values.view(num_patients, -1).isfinite().all(1)
                 if include is not None:
                     usable &= include.to(usable.device)
-                return self._clipped(usable, max_grad_norm)
+                return self._weighted(usable, grid)
         finally:
             self._forget()
 
@@ -145,26 +172,24 @@ class PatientGradients:
                     f"{name} is used outside its own layer, where patients cannot be told apart; call the layer"
                 )
 
-    def _clipped(self, usable: Tensor, max_grad_norm: float) -> ClippedSum:
+    def _weighted(self, usable: Tensor, grid: Grid | None) -> ClippedSum:
         groups = _grouped(self._taps)
         self._forget()
-        squared = _squared_norms(groups, usable)
-        # float32 cannot tell all norms, or the bound itself is near its smallest squares
-        if not bool((squared < LARGEST_SQUARE).all()) or max_grad_norm < SMALLEST_NORM:
-            for kept, _ in groups:
-                kept.rescale()
-            squared = _squared_norms(groups, usable)
-        norms = squared.sqrt()
+        norms = _norms(groups, usable)
         usable = usable & norms.isfinite()
-        weights = (max_grad_norm / (norms * (1 + ROUNDING))).clamp(max=1.0)
+        norms = norms.where(usable, 0.0)
         excluded = None if bool(usable.all()) else ~usable
-        sums = {name: torch.zeros_like(parameter) for name, parameter in self._trained.items()}
+        weights = (
+            None if grid is None else grid.clip_units / (norms * (1 + ROUNDING)).clamp_min(grid.max_grad_norm)
+        )
+        dtype = torch.float64 if grid is None else torch.int64
+        sums = self.zeros(dtype)
         while groups:  # what was kept is most of the memory here: let go as soon as it is summed
             kept, names = groups.pop()
-            total = kept.weighted_sum(weights, excluded).flatten()
+            total = kept.plain_sum(excluded) if weights is None else kept.units(weights, excluded)
             for name, part in zip(names, torch.split(total, [sums[n].numel() for n in names]), strict=True):
-                sums[name] = part.view(sums[name].shape)
-        return ClippedSum(sums, norms.where(usable, 0.0))
+                sums[name] = part.to(dtype).view(sums[name].shape)
+        return ClippedSum(sums, norms)
 
     def _forget(self) -> None:
         for tap in self._taps:
@@ -186,8 +211,9 @@ def _grouped(taps: Sequence[Tap]) -> list[tuple[Kept, list[str]]]:
     return groups
 
 
-def _squared_norms(groups: Sequence[tuple[Kept, list[str]]], usable: Tensor) -> Tensor:
+def _norms(groups: Sequence[tuple[Kept, list[str]]], usable: Tensor) -> Tensor:
+    """Return upper bounds of the patients' norms over all parameters, within 1e-8 of the very numbers that are kept."""
     squared = torch.zeros(usable.shape, dtype=torch.float64, device=usable.device)
     for kept, _ in groups:
         squared += kept.squared_norms()
-    return squared
+    return squared.sqrt()

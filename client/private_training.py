@@ -5,6 +5,7 @@ update, the difference of the weights after and before. The update is all that m
 door; clipped sums, batch sizes and failures stay.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from client.gradients import PatientGradients
 from shared.errors import DataError, PrivacyError, UnsupportedLayerError
+from shared.privacy.grid import Grid
 from shared.privacy.noise import Coins, NoiseSource
 from shared.privacy.step_plan import StepPlan
 
@@ -58,7 +60,8 @@ def private_steps(
     The model is back at its base weights afterwards. Steps are numbered from `first_step`, which must differ
     between rounds under one coin key. Each step: (sum of clipped gradients + noise of standard deviation
     noise_multiplier * max_grad_norm) / normaliser, then momentum, then the learning rate (arXiv 1607.00133
-    with a public normaliser). An empty batch adds noise and counts like any other.
+    with a public normaliser). Sum and noise are integers of one public grid. An empty batch adds noise and counts like
+    any other.
 
     Raises PrivacyError for repeatable noise while noise is on, and whatever the loss of the template raises:
     a mistake that is no patient's stops here, before a patient is loaded.
@@ -74,10 +77,11 @@ def private_steps(
             name: parameter.detach() for name, parameter in model.named_parameters() if name in base
         }
         velocity = {name: torch.zeros_like(value) for name, value in base.items()}
+        unit = _unit(plan)
         for step in range(first_step, first_step + plan.steps):
             sums = _sampled_sum(gradients, plan, patient_ids, coins, source, step)
             for name, total in _with_noise(sums, plan, noise).items():
-                average = (total / plan.normaliser).to(velocity[name].dtype)
+                average = (total * (unit / plan.normaliser)).to(velocity[name].dtype)
                 velocity[name].mul_(plan.momentum).add_(average)
                 parameters[name].sub_(velocity[name], alpha=plan.learning_rate)
             if progress is not None:
@@ -103,7 +107,8 @@ def clipped_sum_for_step(
     _check_identifiers(patient_ids)
     with PatientGradients(model, names) as gradients:
         _rehearse(gradients, plan, source)
-        return _sampled_sum(gradients, plan, patient_ids, coins, source, step)
+        sums = _sampled_sum(gradients, plan, patient_ids, coins, source, step)
+    return {name: total.double() * _unit(plan) for name, total in sums.items()}
 
 
 def _sampled_sum(
@@ -117,7 +122,7 @@ def _sampled_sum(
     sampled = [
         index for index, name in enumerate(patient_ids) if coins.included(name, step, plan.sample_rate)
     ]
-    sums = gradients.zeros(torch.float64)
+    sums = _nobody(gradients, plan)
     for start in range(0, len(sampled), plan.patients_per_chunk):
         chunk = [
             _loaded(source, patient, step) for patient in sampled[start : start + plan.patients_per_chunk]
@@ -157,8 +162,8 @@ def _chunk_sum(
         if gradients.device.type != "cpu":
             raise
         if len(chunk) == 1:  # the rehearsal has shown that the loss itself works
-            return gradients.zeros(torch.float32)
-    sums = gradients.zeros(torch.float64)
+            return _nobody(gradients, plan)
+    sums = _nobody(gradients, plan)
     for patient in chunk:
         for name, part in _chunk_sum(gradients, plan, source, [patient]).items():
             sums[name] += part
@@ -166,22 +171,41 @@ def _chunk_sum(
 
 
 def _clipped(
-    gradients: PatientGradients, plan: StepPlan, source: PatientSource, chunk: Sequence[Fields | None]
+    gradients: PatientGradients,
+    plan: StepPlan,
+    source: PatientSource,
+    chunk: Sequence[Fields | None],
+    size: int | None = None,
 ) -> dict[str, Tensor]:
     """Run one chunk; a patient that did not load is the template, with weight zero: the others see no gap.
 
-    On a GPU every chunk is filled up with such patients, so that the memory it takes does not depend on how many were
-    sampled: what the rehearsal could do, every step can.
+    Every chunk is filled up with such patients to its full length (`size` for rehearsals). Libraries compute a sample
+    in other ways, to the last bits, in batches of other lengths, and weights can be made that blow last bits up
+    (`docs/privacy-bounds.md`). On a GPU, besides, what memory the rehearsal took, every step takes.
     """
     template, device = source.template, gradients.device
-    size = len(chunk) if device.type == "cpu" else plan.patients_per_chunk
-    full = [*chunk, *[None] * (size - len(chunk))]
+    full = [*chunk, *[None] * ((size or plan.patients_per_chunk) - len(chunk))]
     batch = {
         name: torch.cat([(template if fields is None else fields)[name] for fields in full]).to(device)
         for name in template
     }
     include = torch.tensor([fields is not None for fields in full]).to(device)
-    return gradients.clipped_sum(lambda: source.losses(batch), len(full), plan.max_grad_norm, include).sums
+    if math.isinf(plan.max_grad_norm):
+        return gradients.clipped_sum(lambda: source.losses(batch), len(full), math.inf, include).sums
+    grid = Grid.of(plan.noise_multiplier, plan.max_grad_norm)
+    return gradients.clipped_units(lambda: source.losses(batch), len(full), grid, include).sums
+
+
+def _nobody(gradients: PatientGradients, plan: StepPlan) -> dict[str, Tensor]:
+    """Return the sum over no patients, in units; without a clip there are none, and sums are not integers."""
+    return gradients.zeros(torch.float64 if math.isinf(plan.max_grad_norm) else torch.int64)
+
+
+def _unit(plan: StepPlan) -> float:
+    """Return the gradient that one unit of a sum stands for."""
+    if math.isinf(plan.max_grad_norm):
+        return 1.0
+    return Grid.of(plan.noise_multiplier, plan.max_grad_norm).unit
 
 
 def rehearse_step(model: nn.Module, names: Sequence[str], plan: StepPlan, source: PatientSource) -> None:
@@ -191,14 +215,16 @@ def rehearse_step(model: nn.Module, names: Sequence[str], plan: StepPlan, source
 
 
 def _rehearse(gradients: PatientGradients, plan: StepPlan, source: PatientSource) -> None:
-    _clipped(gradients, plan, source, [source.template])
+    """Run made-up patients: one, to see that the loss works; on a GPU a chunk, to see that it has the memory."""
+    size = 1 if gradients.device.type == "cpu" else plan.patients_per_chunk
+    _clipped(gradients, plan, source, [source.template], size)
 
 
 def _with_noise(sums: Mapping[str, Tensor], plan: StepPlan, noise: NoiseSource) -> dict[str, Tensor]:
+    """Add integers to integers: the noise's scale is at least noise_multiplier times the clip, both in units."""
     if plan.noise_multiplier == 0:
         return dict(sums)
-    std = plan.noise_multiplier * plan.max_grad_norm
-    return {name: total + noise.gaussian(total.shape, std).to(total.device) for name, total in sums.items()}
+    return {name: total + noise.integers(total.shape).to(total.device) for name, total in sums.items()}
 
 
 @contextmanager

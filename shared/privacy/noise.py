@@ -1,6 +1,6 @@
 """Where chance comes from: Gaussian noise from operating system entropy, and each patient's own coins.
 
-In: shapes and standard deviations; patient identifiers and step numbers. Out: float64 noise, coin tosses.
+In: shapes; patient identifiers and step numbers. Out: integer noise, coin tosses.
 Keys, coins and raw noise never leave the site; only sums with noise inside do, by the door.
 """
 
@@ -16,22 +16,24 @@ import torch
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import CTR
-from scipy.special import ndtri
+from numpy.typing import NDArray
 from torch import Tensor
 
-DRAWS = 4  # n = 2 in arXiv 2107.10138: 2n draws make the floating-point noise too costly to invert
-CHUNK = 1 << 18  # draws at a time: 2 MiB of keystream stay in the cache
+from shared.privacy.discrete_gaussian import SCALE_BITS, discrete_gaussian
+
+NOISE_SCALE = 1 << SCALE_BITS  # standard deviation of the integers
 
 
 class NoiseSource:
     """Gaussian noise from an AES-256-CTR keystream under a fresh key from the operating system.
 
-    Each value is the sum of 4 float64 draws divided by 2 (arXiv 2107.10138, against attacks on the holes of
-    floating-point noise, arXiv 2112.05307). The key is never stored; a forked process takes a new one.
+    What protects patients are integers (`integers`), added to sums of integers of the same grid
+    (`shared.privacy.grid`). The key is never stored; a forked process takes a new one.
     """
 
     def __init__(self) -> None:
         self.seeded = False
+        self.drawn = False
         self._rekey(secrets.token_bytes(32))
 
     @classmethod
@@ -48,32 +50,27 @@ class NoiseSource:
         source._rekey(key)
         return source
 
+    def integers(self, shape: Sequence[int]) -> Tensor:
+        """Return an int64 tensor of independent discrete Gaussians of scale `NOISE_SCALE`, mean 0."""
+        self.drawn = True  # from here on a failure is an answer: see client.round
+        values = discrete_gaussian(math.prod(shape), self._words)
+        return torch.from_numpy(values.reshape(tuple(shape)))
+
     def gaussian(self, shape: Sequence[int], std: float) -> Tensor:
-        """Return a float64 tensor of independent normal values with mean 0 and standard deviation `std`.
+        """Return float64 noise with mean 0 and standard deviation `std`, a multiple of std / 2^44.
 
         `std` is finite and not negative; 0 gives exact zeros.
         """
         if not (math.isfinite(std) and std >= 0):
             raise ValueError(f"std is {std}, allowed is a finite number from 0 up; check the multiplier")
-        size = math.prod(shape)
-        if std == 0 or size == 0:
+        if std == 0:
             return torch.zeros(tuple(shape), dtype=torch.float64)
-        values = np.empty(size)
-        step = CHUNK // DRAWS
-        for start in range(0, size, step):
-            stop = min(start + step, size)
-            draws = self._normal(DRAWS * (stop - start)).reshape(DRAWS, -1)
-            np.multiply(draws.sum(axis=0), std / math.sqrt(DRAWS), out=values[start:stop])
-        return torch.from_numpy(values.reshape(tuple(shape)))
+        return self.integers(shape).to(torch.float64) * (std / NOISE_SCALE)
 
-    def _normal(self, size: int) -> np.ndarray:
+    def _words(self, size: int) -> NDArray[np.uint64]:
         if self._process != os.getpid() and not self.seeded:
             self._rekey(secrets.token_bytes(32))  # a fork would otherwise repeat the parent's noise
-        words = np.frombuffer(self._keystream.update(bytes(8 * size)), dtype="<u8")
-        # 52 bits and a half: the middle of a cell, exact in float64, so neither 0 nor 1 (infinite) can occur
-        uniform = ((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
-        normal: np.ndarray = ndtri(uniform, out=uniform)
-        return normal
+        return np.frombuffer(self._keystream.update(bytes(8 * size)), dtype="<u8")
 
     def _rekey(self, key: bytes) -> None:
         self._process = os.getpid()

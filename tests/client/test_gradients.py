@@ -59,8 +59,11 @@ def sample_losses(model: CompactModel, x: Tensor, y: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("which", "dtype", "tolerance"),
     [
-        *((which, torch.float32, 1e-5) for which in ("head", "scales", "last", "all")),
-        *((which, torch.float64, 1e-9) for which in ("scales", "all")),
+        *((which, torch.float32, 1e-5) for which in ("head", "scales")),
+        ("scales", torch.float64, 1e-9),
+        *(
+            (which, torch.float32, 1e-3) for which in ("last", "all")
+        ),  # factors of large matrices have 12 bits
     ],
 )
 @pytest.mark.parametrize("samples", [1, 3])
