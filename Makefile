@@ -24,9 +24,9 @@ simulate = $(BIN)/python -m deploy.simulate
 lint = @if [ -x $(BIN)/$(1) ]; then echo $(BIN)/$(1) $(2) && $(BIN)/$(1) $(2); \
 	else echo "$(1): not made for this machine, so these are NOT linted: $(2)" >&2; fi
 
-.PHONY: help setup demo prepare teacher compare test e2e browser load check advisories bench proto format clean
+.PHONY: help setup demo prepare teacher compare test e2e browser load check advisories bench privacy-check proto format clean
 help: ## show the targets
-	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 setup: $(READY) ## make .venv with everything pinned in constraints.txt
 $(READY): pyproject.toml constraints.txt
@@ -75,6 +75,9 @@ advisories: $(READY) ## look each pinned package up in PyPI's list of advisories
 bench: $(READY) ## time and memory against the alternatives; writes results/bench.json
 	mkdir -p results
 	$(BIN)/python -m tests.benchmarks.run --json results/bench.json
+
+privacy-check: $(READY) ## attack our own privacy claim, plant faults and see them caught; writes docs/privacy-check.md
+	$(BIN)/python -m tests.privacy.run --docs docs/privacy-check.md
 
 proto: $(READY) ## make the audit feed's code from server/feed/feed.proto
 	PATH="$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I . --python_out=. --mypy_out=. --grpc_python_out=. --mypy_grpc_out=. server/feed/feed.proto

@@ -81,7 +81,7 @@ def private_steps(
         for step in range(first_step, first_step + plan.steps):
             sums = _sampled_sum(gradients, plan, patient_ids, coins, source, step)
             for name, total in _with_noise(sums, plan, noise).items():
-                average = (total * (unit / plan.normaliser)).to(velocity[name].dtype)
+                average = total.to(velocity[name].dtype) * (unit / plan.normaliser)
                 velocity[name].mul_(plan.momentum).add_(average)
                 parameters[name].sub_(velocity[name], alpha=plan.learning_rate)
             if progress is not None:
