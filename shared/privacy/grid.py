@@ -24,11 +24,11 @@ class Grid:
     def of(cls, noise_multiplier: float, max_grad_norm: float) -> "Grid":
         """Return the grid for a finite clip; `ValueError` where a clip would have no unit or sums could overflow."""
         units = NOISE_SCALE if noise_multiplier == 0 else math.floor(NOISE_SCALE / noise_multiplier)
-        # one patient more than 2^16 in a batch must not reach 2^63, nor its square 2^106
-        if not (math.isfinite(max_grad_norm) and max_grad_norm > 0 and 1 <= units <= 1 << 47):
+        # 2^15 patients in a batch must not reach 2^63
+        if not (math.isfinite(max_grad_norm) and max_grad_norm > 0 and 1 <= units <= 1 << 48):
             raise ValueError(
                 f"noise_multiplier is {noise_multiplier:g} and max_grad_norm {max_grad_norm:g}, allowed are "
-                "multipliers of 0 or 0.125 to 1e13 and a finite clip above 0; correct the study"
+                "multipliers of 0 or 0.0625 to 1e13 and a finite clip above 0; correct the study"
             )
         return cls(max_grad_norm, units)
 
