@@ -5,6 +5,7 @@ In: noise multiplier and clip of a study. Out: how many grid units a clip is, an
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 from shared.privacy.noise import NOISE_SCALE
 
@@ -23,7 +24,7 @@ class Grid:
     @classmethod
     def of(cls, noise_multiplier: float, max_grad_norm: float) -> "Grid":
         """Return the grid for a finite clip; `ValueError` where a clip would have no unit or sums could overflow."""
-        units = NOISE_SCALE if noise_multiplier == 0 else math.floor(NOISE_SCALE / noise_multiplier)
+        units = NOISE_SCALE if noise_multiplier == 0 else math.floor(NOISE_SCALE / Fraction(noise_multiplier))
         # 2^15 patients in a batch must not reach 2^63
         if not (math.isfinite(max_grad_norm) and max_grad_norm > 0 and 1 <= units <= 1 << 48):
             raise ValueError(
