@@ -28,10 +28,12 @@ class NoiseSource:
 
     Each value is the sum of 4 float64 draws divided by 2 (arXiv 2107.10138, against attacks on the holes of
     floating-point noise, arXiv 2112.05307). The key is never stored; a forked process takes a new one.
+    `drawn` says whether any noise was asked for: from then on a second answer would be a second draw.
     """
 
     def __init__(self) -> None:
         self.seeded = False
+        self.drawn = False
         self._rekey(secrets.token_bytes(32))
 
     @classmethod
@@ -55,6 +57,7 @@ class NoiseSource:
         """
         if not (math.isfinite(std) and std >= 0):
             raise ValueError(f"std is {std}, allowed is a finite number from 0 up; check the multiplier")
+        self.drawn |= std > 0
         size = math.prod(shape)
         if std == 0 or size == 0:
             return torch.zeros(tuple(shape), dtype=torch.float64)
