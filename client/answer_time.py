@@ -17,7 +17,7 @@ from shared.records import RequestKind
 SPARE = (
     2.0  # forecast over what made-up patients take: a busy machine, larger films, more patients than declared
 )
-LIBRARIES_SECONDS = 10.0  # accountants and their libraries, loaded anew in each process: 3 to 10 s measured
+LIBRARIES_SECONDS = 10.0  # of loading the accountants in each process: 3 to 8 s measured
 OTHER_PARTITIONS = 1.5  # patients of all partitions over the declared ones, which are those that train
 NEW_SHARE = 0.05  # of the declared patients may be new to the target cache in a round, and one
 LISTED_SECONDS = 0.003  # of finding one film and reading its header
@@ -112,6 +112,6 @@ def _kinds(study: StudyConfig) -> tuple[RequestKind, ...]:
 def _too_short(what: str, needed: float) -> Refusal:
     return Refusal(
         ErrorCode.DEADLINE_TOO_SHORT,
-        f"{what}, allowed is at least {needed:g} for this site's fixed time of answering; ask the hub for a longer one, "
-        "or type reply_after_seconds in site.yaml if fewer seconds serve here",
+        f"{what}, allowed is at least {needed:g} for this site's fixed time of answering; ask the hub for a longer "
+        "one, or type reply_after_seconds in site.yaml if fewer seconds serve here",
     )

@@ -1,4 +1,4 @@
-"""When will this site's answers leave, does the study leave the time, and do the hospital's own films fit the forecast?
+"""When do answers leave, does the study leave the time, do the hospital's own films fit the forecast? Said here alone.
 
 In: `site.yaml`, the study, and a few of the hospital's films, whose reading is timed for the person at the hospital
 alone. Out: findings; nothing leaves.
@@ -76,8 +76,9 @@ def _films(site: Site, study: StudyConfig, speed: Speed, times: AnswerTimes) -> 
     yield Finding(
         "warn",
         "answer time",
-        f"a patient's films take up to {seconds:.2g} s to read here, made-up ones {speed.views_seconds:.2g} s: answers may "
-        f"miss their time; type reply_after_seconds: {max(needed.train, needed.enrol):g} in site.yaml, or keep smaller films",
+        f"a patient's films take up to {seconds:.2g} s to read here, made-up ones {speed.views_seconds:.2g} s: answers "
+        f"may miss their time; type reply_after_seconds: {max(needed.train, needed.enrol):g} in site.yaml, or keep "
+        "smaller films",
     )
 
 

@@ -32,7 +32,7 @@ from shared.config import Frozen, StudyConfig
 from shared.data.images import load_pixels
 from shared.data.records import ImageRecord, Patient
 from shared.models.trainable import trainable_names
-from shared.privacy.accountant import stated_spend
+from shared.privacy.accountant import fresh_seconds
 from shared.privacy.mechanisms import PoissonGaussian
 from shared.privacy.noise import Coins, NoiseSource
 from shared.privacy.step_plan import step_plan
@@ -54,7 +54,7 @@ class Speed(Frozen):
     targets_seconds: float = Field(ge=0, description="the teacher's targets of a patient's views")
     forward_seconds: float = Field(ge=0, description="a patient's images through the student")
     step_seconds: float = Field(ge=0, description="a private step of nobody: rehearsal and noise")
-    chunk_seconds: float = Field(ge=0, description="a whole chunk of patients in a step")
+    chunk_seconds: float = Field(ge=0, description="a step of one whole chunk of patients")
 
 
 def kept_speed(site: Site, study: StudyConfig) -> Speed:
@@ -119,13 +119,13 @@ def measured_speed(site: Site, study: StudyConfig) -> Speed:
             empty, full = step(0), step(chunk)
         return Speed(
             load_seconds=loading,
-            account_seconds=_timed(lambda: _account(study))[0],
+            account_seconds=_accounting(study),
             film_seconds=_timed(lambda: load_pixels(patient.images[0], study.task))[0],
             views_seconds=views_seconds,
             targets_seconds=_timed(lambda: compute_targets(teacher, views, study))[0],
             forward_seconds=forward,
             step_seconds=empty,
-            chunk_seconds=max(full - empty, 0.0),
+            chunk_seconds=full,
         )
 
 
@@ -167,14 +167,14 @@ def _with_noise(study: StudyConfig) -> StudyConfig:
     return study.model_copy(update={"privacy": privacy.model_copy(update={"noise_multiplier": 1.0})})
 
 
-def _account(study: StudyConfig) -> float:
+def _accounting(study: StudyConfig) -> float:
     privacy, rules = study.privacy, study.federation
     whole = PoissonGaussian(
         noise_multiplier=privacy.noise_multiplier or 1.0,
         sample_rate=privacy.sample_rate,
         steps=rules.rounds * rules.steps,
     )
-    return stated_spend([whole], privacy.delta).epsilon
+    return fresh_seconds([whole], privacy.delta)
 
 
 def _timed(work: Callable[[], T]) -> tuple[float, T]:
