@@ -202,7 +202,7 @@ def smallest_shift(times: list[float]) -> float:
 
 def with_a_slow_patient(source: Path, folder: Path) -> Path:
     """Write the hospital's list with one more patient, whose film is large and takes long to read."""
-    grey = np.random.default_rng(0).integers(0, 256, (1600, 1600), np.uint8)
+    grey = np.random.default_rng(0).integers(0, 256, (2200, 2200), np.uint8)
     Image.fromarray(grey).save(folder / "slow.png")
     with source.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -264,7 +264,7 @@ def test_answer_times_with_and_without_a_patient_cannot_be_told_apart(
     slow, quick = asked.times(reply_after_seconds="off")
     planted = median(slow) - median(quick)
     assert mannwhitneyu(slow, quick).pvalue < ALPHA
-    period = 1.5 * max(slow)
+    period = 1.3 * max(slow)
     hidden, other = asked.times(reply_after_seconds=period)
     seen = smallest_shift([time - period * (time // period) for time in hidden + other])
     print(f"planted {planted * 1e3:.0f} ms; at {period:.2f} s a shift of {seen * 1e3:.2f} ms would be seen")
