@@ -250,7 +250,7 @@ def test_a_ledger_that_was_cut_is_recorded_as_such(study: StudyConfig, tmp_path:
         if (
             name != "film"
             or statement is None
-            or (statement.kind, statement.fields.head_seq) != ("ledger_statement", 6)
+            or (statement.kind, statement.fields.head_seq) != ("ledger_statement", 4)
         ):
             return parts
         fields = statement.fields.model_copy(update={"head_seq": 1})
