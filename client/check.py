@@ -7,6 +7,7 @@ is not ready just does not enrol. A check writes nothing; it purges targets that
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from client.check_answer_time import answer_time_findings
 from client.check_approvals import approval_findings
 from client.check_data import data_findings
 from client.check_keys import key_findings
@@ -36,6 +37,7 @@ def check_site(site: Site, study: StudyConfig) -> Iterator[Finding]:
     yield from machine_findings(
         site, study, site.config.declared_patients if num_train is None else num_train
     )
+    yield from answer_time_findings(site, study)
     yield from ledger_findings(site, study)
     yield from key_findings(site.config)
     last = tried("enrolment", lambda: site.check_study(study), "the study's rules are the hospital's rules")
@@ -107,9 +109,3 @@ def _releases(site: Site, study: StudyConfig) -> Iterator[Finding]:
             "releases",
             "the study asks for evaluation counts, which this site will refuse; add evaluation if you agree",
         )
-    if study.federation.reply_after_seconds is None:
-        sentence = (
-            "the study sets no reply_after_seconds: arrival times tell roughly how large this site is; ask the hub to "
-            "set it if that must not be known"
-        )
-        yield Finding("warn", "timing", sentence)

@@ -3,6 +3,7 @@
 In: `site.yaml`, the ledger and the study's public parameters. Out: findings for the hospital; nothing leaves.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
 
 from client.findings import Finding
@@ -10,7 +11,7 @@ from client.ledger import Ledger
 from client.site import Site
 from shared.config import StudyConfig
 from shared.errors import RoundsError
-from shared.privacy.accountant import calibrate, spend
+from shared.privacy.accountant import calibrate, spend_against, stated_spend
 from shared.privacy.mechanisms import Declared, Gaussian, Mechanism, PoissonGaussian, Unprotected
 
 
@@ -25,15 +26,29 @@ def ledger_findings(site: Site, study: StudyConfig) -> Iterator[Finding]:
         try:
             with Ledger.open(path, head) as ledger:
                 number = ledger.verify()
+                looked = ledger.enrolments(study.digest())
                 rows, evaluated = ledger.mechanisms("train"), ledger.mechanisms("evaluation")
         except RoundsError as error:
             yield Finding("fail", "ledger", str(error))
             return
         yield Finding("ok", "ledger", f"{number} rows, whole, and equal to its head file")
+        yield enrolment_finding(site, looked)
         if path.stat().st_dev == head.stat().st_dev:
             sentence = "head_file is on the ledger's volume: a restored volume would hide lost rows; move it"
             yield Finding("warn", "ledger", sentence)
     yield from _budget(site, study, rows, evaluated)
+
+
+def enrolment_finding(site: Site, looked: int) -> Finding:
+    """Say how often enrolment for the study has looked at the patients, and how often it still may."""
+    most = site.config.max_enrolments
+    sentence = f"this study has looked at the patients {looked} times, max_enrolments is {most}"
+    if looked < most:
+        return Finding("ok" if most - looked > 1 else "warn", "enrolments", sentence)
+    remedy = (
+        "; it is refused from now on: ask the hub why, then raise max_enrolments in site.yaml if you agree"
+    )
+    return Finding("fail", "enrolments", sentence + remedy)
 
 
 def _budget(
@@ -80,7 +95,8 @@ def one_round(study: StudyConfig) -> Mechanism:
 
 def _affordable(site: Site, what: str, before: list[Mechanism], asked: list[Mechanism]) -> Finding:
     cap = site.config.cap
-    spent, after = spend(before, cap.delta).epsilon, spend([*before, *asked], cap.delta).epsilon
+    spent = stated_spend(before, cap.delta).epsilon
+    after = spend_against([*before, *asked], cap.epsilon, cap.delta).epsilon
     if after <= cap.epsilon:
         sentence = f"epsilon {spent:.2f} spent, {after:.2f} after this study, the cap is {cap.epsilon:g}"
         return Finding("ok", what, f"{sentence} (at delta {cap.delta:g})")
@@ -91,9 +107,12 @@ def _affordable(site: Site, what: str, before: list[Mechanism], asked: list[Mech
             "after this study no epsilon can be claimed for these patients; ask for a study with privacy, or for "
             "weights that you can list under accepted_digests",
         )
-    fit = 0
-    while fit < len(asked) and spend([*before, *asked[: fit + 1]], cap.delta).epsilon <= cap.epsilon:
-        fit += 1
+    numbers = range(1, len(asked) + 1)
+    fit = bisect_right(
+        numbers,
+        cap.epsilon,
+        key=lambda number: spend_against([*before, *asked[:number]], cap.epsilon, cap.delta).epsilon,
+    )
     sentence = (
         f"epsilon {spent:.2f} spent, the whole study would bring it to {after:.2f}, the cap is {cap.epsilon:g}: "
         f"{fit} of {len(asked)} requests would be answered; the hospital alone may raise the cap"

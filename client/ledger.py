@@ -6,23 +6,26 @@ transaction, durable) -> send. A crash leaves a reservation, which counts as spe
 because nothing of it left.
 """
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, get_args
+from typing import Self
 
 from client.ledger_file import LedgerFile, sha256
-from client.ledger_schema import GENESIS, RequestKey, Row, mechanism_text, read_mechanism
+from client.ledger_schema import (
+    ENROLMENT,
+    GENESIS,
+    RequestKey,
+    Row,
+    enrolments,
+    mechanism_text,
+)
+from client.ledger_spend import EVERY_PARTITION, PARTITIONS, check_cap, mechanisms_of, partition_spends
 from shared.errors import ErrorCode, LedgerError, PrivacyError, Refusal
-from shared.privacy.accountant import spend, spend_pld
-from shared.privacy.mechanisms import Declared, Mechanism, Unprotected, merged
-from shared.release_kinds import LedgerStatement, Partition, PartitionSpend, Span
+from shared.privacy.mechanisms import Declared, Mechanism, Unprotected
+from shared.release_kinds import LedgerStatement, Span
 from shared.site_config import Cap
 
 __all__ = ["Ledger", "RequestKey", "Reservation"]
-
-PARTITIONS: tuple[Partition, ...] = get_args(Partition)
-EVERY_PARTITION = "all"  # a weights file may have seen any patient
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,8 @@ class Ledger:
             if mine:
                 return self._again(mine, (base_digest, text, partition))
             if mechanism is not None:
-                projected = [*_mechanisms(rows, partition), mechanism]
-                _check_cap(projected, cap, partition, allow_without_privacy=allow_without_privacy)
+                projected = [*mechanisms_of(rows, partition), mechanism]
+                check_cap(projected, cap, partition, allow_without_privacy=allow_without_privacy)
             row = self._file.append(
                 rows,
                 "reserve",
@@ -94,6 +97,36 @@ class Ledger:
                 partition=partition,
                 mechanism=text,
             )
+        return Reservation(row.seq, None)
+
+    def reserve_enrolment(self, study_uid: str, number: int, study_digest: str, most: int) -> Reservation:
+        """Count one look at the patients for a study's enrolment, or hand back the answer of an enrolled site.
+
+        Whether a site is ready may hang on one patient, and costs no noise: so a study, by its digest, whatever uid it
+        comes under, gets `most` looks, and then `Refusal(ENROLMENTS_SPENT)`. Same uid and round, another study:
+        `Refusal(LEDGER_CONFLICT)`. A look that ended without an answer stays counted; the next has a row of its own.
+        """
+        with self._file.writing() as rows:
+            looks = [row for row in rows if row.is_enrolment]
+            mine = [row for row in looks if (row.study_uid, row.round) == (study_uid, number)]
+            if any(row.base_digest != study_digest for row in mine):
+                raise Refusal(
+                    ErrorCode.LEDGER_CONFLICT,
+                    "study_uid: enrolled for another study; the hub must make a new uid",
+                )
+            for row in mine:
+                if row.kind == "commit":
+                    return Reservation(row.seq, self._file.stored(row))
+            looked = enrolments(rows, study_digest)
+            if looked >= most:
+                raise Refusal(
+                    ErrorCode.ENROLMENTS_SPENT,
+                    f"max_enrolments is {most}: for study {study_digest[:12]} the patients were looked at {looked} "
+                    "times; ask the hub why, then raise max_enrolments in site.yaml if you agree",
+                )
+            kind = ENROLMENT if not mine else f"{ENROLMENT}_{len(mine) + 1}"
+            key = (study_uid, number, kind)
+            row = self._file.append(rows, "reserve", key, base_digest=study_digest, partition="train")
         return Reservation(row.seq, None)
 
     def commit(self, reservation: Reservation, reply: bytes) -> None:
@@ -156,31 +189,20 @@ class Ledger:
                 mechanism=mechanism_text(spend),
             )
 
+    def enrolments(self, study_digest: str) -> int:
+        """Return how often enrolment for a study has looked at the patients."""
+        return enrolments(self._file.rows(), study_digest)
+
     def mechanisms(self, partition: str) -> list[Mechanism]:
         """Return everything ever reserved or declared for a partition's patients, answered or not."""
-        return _mechanisms(self._file.rows(), partition)
+        return mechanisms_of(self._file.rows(), partition)
 
     def statement(
         self, delta: float, *, site: str, span: Span, shown_cap: Cap | None = None
     ) -> LedgerStatement:
-        """Return the spend at `delta` by partition, public parameters only.
-
-        Where the independent accountant finds more than the first, its figure is the one stated.
-        """
+        """Return the spend at `delta` by partition, public parameters only: the figure that the cap is held against."""
         rows = self._file.rows()
-        spends = []
-        for partition in PARTITIONS:
-            mechanisms = _mechanisms(rows, partition)
-            figure, pld = spend(mechanisms, delta), spend_pld(mechanisms, delta)
-            spends.append(
-                PartitionSpend(
-                    partition=partition,
-                    epsilon=_finite(max(figure.epsilon, pld)),
-                    pld_epsilon=_finite(pld),
-                    accountant=figure.accountant if figure.epsilon >= pld else "pld",
-                    mechanisms=merged(mechanisms),
-                )
-            )
+        spends = partition_spends(rows, delta)
         known = [item.epsilon for item in spends if item.epsilon is not None]
         return LedgerStatement(
             site=site,
@@ -188,7 +210,7 @@ class Ledger:
             head_hash=rows[-1].hash if rows else GENESIS,
             epsilon=max(known) if len(known) == len(spends) else None,
             delta=delta,
-            partitions=tuple(spends),
+            partitions=spends,
             cap_epsilon=shown_cap.epsilon if shown_cap else None,
             span=span,
         )
@@ -215,26 +237,3 @@ class Ledger:
                 "or partition; the hub must repeat the request unchanged, or submit a new study",
             )
         return Reservation(paid.seq, self._file.stored(last) if last.kind == "commit" else None)
-
-
-def _mechanisms(rows: list[Row], partition: str) -> list[Mechanism]:
-    return [
-        read_mechanism(row.mechanism)
-        for row in rows
-        if row.mechanism is not None and row.partition in {partition, EVERY_PARTITION}
-    ]
-
-
-def _check_cap(projected: list[Mechanism], cap: Cap, partition: str, *, allow_without_privacy: bool) -> None:
-    figure = spend(projected, cap.delta)
-    if figure.epsilon <= cap.epsilon or (allow_without_privacy and math.isinf(figure.epsilon)):
-        return
-    raise Refusal(
-        ErrorCode.BUDGET_SPENT,
-        f"cap.epsilon is {cap.epsilon:g} at delta {cap.delta:g}, but this request would bring {partition} "
-        f"patients to {figure.epsilon:.4g} ({figure.accountant}); the hospital alone may raise the cap",
-    )
-
-
-def _finite(epsilon: float) -> float | None:
-    return epsilon if math.isfinite(epsilon) else None

@@ -7,6 +7,7 @@ patients; only the stored reply bytes are, and they have already left by the doo
 import hashlib
 import json
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -17,6 +18,9 @@ from shared.privacy.mechanisms import Mechanism
 
 GENESIS = "0" * 64
 VERSION = 1
+ENROLMENT = (
+    "enrol"  # kind of request of the first look for a study's enrolment; later ones are enrol_2, enrol_3
+)
 RowKind = Literal["reserve", "commit", "declared"]
 _MECHANISM: TypeAdapter[Mechanism] = TypeAdapter(Mechanism)
 
@@ -75,6 +79,11 @@ class Row:
         """The request that the row belongs to."""
         return self.study_uid, self.round, self.request_kind
 
+    @property
+    def is_enrolment(self) -> bool:
+        """Whether the row is of an enrolment, whose base is the study's digest."""
+        return self.request_kind.partition("_")[0] == ENROLMENT
+
     def computed_hash(self) -> str:
         """SHA-256 of the row's canonical JSON without `hash`."""
         content = asdict(self)
@@ -85,6 +94,11 @@ class Row:
 def read_rows(database: sqlite3.Connection) -> list[Row]:
     """Return all rows in order."""
     return [Row(*values) for values in database.execute("SELECT * FROM rows ORDER BY seq")]
+
+
+def enrolments(rows: Iterable[Row], study_digest: str) -> int:
+    """Return how often enrolment for a study has looked at the patients, answered or not."""
+    return sum(row.is_enrolment and row.kind == "reserve" and row.base_digest == study_digest for row in rows)
 
 
 def mechanism_text(mechanism: Mechanism | None) -> str | None:

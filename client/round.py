@@ -7,18 +7,19 @@ touching data has one code, and whatever one patient does wrong makes that patie
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.metadata import version
 
 from pydantic import TypeAdapter, ValidationError
 
+from client.answer_once import UNKNOWN_UID, answered_once, failure
+from client.answer_time import reply_period, wait_for_turn
+from client.charging import charge_weights, checked_ledger, may_leave, reserve, statement
 from client.device import find_device, working_on
 from client.door import Door
 from client.evaluation import noised_confusion
-from client.ledger import Ledger, RequestKey, Reservation
 from client.site import Site, describe
-from client.training_round import prepare_rounds, private_update
+from client.training_round import fill_target_cache, private_update, rehearse_on_gpu
 from shared.arrays import Arrays
 from shared.code import code_digest
 from shared.config import StudyConfig
@@ -26,44 +27,53 @@ from shared.config_files import parse_study
 from shared.errors import ApprovalsError, ErrorCode, LedgerError, Refusal, RoundsError
 from shared.models.compact import CompactModel
 from shared.models.trainable import load_trainable, trainable_names
-from shared.privacy.mechanisms import Declared, Gaussian, Mechanism, PoissonGaussian, Unprotected
+from shared.privacy.mechanisms import Gaussian, Mechanism, PoissonGaussian, Unprotected
 from shared.privacy.noise import NoiseSource
 from shared.records import Request, decode_request
+from shared.release_kinds import Partition
 from shared.releases import (
     EnrolmentRelease,
-    ErrorRelease,
     EvaluationRelease,
     Release,
     Shapes,
     UpdateRelease,
     check_arrays,
-    encode_release,
 )
+from shared.site_config import ReleaseKind
+
+__all__ = ["accepted_study", "answer", "failure", "reserve", "training_mechanism"]
 
 log = logging.getLogger("rounds.site")
 MAX_ABSOLUTE_WEIGHT = 1e4  # far above any trained weight; anything larger is refused before data is read
-_UNKNOWN_UID = "0" * 32
 _VERSIONS = ("flwr", "torch", "teaching-rounds")
 _JSON: TypeAdapter[dict[str, object]] = TypeAdapter(dict[str, object])
 
 
 def answer(site: Site, payload: bytes) -> dict[str, bytes]:
-    """Answer one request; never raises, so that no exception's text can reach the hub."""
-    started = time.monotonic()
+    """Answer one request; never raises, so that no exception's text can reach the hub.
+
+    From where a study is accepted, every answer leaves at a fixed time: the purge of targets, whose own time depends on
+    how many there are, comes after that.
+    """
     try:
         request = decode_request(payload)
-        site.purge_targets()
         study = accepted_study(site, request)
         find_device(site.config.compute)
     except Exception as error:  # noqa: BLE001 - every failure becomes a fixed code
         return _refused(error, ErrorCode.BAD_REQUEST)
-    uid, number = request.header.study_uid, request.header.round
+    uid, number, kind = request.header.study_uid, request.header.round, request.header.kind
+    otherwise = ErrorCode.NOT_READY if kind == "enrol" else ErrorCode.FAILED
     try:
-        parts = _STAGES[request.header.kind](site, study, request)
+        period = reply_period(site, study, kind)
+    except Exception as error:  # noqa: BLE001 - likewise; no data was touched
+        return _refused(error, otherwise, uid, number)
+    started = time.monotonic()
+    try:
+        site.purge_targets()
+        parts = _STAGES[kind](site, study, request)
     except Exception as error:  # noqa: BLE001 - one code for everything that fails while touching data
-        code = ErrorCode.NOT_READY if request.header.kind == "enrol" else ErrorCode.FAILED
-        parts = _refused(error, code, uid, number)
-    _wait_until(started, study.federation.reply_after_seconds)
+        parts = _refused(error, otherwise, uid, number)
+    wait_for_turn(started, period)
     return parts
 
 
@@ -80,11 +90,8 @@ def accepted_study(site: Site, request: Request) -> StudyConfig:
 
 
 def enrol(site: Site, study: StudyConfig, request: Request) -> dict[str, bytes]:
-    """Check ledger and data, fill the target cache, and say who takes part."""
-    with site.ledger():
-        pass
-    site.check_data(study)
-    prepare_rounds(site, study)
+    """Count the look, check the data, fill the target cache, and say who takes part; again without looking."""
+    rehearse_on_gpu(site, study)
     fields = EnrolmentRelease(
         site=site.config.name,
         study_digest=study.digest(),
@@ -92,72 +99,79 @@ def enrol(site: Site, study: StudyConfig, request: Request) -> dict[str, bytes]:
         versions={name: version(name) for name in _VERSIONS},
         declared_patients=site.config.declared_patients,
     )
-    release = Release(request.header.study_uid, request.header.round, fields)
-    return {"enrolment": Door(site.config).let_out(release, None)}
+    uid, number = request.header.study_uid, request.header.round
+    # of public values alone: after a change of code or of the declared number, a site that enrolled says what is so now
+    payload = Door(site.config).let_out(Release(uid, number, fields), None)
+    with checked_ledger(site, request) as ledger:
+        look = ledger.reserve_enrolment(uid, number, study.digest(), site.config.max_enrolments)
+        if look.stored is None:
+            site.check_data(study)
+            fill_target_cache(site, study)
+            ledger.commit(look, payload)
+    return {"enrolment": payload}
 
 
 def train(site: Site, study: StudyConfig, request: Request) -> dict[str, bytes]:
     """Reserve, take the private steps, store the bytes, send; or send the stored bytes again."""
-    if not 1 <= request.header.round <= study.federation.rounds:
+    header = request.header
+    if not 1 <= header.round <= study.federation.rounds:
         raise Refusal(
             ErrorCode.BAD_REQUEST,
-            f"round is {request.header.round}, allowed is 1 to federation.rounds ({study.federation.rounds})",
+            f"round is {header.round}, allowed is 1 to federation.rounds ({study.federation.rounds})",
         )
+    may_leave(site, "update")
     compact, adapters = site.compact(study)
     expected = checked_weights(compact, study, request.weights)
-    with checked_ledger(site, request) as ledger:
-        charge_weights(site, ledger, study)
-        reservation = reserve(site, ledger, request, training_mechanism(study), "train")
-        if reservation.stored is None:
-            number = request.header.round
-            update = private_update(site, study, number, compact, adapters, request.weights)
-            fields = UpdateRelease(
-                base_sha256=request.header.base_digest, values=study.federation.update_values
-            )
-            release = Release(request.header.study_uid, request.header.round, fields, update)
-            payload = Door(site.config).let_out(release, expected)
-            ledger.commit(reservation, payload)
-        else:
-            payload = reservation.stored
-        return {"update": payload, **statement(site, ledger, study, request)}
+
+    def compute(noise: NoiseSource) -> tuple[Release, Shapes]:
+        update = private_update(site, study, header.round, compact, adapters, request.weights, noise)
+        fields = UpdateRelease(base_sha256=header.base_digest, values=study.federation.update_values)
+        return Release(header.study_uid, header.round, fields, update), expected
+
+    mechanism = training_mechanism(study)
+    return released(site, study, request, mechanism, "train", "update", compute)
 
 
 def evaluate(site: Site, study: StudyConfig, request: Request) -> dict[str, bytes]:
     """Count, with noise, how the global student does on this site's evaluation patients."""
-    if "evaluation" not in site.config.allow_releases:
-        raise Refusal(ErrorCode.RELEASE_NOT_ALLOWED, "allow_releases does not list evaluation")
+    may_leave(site, "evaluation")
+    header = request.header
     compact, _ = site.compact(study)
     checked_weights(compact, study, request.weights)
     sigma = study.federation.evaluation_noise_multiplier
-    with checked_ledger(site, request) as ledger:
-        charge_weights(site, ledger, study)
-        mechanism = Gaussian(noise_multiplier=sigma)
-        reservation = reserve(site, ledger, request, mechanism, "evaluation")
-        if reservation.stored is None:
-            load_trainable(compact, request.weights)
-            patients = site.partitions(study)["evaluation"]
-            with working_on(site.config.compute) as device:
-                counts = noised_confusion(compact.to(device), patients, study.task, sigma, NoiseSource())
-            fields = EvaluationRelease(student_sha256=request.header.base_digest, noise_std=sigma)
-            release = Release(request.header.study_uid, request.header.round, fields, {"confusion": counts})
-            payload = Door(site.config).let_out(release, {"confusion": counts.shape})
-            ledger.commit(reservation, payload)
-        else:
-            payload = reservation.stored
-        return {"evaluation": payload, **statement(site, ledger, study, request)}
+
+    def compute(noise: NoiseSource) -> tuple[Release, Shapes]:
+        load_trainable(compact, request.weights)
+        patients = site.partitions(study)["evaluation"]
+        with working_on(site.config.compute) as device:
+            counts = noised_confusion(compact.to(device), patients, study.task, sigma, noise)
+        fields = EvaluationRelease(student_sha256=header.base_digest, noise_std=sigma)
+        release = Release(header.study_uid, header.round, fields, {"confusion": counts})
+        return release, {"confusion": counts.shape}
+
+    mechanism = Gaussian(noise_multiplier=sigma)
+    return released(site, study, request, mechanism, "evaluation", "evaluation", compute)
 
 
 _STAGES = {"enrol": enrol, "train": train, "evaluate": evaluate}
 
 
-@contextmanager
-def checked_ledger(site: Site, request: Request) -> Iterator[Ledger]:
-    """Open the ledger; `LedgerError` where it lacks the head that it stated to the hub before."""
-    known = request.header.known_head
-    with site.ledger() as ledger:
-        if known is not None:
-            ledger.require_head(known.seq, known.hash)
-        yield ledger
+def released(
+    site: Site,
+    study: StudyConfig,
+    request: Request,
+    mechanism: Mechanism,
+    partition: Partition,
+    kind: ReleaseKind,
+    compute: Callable[[NoiseSource], tuple[Release, Shapes]],
+) -> dict[str, bytes]:
+    """Charge, answer once, and state what was spent; a failure leaves alone."""
+    failed = failure(ErrorCode.FAILED, request.header.study_uid, request.header.round)["error"]
+    with checked_ledger(site, request) as ledger:
+        charge_weights(site, ledger, study)
+        reservation = reserve(site, ledger, request, mechanism, partition)
+        parts = answered_once(site, ledger, reservation, kind, failed, compute)
+        return parts if "error" in parts else {**parts, **statement(site, ledger, study, request)}
 
 
 def training_mechanism(study: StudyConfig) -> Mechanism:
@@ -186,50 +200,8 @@ def checked_weights(compact: CompactModel, study: StudyConfig, weights: Arrays) 
     return expected
 
 
-def charge_weights(site: Site, ledger: Ledger, study: StudyConfig) -> None:
-    """Charge, once a file, what the weights had spent on this hospital's patients when they came.
-
-    Weights that the hospital does not list may hold anything of its patients: they end the guarantee for good.
-    """
-    for digest, spend in site.weights_spends(study).items():
-        if isinstance(spend, Declared):
-            ledger.record_declared(digest, spend.epsilon, spend.delta)
-        else:
-            ledger.record_unlisted(digest)
-
-
-def reserve(
-    site: Site, ledger: Ledger, request: Request, mechanism: Mechanism, partition: str
-) -> Reservation:
-    """Charge the ledger before any patient is sampled."""
-    header = request.header
-    key = RequestKey(study_uid=header.study_uid, round=header.round, kind=header.kind)
-    return ledger.reserve(
-        key,
-        header.base_digest,
-        mechanism,
-        partition,
-        site.config.cap,
-        allow_without_privacy=site.config.allow_without_privacy,
-    )
-
-
-def statement(site: Site, ledger: Ledger, study: StudyConfig, request: Request) -> dict[str, bytes]:
-    """State what was spent so far, where the hospital lets statements out."""
-    if "ledger_statement" not in site.config.allow_releases:
-        return {}
-    stated = ledger.statement(
-        study.privacy.delta,
-        site=site.config.name,
-        span=site.span,
-        shown_cap=site.config.cap if site.config.show_cap else None,
-    )
-    release = Release(request.header.study_uid, request.header.round, stated)
-    return {"ledger_statement": Door(site.config).let_out(release, None)}
-
-
 def _refused(
-    error: Exception, otherwise: ErrorCode, study_uid: str = _UNKNOWN_UID, number: int = 0
+    error: Exception, otherwise: ErrorCode, study_uid: str = UNKNOWN_UID, number: int = 0
 ) -> dict[str, bytes]:
     code = error.code if isinstance(error, Refusal) else otherwise
     if isinstance(error, LedgerError):
@@ -238,13 +210,3 @@ def _refused(
         code = ErrorCode.APPROVALS_STOPPED
     log.error("refused with %s: %s", code, describe(error))
     return failure(code, study_uid, number)
-
-
-def failure(code: ErrorCode, study_uid: str = _UNKNOWN_UID, number: int = 0) -> dict[str, bytes]:
-    """Return an error release: a fixed code and nothing else."""
-    return {"error": encode_release(Release(study_uid, number, ErrorRelease(code=code)))}
-
-
-def _wait_until(started: float, reply_after_seconds: float | None) -> None:
-    if reply_after_seconds is not None:
-        time.sleep(max(0.0, started + reply_after_seconds - time.monotonic()))

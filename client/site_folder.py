@@ -37,6 +37,9 @@ allow_releases: [enrolment, update, ledger_statement, status, error]
 accepted_digests: {{}}     # weights that this hospital accepts: digest: public, or private-dp
 approved_studies: []     # digests of studies that this hospital has read and approved
 
+reply_after_seconds: auto   # when answers leave: a forecast, a number of seconds, or off (arrival times then tell)
+max_enrolments: 8        # how often one study may look whether this site is ready
+
 compute: {{device: cpu}}   # or auto, cuda, cuda:N; also gpu_memory_fraction, threads, patients_per_chunk
 
 weights_dir: {folder}/weights

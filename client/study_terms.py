@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from client.check_ledger import ledger_findings, one_round
 from client.site import Site
 from shared.config import StudyConfig
-from shared.privacy.accountant import spend
+from shared.privacy.accountant import stated_spend
 from shared.privacy.mechanisms import Gaussian
 
 
@@ -28,7 +28,9 @@ def study_terms(site: Site, study: StudyConfig) -> Iterator[tuple[str, str]]:
     yield "would leave", "; ".join(_releases(site, study))
     yield "epsilon asked", _epsilon(study)
     if rules.evaluate_sites:
-        asked = spend([Gaussian(noise_multiplier=rules.evaluation_noise_multiplier)], study.privacy.delta)
+        asked = stated_spend(
+            [Gaussian(noise_multiplier=rules.evaluation_noise_multiplier)], study.privacy.delta
+        )
         yield "of evaluation patients", f"epsilon {asked.epsilon:.3g} at delta {study.privacy.delta:g}"
     for finding in ledger_findings(site, study):
         yield finding.what, finding.sentence
@@ -51,7 +53,7 @@ def _epsilon(study: StudyConfig) -> str:
     privacy, rules = study.privacy, study.federation
     if not privacy.enabled:
         return "no limit: privacy is off in this study, and updates may reveal patients"
-    asked = spend([one_round(study)] * rules.rounds, privacy.delta)
+    asked = stated_spend([one_round(study)] * rules.rounds, privacy.delta)
     return (
         f"{asked.epsilon:.3g} at delta {privacy.delta:g} for one training patient over {rules.rounds} rounds of "
         f"{rules.steps} steps ({asked.accountant})"

@@ -37,7 +37,7 @@ _SCHEMA = (
 
 
 class TargetCache:
-    """Targets of patients by their views; the teacher is loaded only when one is missing."""
+    """Targets of patients by their views; the teacher is loaded when one is missing, or on request."""
 
     def __init__(
         self, path: Path, site_key: bytes, study: StudyConfig, teacher: Callable[[], Teacher]
@@ -46,7 +46,7 @@ class TargetCache:
         self._seal = AESGCM(hashlib.sha256(b"targets|" + site_key).digest())
         self._site_key = site_key
         self._study = study
-        self._load_teacher = teacher
+        self._build_teacher = teacher
         self._teacher: Teacher | None = None
         self._features = method_terms(study.distillation).uses_features
         self._digest = study.digest()
@@ -68,15 +68,19 @@ class TargetCache:
         if found is not None:
             self._use(name)
             return self._unsealed(name, found[0])
-        if self._teacher is None:
-            self._teacher = self._load_teacher()
-        fresh = compute_targets(self._teacher, views, self._study)
+        fresh = compute_targets(self.load_teacher(), views, self._study)
         self._database.execute(
             "INSERT OR IGNORE INTO targets VALUES (?, ?, ?)",
             (name, forgotten_name(self._site_key, patient_id), self._sealed(name, fresh)),
         )
         self._use(name)
         return fresh
+
+    def load_teacher(self) -> Teacher:
+        """Load the teacher, once: enrolment does so first, so that its time does not tell whether anybody is new."""
+        if self._teacher is None:
+            self._teacher = self._build_teacher()
+        return self._teacher
 
     def _use(self, name: str) -> None:
         """Write down that this study uses a row, so that the row ends with the last study that does."""

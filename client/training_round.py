@@ -18,7 +18,7 @@ from shared.arrays import Arrays, to_arrays
 from shared.config import StudyConfig
 from shared.data.records import Patient
 from shared.distillation import Targets, site_terms, view_losses
-from shared.errors import DataError, RoundsError
+from shared.errors import DataError
 from shared.models.adapters import Adapters
 from shared.models.compact import CompactModel
 from shared.models.trainable import load_trainable, trainable_names
@@ -89,12 +89,19 @@ class SitePatients:
 
 
 def private_update(
-    site: Site, study: StudyConfig, number: int, compact: CompactModel, adapters: Adapters, weights: Arrays
+    site: Site,
+    study: StudyConfig,
+    number: int,
+    compact: CompactModel,
+    adapters: Adapters,
+    weights: Arrays,
+    noise: NoiseSource | None = None,
 ) -> Arrays:
     """Take the private steps of round `number` (from 1) from the global weights and return the update, on the CPU.
 
-    Steps run on the site's device. Targets that the cache lacks are computed on the CPU all the same: a teacher that
-    comes to the GPU with one patient would take memory that the rehearsal has not counted.
+    All noise comes from `noise`, or from a source of its own. Steps run on the site's device. Targets that the cache
+    lacks are computed on the CPU all the same: a teacher that comes to the GPU with one patient would take memory that
+    the rehearsal has not counted.
     """
     compute = site.config.compute
     load_trainable(compact, weights)
@@ -109,16 +116,10 @@ def private_update(
             step_plan(study, number, site.config.declared_patients, compute.patients_per_chunk),
             patient_ids=[patient.patient_id for patient in patients],
             coins=coins,
-            noise=NoiseSource(),
+            noise=noise or NoiseSource(),
             source=source,
         )
         return to_arrays(update)
-
-
-def prepare_rounds(site: Site, study: StudyConfig) -> None:
-    """Do once, at enrolment, what no round should find undone: rehearse a step on a GPU, fill the target cache."""
-    rehearse_on_gpu(site, study)
-    fill_target_cache(site, study)
 
 
 def rehearse_on_gpu(site: Site, study: StudyConfig) -> None:
@@ -139,10 +140,15 @@ def rehearse_on_gpu(site: Site, study: StudyConfig) -> None:
 
 
 def fill_target_cache(site: Site, study: StudyConfig) -> None:
-    """Compute the teacher's targets of every training patient once, on the site's device."""
+    """Compute the teacher's targets of every training patient once, on the site's device.
+
+    The teacher is loaded and every patient read, whether or not anybody is new.
+    """
     with working_on(site.config.compute) as device, site.target_cache(study, device) as cache:
+        cache.load_teacher()
         for patient in site.partitions(study)["train"]:
             try:
-                cache.targets(patient.patient_id, read_views(patient, study))
-            except RoundsError:
-                continue  # a patient that cannot be read contributes zero in every step
+                views = read_views(patient, study)
+            except Exception:  # noqa: BLE001, S112 - a patient that cannot be read contributes zero in every step
+                continue
+            cache.targets(patient.patient_id, views)

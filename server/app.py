@@ -27,7 +27,7 @@ from shared.errors import ConfigError, RoundsError
 from shared.models.initial import unpack_initial
 from shared.models.trainable import trainable_names
 from shared.models.weights import find_weights, load_weights
-from shared.privacy.accountant import calibrate, spend
+from shared.privacy.accountant import calibrate, spend_against
 from shared.privacy.mechanisms import PoissonGaussian
 from shared.site_config import check_declared
 
@@ -93,13 +93,15 @@ def submitted_study(workspace: Path, overrides: dict[str, Any]) -> StudyConfig:
         _check_stated(privacy, privacy.noise_multiplier, steps)
         return study
     sigma = calibrate(privacy.epsilon, privacy.delta, privacy.sample_rate, steps)
-    return study.model_copy(update={"privacy": privacy.model_copy(update={"noise_multiplier": sigma})})
+    return parse_study(
+        overridden(raw, {"privacy.noise_multiplier": sigma}), "study.yaml, its noise calibrated"
+    )
 
 
 def _check_stated(privacy: Privacy, sigma: float, steps: int) -> None:
     """Refuse a given noise multiplier under which a site would spend more than the study states."""
     rounds = PoissonGaussian(noise_multiplier=sigma, sample_rate=privacy.sample_rate, steps=steps)
-    spent = spend([rounds], privacy.delta).epsilon
+    spent = spend_against([rounds], privacy.epsilon, privacy.delta).epsilon
     if spent > privacy.epsilon:
         raise ConfigError(
             f"privacy.noise_multiplier is {sigma:g}: {steps} steps would spend epsilon {spent:.3g}, allowed is at most "

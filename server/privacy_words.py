@@ -26,8 +26,8 @@ NOT_COVERED = (
     "Images of the public cohort, reference and test sets are not protected by this figure.",
 )
 LATE_REPLIES = (
-    "Unless the study fixes reply times (reply_after_seconds), the arrival time of an answer tells roughly "
-    "how large a site is."
+    "Real sites answer at a fixed time, forecast from public numbers (reply_after_seconds). Where a hospital switches "
+    "that off, and in simulations, the arrival time of an answer tells roughly how large a site is."
 )
 WITHOUT_PRIVACY = (
     "No privacy guarantee holds for this run: privacy was switched off, so updates may reveal patients."

@@ -30,6 +30,7 @@ _FINAL = {
     ErrorCode.LEDGER_STOPPED,
     ErrorCode.APPROVALS_STOPPED,
     ErrorCode.RELEASE_NOT_ALLOWED,
+    ErrorCode.DEADLINE_TOO_SHORT,
 }
 
 

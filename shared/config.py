@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from datetime import date
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -15,6 +16,17 @@ Delta = Annotated[float, Field(ge=0, lt=1)]
 Method = Literal["supervised", "kd", "hybrid", "medtex", "rounds"]
 TrainableSet = Literal["head", "scales", "last", "all"]
 ArrayType = Literal["float32", "float16"]
+
+# Public limits of what moves weights. A hub that may ask for any number can place a limit of ours inside the noise, and
+# learn from what happens there; inside these, no honest setting lacks room.
+LEARNING_RATES, CLIPS, NOISES = (1e-6, 100.0), (1e-4, 1e4), (0.1, 1e4)
+MOST_STEPS = 1_000_000  # of a whole study: the accountants' grids bear ten times as many
+FEWEST_EXPECTED = (
+    2  # patients a step expects at least (shared.site_config.check_sampling): the smallest normaliser
+)
+LARGEST_NOISE = (
+    1e5  # ten standard deviations of a weight's noise in one round: a tenth of what an update may hold
+)
 
 
 class Frozen(BaseModel):
@@ -148,10 +160,24 @@ class Privacy(Frozen):
 
     enabled: bool = True
     epsilon: float = Field(8.0, gt=0, le=100)
-    delta: float = Field(1e-5, gt=0, lt=1e-2)
-    sample_rate: float = Field(0.1, gt=0, le=1)
-    max_grad_norm: float = Field(1.0, gt=0)
-    noise_multiplier: float | None = Field(None, gt=0, description="None: calibrated with PRV from the rest")
+    delta: float = Field(
+        1e-5, ge=1e-12, lt=1e-2, description="below 1e-12 the accountants' own rounding shows"
+    )
+    sample_rate: float = Field(0.1, ge=1e-6, le=1)
+    max_grad_norm: float = Field(
+        1.0,
+        ge=CLIPS[0],
+        le=CLIPS[1],
+        description="clips in use lie between 0.01 and 100; with the other limits the noise stays far below the "
+        "largest value of an update, so that no answer hangs on where the noise fell",
+    )
+    noise_multiplier: float | None = Field(
+        None,
+        ge=NOISES[0],
+        le=NOISES[1],
+        description="None: calibrated from the rest; below 0.1 a step that takes everybody spends epsilon 90, above "
+        "10,000 nothing is learnt",
+    )
     trainable: TrainableSet = "scales"
 
 
@@ -160,10 +186,17 @@ class Federation(Frozen):
 
     rounds: int = Field(4, ge=1, le=10_000)
     steps: int = Field(10, ge=1, le=100_000, description="private steps a site takes in one round")
-    learning_rate: float = Field(0.5, gt=0, description="of the private steps, in the first round")
+    learning_rate: float = Field(
+        0.5,
+        ge=LEARNING_RATES[0],
+        le=LEARNING_RATES[1],
+        description="of the private steps, in the first round; limited so that the noise of an update stays far below "
+        "the largest value that an update may hold",
+    )
     final_learning_rate: float | None = Field(
         None,
-        gt=0,
+        ge=LEARNING_RATES[0],
+        le=LEARNING_RATES[1],
         description="in the last round; it falls along a line between; None: the same in all rounds",
     )
     momentum: float = Field(0.0, ge=0, lt=1, description="of the private steps; resets at every round")
@@ -177,9 +210,14 @@ class Federation(Frozen):
     min_sites: int = Field(2, ge=1, description="sites that must enrol for the study to begin")
     enrolment_seconds: float = Field(300, gt=0)
     deadline_seconds: float = Field(600, gt=0)
-    reply_after_seconds: float | None = Field(None, gt=0)
+    reply_after_seconds: float | None = Field(
+        None,
+        gt=0,
+        le=86_400,
+        description="when answers leave, at the earliest; real sites have a fixed time of their own: the later counts",
+    )
     evaluate_sites: bool = Field(False, description="ask each site for noised counts after the last round")
-    evaluation_noise_multiplier: float = Field(4.0, gt=0)
+    evaluation_noise_multiplier: float = Field(4.0, ge=NOISES[0], le=NOISES[1])
 
     @model_validator(mode="after")
     def _steps_do_not_grow(self) -> Self:
@@ -233,6 +271,25 @@ class StudyConfig(Frozen):
     federation: Federation = Federation()
     audit: Audit = Audit()
     public: Public = Public()
+
+    @model_validator(mode="after")
+    def _whole_study_has_a_measure(self) -> Self:
+        rules, privacy = self.federation, self.privacy
+        if rules.rounds * rules.steps > MOST_STEPS:
+            raise ValueError(
+                f"federation.rounds x federation.steps is {rules.rounds * rules.steps}, allowed is at most "
+                f"{MOST_STEPS}; lower one of them"
+            )
+        if privacy.enabled and privacy.noise_multiplier is not None:
+            spread = rules.learning_rate * privacy.max_grad_norm * privacy.noise_multiplier / FEWEST_EXPECTED
+            largest = 10 * spread * math.sqrt(rules.steps) / (1 - rules.momentum)
+            if largest > LARGEST_NOISE:
+                raise ValueError(
+                    "federation.learning_rate x privacy.max_grad_norm x privacy.noise_multiplier: ten standard "
+                    f"deviations of a weight's noise are {largest:.3g} in one round, allowed is at most "
+                    f"{LARGEST_NOISE:g}; lower one of the three"
+                )
+        return self
 
     def digest(self) -> str:
         """SHA-256 of the canonical JSON form; what a hospital approves."""

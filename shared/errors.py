@@ -86,6 +86,10 @@ class ErrorCode(StrEnum):
     WEIGHTS_NOT_ACCEPTED = "weights_not_accepted"  # a digest that the hospital has not listed
     RELEASE_NOT_ALLOWED = "release_not_allowed"
     BUDGET_SPENT = "budget_spent"
+    ENROLMENTS_SPENT = "enrolments_spent"  # this study was let look at the patients max_enrolments times
+    DEADLINE_TOO_SHORT = (
+        "deadline_too_short"  # the study's times are below the site's fixed time of answering
+    )
     LEDGER_CONFLICT = "ledger_conflict"  # same request key, other base weights
     LEDGER_STOPPED = "ledger_stopped"  # damaged, or behind its head file
     APPROVALS_STOPPED = "approvals_stopped"  # the same of the hospital's record of its decisions

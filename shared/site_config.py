@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydicom.datadict import tag_for_keyword
 
-from shared.config import Delta, Digest, Epsilon, Frozen, StudyConfig
+from shared.config import FEWEST_EXPECTED, Delta, Digest, Epsilon, Frozen, StudyConfig
 from shared.data.records import TextRule
 from shared.errors import ConfigError
 
@@ -159,12 +159,33 @@ class SiteConfig(Frozen):
     )
     approved_studies: tuple[Digest, ...] | Literal["any-in-simulation"] = ()
     allow_without_privacy: bool = False
+    reply_after_seconds: Literal["auto", "off"] | Annotated[float, Field(gt=0, le=86_400)] = Field(
+        "auto",
+        description="when answers leave: auto is a forecast from public numbers (client.answer_time), off is as soon "
+        "as they are ready, which tells roughly how large the site is and whether anybody is new",
+    )
+    max_enrolments: int = Field(
+        8,
+        ge=1,
+        le=10_000,
+        description="how often one study may let its enrolment look at the patients, over all its runs: whether a site "
+        "is ready may hang on one of them; raised by the hospital alone",
+    )
     weights_dir: Path
     state_dir: Path
     head_file: Path
     keys_dir: Path | None = Field(None, description="node.key and approval.key, made by `rounds-site init`")
     hub: Hub | None = None
     compute: Compute = Compute()
+
+    @field_validator("reply_after_seconds", mode="before")
+    @classmethod
+    def _reply_time_is_a_word_or_a_number(cls, value: object) -> object:
+        if value is False:  # what YAML reads for a plain off
+            return "off"
+        if isinstance(value, bool) or (isinstance(value, str) and value not in {"auto", "off"}):
+            raise ValueError("allowed are auto, off and a number of seconds; correct it")
+        return value
 
     @model_validator(mode="after")
     def _delta_fits_patients(self) -> Self:
@@ -204,11 +225,11 @@ def check_delta(delta: float, declared_patients: int, field: str) -> None:
 def check_sampling(study: StudyConfig, declared_patients: int) -> None:
     """Refuse a sample rate that makes no sense for a site of the declared size (fewer than 2 a step)."""
     expected = study.privacy.sample_rate * declared_patients
-    if expected < 2:
+    if expected < FEWEST_EXPECTED:
         raise ConfigError(
             f"privacy.sample_rate is {study.privacy.sample_rate:g}: with {declared_patients} declared patients "
-            f"a step would expect {expected:.1f}, allowed is at least 2; raise it to "
-            f"{min(1.0, 2 / declared_patients):.3g} or more"
+            f"a step would expect {expected:.1f}, allowed is at least {FEWEST_EXPECTED}; raise it to "
+            f"{min(1.0, FEWEST_EXPECTED / declared_patients):.3g} or more"
         )
 
 

@@ -29,6 +29,7 @@ class NoiseSource:
 
     What protects patients are integers (`integers`), added to sums of integers of the same grid
     (`shared.privacy.grid`). The key is never stored; a forked process takes a new one.
+    `drawn` says whether any noise was asked for: from then on a second answer would be a second draw.
     """
 
     def __init__(self) -> None:
@@ -52,7 +53,7 @@ class NoiseSource:
 
     def integers(self, shape: Sequence[int]) -> Tensor:
         """Return an int64 tensor of independent discrete Gaussians of scale `NOISE_SCALE`, mean 0."""
-        self.drawn = True  # from here on a failure is an answer: see client.round
+        self.drawn = True  # from here on a failure is an answer: see client.answer_once
         values = discrete_gaussian(math.prod(shape), self._words)
         return torch.from_numpy(values.reshape(tuple(shape)))
 

@@ -6,10 +6,8 @@ In: study and declared values. Out: one frozen, checked value. All of it is publ
 import math
 from dataclasses import dataclass
 
-from shared.config import StudyConfig
+from shared.config import CLIPS, LEARNING_RATES, NOISES, StudyConfig
 from shared.errors import PrivacyError
-
-SMALLEST_NORM = 1e-6
 
 
 @dataclass(frozen=True)
@@ -34,9 +32,18 @@ class StepPlan:
         allowed = {
             "steps": (self.steps >= 1, "at least 1"),
             "sample_rate": (0 < self.sample_rate <= 1, "above 0, at most 1"),
-            "noise_multiplier": (0 <= self.noise_multiplier < math.inf, "a finite number from 0 up"),
-            "max_grad_norm": (self.max_grad_norm >= SMALLEST_NORM, f"at least {SMALLEST_NORM:g}"),
-            "learning_rate": (0 < self.learning_rate < math.inf, "a finite number above 0"),
+            "noise_multiplier": (
+                self.noise_multiplier == 0 or _within(self.noise_multiplier, NOISES),
+                f"0, or {NOISES[0]:g} to {NOISES[1]:g}",
+            ),
+            "max_grad_norm": (
+                self.max_grad_norm == math.inf or _within(self.max_grad_norm, CLIPS),
+                f"{CLIPS[0]:g} to {CLIPS[1]:g}, or inf without noise",
+            ),
+            "learning_rate": (
+                _within(self.learning_rate, LEARNING_RATES),
+                f"{LEARNING_RATES[0]:g} to {LEARNING_RATES[1]:g}",
+            ),
             "momentum": (0 <= self.momentum < 1, "at least 0, below 1"),
             "normaliser": (0 < self.normaliser < math.inf, "a finite number above 0"),
             "patients_per_chunk": (self.patients_per_chunk >= 1, "at least 1"),
@@ -58,6 +65,10 @@ class StepPlan:
         """
         remaining = self.steps - step
         return self.learning_rate * (1 - self.momentum**remaining) / (1 - self.momentum)
+
+
+def _within(value: float, limits: tuple[float, float]) -> bool:
+    return limits[0] <= value <= limits[1]
 
 
 def step_plan(

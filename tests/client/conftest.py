@@ -15,7 +15,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def real(tiny_federation: Any, tmp_path: Path) -> Hospital:
     """Return the hospital `film` with its own keys, images and weights, and without any approval."""
-    made: Site = tiny_federation.site("film", tmp_path / "unused", approved_studies=[])
+    made: Site = tiny_federation.site(
+        "film", tmp_path / "unused", approved_studies=[], reply_after_seconds="off"
+    )
     hospital = Hospital.made(tmp_path, "film")
     own = read_yaml(hospital.folder / "site.yaml")
     raw = made.config.model_dump(mode="json") | {

@@ -9,6 +9,7 @@ from dp_accounting.pld.pld_privacy_accountant import PLDAccountant
 
 from client.ledger import Ledger, RequestKey
 from shared.errors import ErrorCode, LedgerError, PrivacyError, Refusal
+from shared.privacy.accountant import spend, spend_pld
 from shared.privacy.mechanisms import Declared, Gaussian, PoissonGaussian, Unprotected
 from shared.site_config import Cap
 
@@ -351,3 +352,15 @@ def test_remembered_head_makes_stricter_only(tmp_path: Path) -> None:
         for seq, head in ((8, "0" * 64), (6, "0" * 64), (-1, statement.head_hash)):
             with pytest.raises(LedgerError, match="hub remembers"):
                 ledger.require_head(seq, head)
+
+
+def test_the_cap_is_held_against_the_larger_accountant(tmp_path: Path) -> None:
+    """A cap between the two accountants' figures refuses: what would be stated is what is decided by."""
+    hard = PoissonGaussian(noise_multiplier=1.0, sample_rate=0.1, steps=40)
+    tiny = 1e-15  # beyond what PLD resolves, while the first accountant says 12.6
+    assert spend([hard], tiny).epsilon < 20.0 < spend_pld([hard], tiny)
+    with opened(tmp_path) as ledger:
+        with pytest.raises(Refusal, match=r"cap\.epsilon is 20 at delta 1e-15.*\(pld\)") as refused:
+            ledger.reserve(key(1), BASE, hard, "train", Cap(epsilon=20.0, delta=tiny))
+        assert code_of(refused) == ErrorCode.BUDGET_SPENT
+        assert ledger.verify() == 0

@@ -36,14 +36,16 @@ def num_rows(site) -> int:
 
 
 def test_enrolment_says_what_was_declared(tiny_federation, site) -> None:
-    """An enrolment holds the typed number of patients, not the counted one, and charges nothing."""
+    """An enrolment holds the typed number of patients, not the counted one; it is counted, and charges nothing."""
     declared = tiny_federation.site("film", site.config.state_dir.parent, declared_patients=50)
     parts = answer(declared, tiny_federation.request("enrol", 0))
     fields = decode_release(parts["enrolment"]).fields
     assert isinstance(fields, EnrolmentRelease)
     assert (fields.site, fields.declared_patients) == ("film", 50)
     assert fields.study_digest == tiny_federation.study.digest()
-    assert num_rows(site) == 0
+    assert num_rows(site) == 2
+    with site.ledger() as ledger:
+        assert ledger.mechanisms("train") == []
 
 
 def test_bad_data_only_says_not_ready(tiny_federation, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_the_hub_sends_each_site_its_own_last_head(tiny_federation: Any, tmp_pat
                 assert decode_request(payload).header.known_head == stated[-1]
                 fields = decode_release(parts["ledger_statement"], kinds=("ledger_statement",)).fields
                 stated.append(LedgerHead(seq=fields.head_seq, hash=fields.head_hash))
-        assert [head.seq for head in stated[1:]] == [2, 4, 6]
+        assert [head.seq for head in stated[1:]] == [4, 6, 8]  # after the enrolment's two rows
 
 
 def test_a_ledger_put_back_with_its_head_file_is_refused(tiny_federation: Any, tmp_path: Path) -> None:
@@ -66,7 +66,8 @@ def test_a_ledger_put_back_with_its_head_file_is_refused(tiny_federation: Any, t
     assert second["missing"] == {"film": "ledger_stopped"}
     assert ("film", "ledger_stopped") in [(one.site, one.what) for one in _events(folder)]
     with sites["film"].ledger() as ledger:
-        assert ledger.verify() == 0  # whole, as far as the site can see, and nothing was charged
+        assert ledger.verify() == 2  # whole, as far as the site can see, and nothing was charged
+        assert ledger.mechanisms("train") == []
 
 
 @pytest.mark.parametrize(

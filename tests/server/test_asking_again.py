@@ -206,7 +206,7 @@ def test_asking_again_is_charged_once(
     for site in sites.values():
         with site.ledger() as ledger:
             assert len(ledger.mechanisms("train")) == 1
-            assert ledger.verify() == 2  # one reservation, one answer
+            assert ledger.verify() == 4  # enrolment and round, each one reservation and one answer
     assert [(one.round, one.site, one.code) for one in _events(folder)] == [(1, "film", "asked_again")]
     first = {payload for node, message_type, payload in grid.received if message_type == "train"}
     assert len(first) == 1  # the same request, to everybody and again

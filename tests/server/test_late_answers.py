@@ -74,7 +74,7 @@ def test_a_late_update_is_discarded_named_and_charged(late: Late) -> None:
     assert [(one["event"], one["round"], one["site"]) for one in audited] == [("late", 1, "film")]
     with late.sites["film"].ledger() as ledger:
         assert len(ledger.mechanisms("train")) == 2
-        assert ledger.verify() == 4  # two rounds, each reserved and answered
+        assert ledger.verify() == 6  # enrolment and two rounds, each reserved and answered
     _, first, second = read_lines(late.folder.rounds)
     assert told["epsilon"] == pytest.approx(first["epsilon"]["bedside"])
     assert second["epsilon"]["film"] == pytest.approx(second["epsilon"]["bedside"])

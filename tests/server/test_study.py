@@ -112,7 +112,7 @@ def test_a_repeated_request_gets_the_stored_bytes(interrupted: Interrupted) -> N
     for site in interrupted.sites.values():
         with site.ledger() as ledger:
             assert len(ledger.mechanisms("train")) == 2
-            assert ledger.verify() == 6  # two rounds and an evaluation, each reserved and answered
+            assert ledger.verify() == 8  # enrolment, two rounds and an evaluation, each reserved and answered
 
 
 def test_the_student_is_the_initial_one_plus_the_merged_steps(interrupted: Interrupted) -> None:

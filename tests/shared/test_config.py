@@ -43,6 +43,15 @@ SITE: dict[str, Any] = {
         ("privacy.sample_rate", 1.5, "less than or equal to 1"),
         ("privacy.delta", "much", "allowed is a number"),
         ("privacy.max_grad_norm", float("nan"), "finite"),
+        ("privacy.max_grad_norm", 2e4, "less than or equal to 10000"),
+        ("privacy.max_grad_norm", 1e-5, "greater than or equal to 0.0001"),
+        ("privacy.noise_multiplier", 0.05, "greater than or equal to 0.1"),
+        ("privacy.noise_multiplier", 1.1e4, "less than or equal to 10000"),
+        ("privacy.sample_rate", 1e-7, "greater than or equal to 0.000001"),
+        ("federation.learning_rate", 1.6e6, "less than or equal to 100"),
+        ("federation.learning_rate", 1e-7, "greater than or equal to 0.000001"),
+        ("federation.final_learning_rate", 1e-7, "greater than or equal to 0.000001"),
+        ("federation.evaluation_noise_multiplier", 0.01, "greater than or equal to 0.1"),
         ("privacy.trainable", "everything", "'head', 'scales', 'last' or 'all'"),
         ("privacy.noise", 1.0, "there is no such field; allowed are delta, enabled, "),
         ("privacy.epsilom", 1.0, "there is no such field; did you mean privacy.epsilon? allowed are "),
@@ -91,6 +100,35 @@ def test_fields_must_fit_each_other(dotted: str, value: object, words: str) -> N
     """Fields that contradict each other are refused in words of this system."""
     with pytest.raises(ConfigError, match=words):
         parse_study(overridden(STUDY, {dotted: value}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"federation.rounds": 1001, "federation.steps": 1000}, "is 1001000, allowed is at most 1000000"),
+        (
+            {
+                "federation.learning_rate": 100.0,
+                "privacy.max_grad_norm": 1e3,
+                "privacy.noise_multiplier": 1.0,
+            },
+            r"are 1\.58e\+06 in one round, allowed is at most 100000; lower one of the three",
+        ),
+    ],
+)
+def test_the_whole_study_has_a_measure(fields: dict[str, object], words: str) -> None:
+    """Limits that each field keeps must be kept together too: ten deviations of the noise are 100000 at most."""
+    with pytest.raises(ConfigError, match=words):
+        parse_study(overridden(STUDY, fields))
+
+
+@pytest.mark.parametrize("path", sorted(Path("deploy/studies").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_shipped_studies_are_far_from_every_limit(path: Path) -> None:
+    """With a hundred times their clip or their learning rate our own studies still pass, whatever their noise."""
+    raw = read_yaml(path)
+    for field in ("privacy.max_grad_norm", "federation.learning_rate"):
+        group, name = field.split(".")
+        parse_study(overridden(raw, {field: 100 * raw[group][name], "privacy.noise_multiplier": 10.0}))
 
 
 def test_a_cap_that_gives_a_patient_away_is_refused() -> None:

@@ -33,7 +33,9 @@ def charged(config: SiteConfig, study_uid: str) -> list[tuple[Any, ...]]:
     with _ledger(config) as ledger:
         ledger.verify()
         return sorted(
-            (row.round, row.request_kind, row.kind, row.mechanism or "") for row in _rows(ledger, study_uid)
+            (row.round, row.request_kind, row.kind, row.mechanism or "")
+            for row in _rows(ledger, study_uid)
+            if not row.is_enrolment  # which spends nothing; one that a kill cut short is looked at and counted again
         )
 
 

@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from shared.errors import PrivacyError
 from shared.privacy import accountant
-from shared.privacy.accountant import calibrate, spend, spend_pld
+from shared.privacy.accountant import calibrate, spend, spend_against, spend_pld, stated_spend
 from shared.privacy.mechanisms import (
     Declared,
     Gaussian,
@@ -150,3 +150,44 @@ def test_equal_rows_merge() -> None:
         (poisson(1.0, rate=0.2), 1),
         (Gaussian(noise_multiplier=2.0), 1),
     }
+
+
+# a delta so small that PLD's own truncation cannot resolve it, where PRV falls back to RDP's finite figure
+HARD, TINY_DELTA = [poisson(1.0, steps=40)], 1e-15
+
+
+def test_the_larger_figure_is_stated() -> None:
+    """Whichever accountant finds more is stated and named, and PLD's own figure stands beside it."""
+    usual = stated_spend([poisson(0.77, steps=40)], DELTA)
+    assert (usual.epsilon, usual.accountant) == (spend([poisson(0.77, steps=40)], DELTA).epsilon, "prv")
+    assert usual.pld_epsilon == spend_pld([poisson(0.77, steps=40)], DELTA) < usual.epsilon
+    hard = stated_spend(HARD, TINY_DELTA)
+    assert hard.accountant == "pld"
+    assert hard.epsilon == hard.pld_epsilon > spend(HARD, TINY_DELTA).epsilon
+
+
+def test_a_cap_is_held_against_the_larger_figure() -> None:
+    """Between the two figures a cap is passed; where PRV alone is beyond it, PLD is not asked."""
+    cap = 1.5 * spend(HARD, TINY_DELTA).epsilon
+    assert spend_against(HARD, cap, TINY_DELTA).epsilon > cap
+    absurd = [poisson(0.1, 1.0, 1_000_000)]  # PLD would take gigabytes
+    assert spend_against(absurd, 10.0, DELTA) == spend(absurd, DELTA)
+
+
+@pytest.mark.parametrize(("epsilon", "rate", "steps"), [(8.0, 0.1, 40), (1.0, 0.05, 500)])
+def test_calibrated_noise_keeps_the_stated_figure(epsilon: float, rate: float, steps: int) -> None:
+    """By both accountants calibrated noise stays within the budget, and uses 99 % of it."""
+    stated = stated_spend([poisson(calibrate(epsilon, DELTA, rate, steps), rate, steps)], DELTA)
+    assert 0.99 * epsilon <= stated.epsilon <= epsilon
+    assert stated.pld_epsilon <= epsilon
+
+
+def test_calibration_adds_noise_where_pld_finds_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were PLD 0.4 % above PRV, as a coarser grid makes it, the multiplier would rise until both fit."""
+    monkeypatch.setattr(accountant, "PLD_INTERVAL", 0.02)
+    accountant._pld.cache_clear()
+    calibrate.cache_clear()
+    sigma = calibrate(2.0, DELTA, 0.1, 400)
+    assert stated_spend([poisson(sigma, steps=400)], DELTA).epsilon <= 2.0
+    accountant._pld.cache_clear()
+    calibrate.cache_clear()
