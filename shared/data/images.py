@@ -21,7 +21,7 @@ from torch import Tensor
 
 from shared.config import Task
 from shared.data.dicom import is_dicom, open_dicom
-from shared.data.image_problems import ImageError
+from shared.data.image_problems import ImageError, makes_unusable
 from shared.data.medmnist import npz_row
 from shared.data.records import IMAGE_SUFFIXES, ImageRecord, Patient
 from shared.errors import DataError
@@ -50,8 +50,8 @@ class ImageProblems:
     kinds: dict[str, int]
 
     def with_left_out(self, kinds: Mapping[str, int]) -> Self:
-        """Add files that reading the source left out; those that cannot be used count as unreadable images."""
-        unusable = sum(count for kind, count in kinds.items() if kind.startswith("image"))
+        """Add records that reading the source left out; those that cannot be used count as unreadable images."""
+        unusable = sum(count for kind, count in kinds.items() if makes_unusable(kind))
         together = dict(sorted((Counter(self.kinds) + Counter(kinds)).items()))
         return replace(
             self,

@@ -11,7 +11,8 @@ from pydicom import dcmread
 
 from shared.config import Task
 from shared.data.records import Patient
-from shared.data.source import read_source, source_problems
+from shared.data.source import read_source
+from tests.site_problems import source_problems
 from shared.errors import DataError
 from shared.site_config import DicomData
 from tests.dicom_files import dicom_file, picture

@@ -12,7 +12,8 @@ from shared.config import Task
 from shared.data.burned_in import num_suspects
 from shared.data.dicom import open_dicom
 from shared.data.images import check_images, refused_images
-from shared.data.source import read_source, source_problems
+from shared.data.source import read_source
+from tests.site_problems import source_problems
 from shared.site_config import DicomData
 from tests.phi import planted_values, where_found
 
