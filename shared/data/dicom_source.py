@@ -16,6 +16,7 @@ from pydicom.multival import MultiValue
 from shared.data.csv_lines import LINE_REFUSALS, beside, read_names, read_table, unfit_path
 from shared.data.dicom import is_dicom, parsed
 from shared.data.dicom_labels import KEYWORDS, UNCLEAR, fits, labels_by
+from shared.data.dicom_limits import check_dicom_file
 from shared.data.image_problems import ImageError
 from shared.data.records import Found, LeftOut, Row
 from shared.data.tree import files_below, resolved
@@ -93,6 +94,7 @@ def _scan(source: Path, rules: DicomData) -> Iterator[Found]:
 
 def _header(path: Path, asked: Iterable[str]) -> dict[str, str]:
     r"""Read tags as text: "" where one is absent or empty, several values joined by \ as in the file."""
+    check_dicom_file(path)
     numbers = {name: tag_number(name) or 0 for name in asked}
     dataset = dcmread(path, stop_before_pixels=True, specific_tags=list(numbers.values()))
     elements = {name: dataset.get(number) for name, number in numbers.items()}
