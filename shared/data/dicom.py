@@ -31,6 +31,7 @@ Grey = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
 MAX_LEVELS = 1 << 16  # of stored values, which have 16 bits at most
 BAND = 1 << 20  # pixels at a time, where a picture of them would take eight bytes each
+CODECS = ("pyjpegls", "pylibjpeg", "pillow", "pydicom", "gdcm")  # the first that decodes a syntax is asked
 BEYOND = 1e9  # further than any stored value: what a window makes of it is the end of its range
 TAGS = [
     "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns",
@@ -55,7 +56,7 @@ def open_dicom(path: Path, text_rule: TextRule) -> Image.Image:
     if text_rule != "allow" and flag == "YES":
         raise image_error("image_burned_in")
     parsed(lambda: check_dicom_pixels(dataset))
-    stored = parsed(lambda: pixel_array(dataset, index=0))
+    stored = parsed(lambda: pixel_array(dataset, index=0, decoding_plugin=_codec(dataset)))
     grey = parsed(lambda: _shown(stored, dataset), "image_window")
     if grey.min(initial=255) >= grey.max(initial=0):
         raise image_error("image_empty")
@@ -137,6 +138,16 @@ def _can_decode(syntax: UID, bits: int) -> bool:
         return False
     # of JPEG with 12 bits only libjpeg is capable; its plugin is GPL and comes in only where a hospital installs it
     return "pylibjpeg" in plugins if syntax == JPEGExtended12Bit and bits > 8 else bool(plugins)
+
+
+def _codec(dataset: Dataset) -> str:
+    """Name the codec for a file's transfer syntax, "" where none is needed: GDCM only where nothing else decodes it.
+
+    A damaged file can make GDCM end the whole process, which no other patient's round may depend on.
+    """
+    syntax = UID(dataset.file_meta.TransferSyntaxUID)
+    found = get_decoder(syntax).available_plugins if syntax.is_encapsulated else ()
+    return next((name for name in CODECS if name in found), "")
 
 
 def _shown(stored: npt.NDArray[Any], dataset: Dataset) -> Grey:
