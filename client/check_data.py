@@ -7,23 +7,18 @@ import secrets
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from client.findings import Finding
 from client.partition import Partition, assign_partitions
 from client.site import Site
 from shared.config import StudyConfig
-from shared.data.image_problems import advice
+from shared.data.hospital import HospitalPatients
+from shared.data.image_problems import advice, makes_unusable
 from shared.data.images import check_images
-from shared.data.records import Patient, Row
-from shared.data.source import (
-    check_hospital_source,
-    describe_source,
-    patients_of,
-    read_rows,
-    source_problems,
-)
+from shared.data.records import Patient
+from shared.data.source import describe_source
 from shared.errors import RoundsError
 
 FAR_ABOVE, FAR_BELOW = 1.25, 0.5  # real over declared patients, where the declared number no longer serves
@@ -37,15 +32,12 @@ def data_findings(site: Site, study: StudyConfig) -> Generator[Finding, None, in
     """
     data = site.config.data
     try:
-        check_hospital_source(data.source, data.dicom)
-        rows = read_rows(data.source, study.task, data.dicom)
-        labels = _label_map(rows, site, study)
+        found = site.records(study)
+        labels = _label_map(found, site, study)
         yield labels
         if labels.mark == "fail":
             return None
-        patients = site.not_forgotten(
-            patients_of(rows, study.task, data.source, site=data.site, label_map=data.label_map)
-        )
+        patients = found.patients
         parts = _partitions(site, patients)
     except RoundsError as error:
         yield Finding("fail", "data", str(error))
@@ -56,17 +48,19 @@ def data_findings(site: Site, study: StudyConfig) -> Generator[Finding, None, in
     for note in describe_source(data.source, study.task, data.dicom):
         yield Finding("warn", "data", f"{note} If that is not what you want, change the data or site.yaml.")
     yield from _classes(patients, study)
-    yield from _images(site, patients, study)
+    yield from _images(site, found, study)
     yield _masks(patients)
     yield from _number(site, len(parts["train"]))
     return len(parts["train"])
 
 
-def _label_map(rows: Sequence[Row], site: Site, study: StudyConfig) -> Finding:
-    """Say what becomes of every label that the data holds; all that nobody mapped are named at once."""
-    labels, classes = site.config.data.label_map, study.task.classes
-    found = Counter(row.label for row in rows)
-    lost = {label: count for label, count in found.items() if labels.get(label, label) not in (*classes, "")}
+def _label_map(records: HospitalPatients, site: Site, study: StudyConfig) -> Finding:
+    """Say what becomes of every label that the data holds; all that nobody mapped are named at once.
+
+    It fails where more records than data.max_unreadable have such a label; fewer cost their patients alone.
+    """
+    labels, classes, found = site.config.data.label_map, study.task.classes, records.labels
+    lost = {label: count for label, count in found.items() if labels.get(label, label) not in {*classes, ""}}
     if lost:
         named = ", ".join(f"{label!r} ({count})" for label, count in sorted(lost.items())[:MOST_LABELS])
         more = f" and {len(lost) - MOST_LABELS} more" if len(lost) > MOST_LABELS else ""
@@ -74,7 +68,11 @@ def _label_map(rows: Sequence[Row], site: Site, study: StudyConfig) -> Finding:
             f"{named}{more}: no class of the study ({', '.join(classes)}); add each to data.label_map, or map it "
             'to "" to leave it out'
         )
-        return Finding("fail", "label map", sentence)
+        if sum(lost.values()) > site.config.data.max_unreadable * found.total():
+            return Finding("fail", "label map", sentence)
+        return Finding(
+            "warn", "label map", f"{sentence}; till then the patients concerned contribute nothing"
+        )
     left = sum(count for label, count in found.items() if labels.get(label, label) == "")
     unused = sorted(set(labels) - set(found))
     if unused:
@@ -110,22 +108,28 @@ def _classes(patients: list[Patient], study: StudyConfig) -> Iterator[Finding]:
             )
 
 
-def _images(site: Site, patients: list[Patient], study: StudyConfig) -> Iterator[Finding]:
-    data = site.config.data
-    problems = check_images(patients, study.task).with_left_out(source_problems(data.source, data.dicom))
-    share, most = problems.num_unreadable / max(1, problems.num_images), data.max_unreadable
-    bad = {kind: count for kind, count in problems.kinds.items() if kind.startswith(("image", "mask"))}
+def _images(site: Site, found: HospitalPatients, study: StudyConfig) -> Iterator[Finding]:
+    problems = check_images(found.patients, study.task).with_left_out(found.problems)
+    share, most = problems.num_unreadable / max(1, problems.num_images), site.config.data.max_unreadable
+    bad = {
+        kind: count
+        for kind, count in problems.kinds.items()
+        if makes_unusable(kind) or kind.startswith("mask")
+    }
     kinds = ", ".join(f"{kind} {count}" for kind, count in bad.items())
     if share > most:
         sentence = (
-            f"{kinds}: {share:.1%} of images cannot be read, data.max_unreadable is {most:.1%}; repair them"
+            f"{kinds}: {share:.1%} of images cannot be used, data.max_unreadable is {most:.1%}; repair them"
         )
         yield Finding("fail", "images", sentence)
     elif kinds:
         meaning = [
             sentence
             for number, sentence in (
-                (problems.num_unreadable, "a patient with an unreadable image contributes nothing"),
+                (
+                    problems.num_unreadable,
+                    "a patient with an image or record that cannot be used contributes nothing",
+                ),
                 (problems.num_bad_masks, "masks take no part in training, only an audit uses them"),
             )
             if number

@@ -5,6 +5,7 @@ of the hospital, and nothing of it is sent.
 """
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -30,7 +31,7 @@ from client.telling import tell
 from shared.command_line import AsJson, examples, program
 from shared.config_files import parse_site, read_site, read_study, read_yaml
 from shared.data.images import refused_images
-from shared.data.source import source_left_out
+from shared.data.tree import resolved
 from shared.errors import ConfigError, LedgerError
 from shared.release_kinds import KEPT_SIMULATION, THIS_RUN_ALONE, Span
 from shared.site_config import SiteConfig
@@ -99,12 +100,15 @@ def check(
 def refused(site: SiteFile, study: StudyFile) -> None:
     """List the files that are not used: kind, tab, path. For a person who looks at them, on this machine only.
 
+    A line of a table that cannot be used stands under the table's own path, or that of its image.
+
     A list of pictures with suspected text, less those that name somebody, can serve as data.dicom.reviewed.
     """
     opened, asked = Site(read_site(site)), read_study(study)
-    data, patients = opened.config.data, opened.patients(asked)
-    for kind, file in (*source_left_out(data.source, data.dicom), *refused_images(patients, asked.task)):
-        typer.echo(f"{kind}\t{file.resolve()}")
+    found = opened.records(asked)
+    left_out = ((one.kind, one.file) for one in found.left_out if one.file is not None)
+    for kind, file in (*left_out, *refused_images(found.patients, asked.task)):
+        typer.echo(f"{kind}\t{_printable(file)}")
 
 
 @ledger_app.command(
@@ -147,6 +151,11 @@ def verify(
         if head is not None:
             ledger.require_head(*head_of(head))
     typer.echo(f"{config.name}: {number} rows, whole, and equal to the head file")
+
+
+def _printable(file: Path) -> str:
+    """Return a file's own place; bytes of its name that are no UTF-8 are escaped."""
+    return os.fsencode(resolved(file)).decode(errors="backslashreplace")
 
 
 def _network(config: SiteConfig, hub: str | None, hub_ca: Path | None) -> Iterator[Finding]:

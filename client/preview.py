@@ -22,7 +22,6 @@ from shared.data.dicom import is_dicom
 from shared.data.image_problems import ImageError
 from shared.data.images import fitted, fitted_mask, open_image
 from shared.data.records import ImageRecord
-from shared.data.source import source_problems
 from shared.errors import ConfigError, DataError
 
 Progress = Callable[[str, int, int], None]
@@ -78,8 +77,8 @@ def see(site: Site, study: StudyConfig, films: int, progress: Progress) -> Seen:
 
     Errors: `DataError` when the source or its labels cannot be read.
     """
-    data = site.config.data
-    parts = known_partitions(site.patients(study), site.config.state_dir)
+    found = site.records(study)
+    parts = known_partitions(found.patients, site.config.state_dir)
     order = [(number, part, patient) for number, (part, patient) in enumerate(parts, 1)]
     total = sum(len(patient.images) for _, _, patient in order)
     looks: list[Look] = []
@@ -100,7 +99,7 @@ def see(site: Site, study: StudyConfig, films: int, progress: Progress) -> Seen:
         outliers_of(looks),
         sorted((one for one in looks if one.lines or one.problem in TEXT), key=_most_writing),
         dict(sorted(problems.items())),
-        source_problems(data.source, data.dicom),
+        found.problems,
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from client.outliers import FAR
 from client.preview import TEXT, Look, Outlier, Progress, Seen, images_per_patient, num_patients
 from client.preview_pictures import Film, film, written
-from shared.data.image_problems import PROBLEMS
+from shared.data.image_problems import PROBLEMS, makes_unusable
 
 PARTS = ("train", "evaluation", "audit", "not divided yet")
 MOST_OUTLIERS = 16  # pictures of one kind
@@ -62,7 +62,7 @@ def view(seen: Seen, progress: Progress) -> dict[str, Any]:
         "num_patients": num_patients(seen.looks),
         "num_images": len(seen.looks),
         "num_readable": readable,
-        "num_refused": refused + sum(n for kind, n in seen.left_out.items() if kind.startswith("image")),
+        "num_refused": refused + sum(n for kind, n in seen.left_out.items() if makes_unusable(kind)),
         "num_far": len(
             {(one.look.number, one.look.image) for found in seen.outliers.values() for one in found}
         ),

@@ -7,7 +7,7 @@ simulated sites. Nothing here leaves: answers are made in `client/round.py` and 
 import logging
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,9 +21,9 @@ from client.partition import Partition, assign_partitions
 from client.target_cache import TargetCache, purge_targets
 from shared.code import code_digest
 from shared.config import StudyConfig
+from shared.data.hospital import HospitalPatients, read_hospital
 from shared.data.images import check_images
 from shared.data.records import Patient
-from shared.data.source import check_hospital_source, read_source, source_problems
 from shared.errors import ConfigError, DataError, ErrorCode, LedgerError, Refusal, RoundsError, WeightsError
 from shared.models.adapters import Adapters
 from shared.models.compact import CompactModel
@@ -86,16 +86,18 @@ class Site:
         head_file = self.config.head_file.with_suffix(".approvals")
         return Approvals.open(self.config.state_dir, head_file, self.keys_dir)
 
-    def patients(self, study: StudyConfig) -> list[Patient]:
-        """Read the hospital's patients, less those that it was told to forget.
+    def records(self, study: StudyConfig) -> HospitalPatients:
+        """Read the hospital's patients, less those that it was told to forget, and what is wrong with other records.
 
-        `DataError` for a source that a hospital cannot have: one in which patients depend on each other.
+        `DataError` for a source that cannot be read as a whole, or that a hospital cannot have: one in which patients
+        depend on each other. One record never raises.
         """
-        data = self.config.data
-        check_hospital_source(data.source, data.dicom)
-        return self.not_forgotten(
-            read_source(data.source, study.task, site=data.site, label_map=data.label_map, dicom=data.dicom)
-        )
+        found = read_hospital(self.config.data, study.task)
+        return replace(found, patients=self.not_forgotten(found.patients))
+
+    def patients(self, study: StudyConfig) -> list[Patient]:
+        """Return the patients of `records`: those whose every record can be used."""
+        return self.records(study).patients
 
     def not_forgotten(self, patients: list[Patient]) -> list[Patient]:
         """Return the patients less those that the hospital was told to forget."""
@@ -104,9 +106,11 @@ class Site:
 
     def partitions(self, study: StudyConfig) -> dict[Partition, list[Patient]]:
         """Return the hospital's patients, sorted into their fixed partitions."""
-        return assign_partitions(
-            self.patients(study), self.config.state_dir / "partitions.sqlite", self.key()
-        )
+        return self.divided(self.patients(study))
+
+    def divided(self, patients: list[Patient]) -> dict[Partition, list[Patient]]:
+        """Sort patients into their fixed partitions."""
+        return assign_partitions(patients, self.config.state_dir / "partitions.sqlite", self.key())
 
     def compact(self, study: StudyConfig) -> tuple[CompactModel, Adapters]:
         """Build the compact model and its frozen adapters from the accepted initial weights."""
@@ -195,20 +199,22 @@ class Site:
 
     def check_data(self, study: StudyConfig) -> int:
         """Read every image once; `DataError` says locally what is wrong. Returns the training patients."""
-        parts = self.partitions(study)
-        patients = [patient for part in parts.values() for patient in part]
+        found = self.records(study)
+        parts = self.divided(found.patients)
         if not parts["train"]:
-            raise DataError(f"{self.config.data.source}: no training patient; check data.site and the splits")
-        data = self.config.data
-        problems = check_images(patients, study.task).with_left_out(source_problems(data.source, data.dicom))
+            left = ", ".join(f"{kind} {count}" for kind, count in found.problems.items()) or "nothing"
+            raise DataError(
+                f"{self.config.data.source}: no training patient; check data.site and the splits (left out: {left})"
+            )
+        problems = check_images(found.patients, study.task).with_left_out(found.problems)
         share = problems.num_unreadable / max(1, problems.num_images)
         if share > self.config.data.max_unreadable:
             raise DataError(
                 f"data.max_unreadable is {self.config.data.max_unreadable:g}: {problems.num_unreadable} of "
-                f"{problems.num_images} images cannot be read; repair them or raise the limit"
+                f"{problems.num_images} images cannot be used; repair them or raise the limit"
             )
         if problems.num_unreadable:
-            log.warning("%d of %d images cannot be read", problems.num_unreadable, problems.num_images)
+            log.warning("%d of %d images cannot be used", problems.num_unreadable, problems.num_images)
         return len(parts["train"])
 
     def _accepted(self, digest: str | None, field: str) -> Path:

@@ -149,6 +149,6 @@ def fill_target_cache(site: Site, study: StudyConfig) -> None:
         for patient in site.partitions(study)["train"]:
             try:
                 views = read_views(patient, study)
-            except Exception:  # noqa: BLE001, S112 - a patient that cannot be read contributes zero in every step
+            except Exception:  # noqa: BLE001, S112 - whatever is wrong with one patient, that patient contributes zero
                 continue
-            cache.targets(patient.patient_id, views)
+            cache.targets(patient.patient_id, views)  # what fails here is the teacher's or the machine's

@@ -21,13 +21,17 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, JPEGExtended12Bit
 
 from shared.data.burned_in import num_suspects
+from shared.data.dicom_limits import check_dicom_file, check_dicom_pixels, check_dicom_size
 from shared.data.image_problems import ImageError, image_error
+from shared.data.limits import TooLargeError
 from shared.data.records import TextRule
 
 T = TypeVar("T")
 Grey = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
-MAX_PIXELS = 100_000_000  # a film scanned at 50 micrometres has 50 million
+MAX_LEVELS = 1 << 16  # of stored values, which have 16 bits at most
+BAND = 1 << 20  # pixels at a time, where a picture of them would take eight bytes each
+CODECS = ("pyjpegls", "pylibjpeg", "pillow", "pydicom", "gdcm")  # the first that decodes a syntax is asked
 BEYOND = 1e9  # further than any stored value: what a window makes of it is the end of its range
 TAGS = [
     "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns",
@@ -45,12 +49,14 @@ def open_dicom(path: Path, text_rule: TextRule) -> Image.Image:
     own darkest and brightest value, padding left out. Sources: DICOM PS3.3 C.7.6.3, C.8.11.3, C.11.1, C.11.2.
     Errors: `ImageError` with one of the words in `shared/data/image_problems.py`.
     """
+    parsed(lambda: check_dicom_file(path))
     dataset = parsed(lambda: dcmread(path, specific_tags=list(TAGS)))
     parsed(lambda: _refuse_unfit(dataset))
     flag = parsed(lambda: str(dataset.get("BurnedInAnnotation", "")).strip().upper())
     if text_rule != "allow" and flag == "YES":
         raise image_error("image_burned_in")
-    stored = parsed(lambda: pixel_array(dataset))
+    parsed(lambda: check_dicom_pixels(dataset))
+    stored = parsed(lambda: pixel_array(dataset, index=0, decoding_plugin=_codec(dataset)))
     grey = parsed(lambda: _shown(stored, dataset), "image_window")
     if grey.min(initial=255) >= grey.max(initial=0):
         raise image_error("image_empty")
@@ -61,11 +67,13 @@ def open_dicom(path: Path, text_rule: TextRule) -> Image.Image:
 
 
 def is_dicom(path: Path) -> bool:
-    """Say whether a file begins as DICOM files do; False where it cannot be read."""
+    """Say whether a file begins as DICOM files do; False where it cannot be read, or is a pipe or device."""
     try:
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"
-    except OSError:
+    except (OSError, ValueError):  # a ValueError for a NUL in the path
         return False
 
 
@@ -78,6 +86,8 @@ def parsed(read: Callable[[], T], kind: str = "image_unreadable") -> T:
             raise
         except FileNotFoundError:
             kind = "image_missing"
+        except TooLargeError:
+            kind = "image_too_large"
         except Exception:  # noqa: BLE001, S110 - parsers and codecs raise anything, and their words may quote a tag
             pass
     raise image_error(kind)  # outside: no context that holds the cause
@@ -112,8 +122,7 @@ def _refuse_unfit(dataset: Dataset) -> None:
         raise image_error("image_frames")
     if not 8 <= int(dataset.get("BitsStored") or 0) <= 16:
         raise image_error("image_depth")
-    if int(dataset.get("Rows") or 0) * int(dataset.get("Columns") or 0) > MAX_PIXELS:
-        raise image_error("image_size")
+    check_dicom_size(dataset)
     if not _can_decode(UID(dataset.file_meta.get("TransferSyntaxUID", "")), int(dataset.BitsStored)):
         raise image_error("image_syntax")
 
@@ -131,8 +140,36 @@ def _can_decode(syntax: UID, bits: int) -> bool:
     return "pylibjpeg" in plugins if syntax == JPEGExtended12Bit and bits > 8 else bool(plugins)
 
 
+def _codec(dataset: Dataset) -> str:
+    """Name the codec for a file's transfer syntax, "" where none is needed: GDCM only where nothing else decodes it.
+
+    A damaged file can make GDCM end the whole process, which no other patient's round may depend on.
+    """
+    syntax = UID(dataset.file_meta.TransferSyntaxUID)
+    found = get_decoder(syntax).available_plugins if syntax.is_encapsulated else ()
+    return next((name for name in CODECS if name in found), "")
+
+
 def _shown(stored: npt.NDArray[Any], dataset: Dataset) -> Grey:
-    """Map stored values (H, W) to grey values 0..255."""
+    """Map stored values (H, W) to grey values 0..255, by a table of the values that are there."""
+    low, high = (int(stored.min()), int(stored.max())) if stored.size else (0, 0)
+    if not 0 <= high - low < MAX_LEVELS:
+        return _grey(stored, dataset)
+    flat, offset = stored.reshape(-1), -low
+    there = np.zeros(high - low + 1, bool)
+    bands = [slice(start, start + BAND) for start in range(0, flat.size, BAND)]
+    for band in bands:
+        there[flat[band].astype(np.int64) + offset] = True
+    table = np.zeros(there.shape, np.uint8)
+    table[there] = _grey((np.flatnonzero(there) - offset).astype(stored.dtype), dataset)
+    grey = np.empty(flat.shape, np.uint8)
+    for band in bands:
+        grey[band] = table[flat[band].astype(np.int64) + offset]
+    return grey.reshape(stored.shape)
+
+
+def _grey(stored: npt.NDArray[Any], dataset: Dataset) -> Grey:
+    """Map stored values of any shape to grey values 0..255."""
     padding = _padding(stored, dataset)
     values, low, high = _range(apply_modality_lut(stored, dataset), padding, dataset)
     share = ((values - low) / ((high - low) or 1)).clip(0, 1)
@@ -148,7 +185,7 @@ def _shown(stored: npt.NDArray[Any], dataset: Dataset) -> Grey:
 def _range(
     values: npt.NDArray[Any], padding: Bools, dataset: Dataset
 ) -> tuple[npt.NDArray[Any], float, float]:
-    """Apply the first VOI table or window; returns values (H, W) and which of them are black and white."""
+    """Apply the first VOI table or window; returns values and which of them are black and white."""
     if dataset.get("VOILUTSequence"):
         descriptor = dataset.VOILUTSequence[0].LUTDescriptor
         white = 2.0 ** int(descriptor[2]) - 1
@@ -166,7 +203,7 @@ def _range(
 
 
 def _padding(stored: npt.NDArray[Any], dataset: Dataset) -> Bools:
-    """Say where (H, W) there is no picture, only fill (DICOM PS3.3 C.7.5.1.1.2)."""
+    """Say where there is no picture, only fill (DICOM PS3.3 C.7.5.1.1.2)."""
     one = dataset.get("PixelPaddingValue")
     if one is None:
         return np.zeros(stored.shape, bool)

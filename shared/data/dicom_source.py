@@ -6,7 +6,6 @@ its PatientID; dates, UIDs, accession numbers and free text never get out of thi
 
 import csv
 import hashlib
-import os
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,30 +13,27 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.multival import MultiValue
 
+from shared.data.csv_lines import LINE_REFUSALS, beside, read_names, read_table, unfit_path
 from shared.data.dicom import is_dicom, parsed
-from shared.data.dicom_labels import KEYWORDS, fits, labels_by
+from shared.data.dicom_labels import KEYWORDS, UNCLEAR, fits, labels_by
+from shared.data.dicom_limits import check_dicom_file
 from shared.data.image_problems import ImageError
-from shared.data.records import Row
+from shared.data.records import Found, LeftOut, Row
+from shared.data.tree import files_below, resolved
 from shared.errors import DataError
 from shared.site_config import DicomData, tag_number
 
-LeftOut = tuple[str, Path]
 SUFFIXES = frozenset({".dcm", ".dicom"})  # must be DICOM; files of other names may be
 
 
-def read_dicom(source: Path, rules: DicomData) -> list[Row]:
-    """Read the rows of all DICOM pictures that have a patient and a label; no split, no site.
+def read_dicom(source: Path, rules: DicomData) -> list[Found]:
+    """Read the rows of all DICOM pictures that have a patient and a label, and why the others have none; no split.
 
     Patients are those of PatientID alone: people of different issuers under one number count as one person, who is
     then protected as one. An image that stands in several files counts once.
     Errors: `DataError` for a list or labels that cannot be read.
     """
-    return [found for found in _scan(source, rules) if isinstance(found, Row)]
-
-
-def left_out(source: Path, rules: DicomData) -> list[LeftOut]:
-    """Return the files that `read_dicom` leaves out, each with a word of `shared/data/image_problems.py`."""
-    return [found for found in _scan(source, rules) if not isinstance(found, Row)]
+    return list(_scan(source, rules))
 
 
 def dicom_notes(rules: DicomData) -> tuple[str, ...]:
@@ -59,38 +55,46 @@ def safe_patient(patient_id: str) -> str:
     ).hexdigest()
 
 
-def _scan(source: Path, rules: DicomData) -> Iterator[Row | LeftOut]:
-    """Yield a row for each picture to use, and word and path for each file that is left out, in order of path."""
+def _scan(source: Path, rules: DicomData) -> Iterator[Found]:
+    """Yield a row for each picture to use, or why it is left out, in order of path."""
     folder = source if source.is_dir() else source.parent
-    label_of, reviewed = labels_by(rules, folder), _reviewed(rules, folder)
+    labels, reviewed = labels_by(rules, folder), _reviewed(rules, folder)
     asked = {*KEYWORDS.values(), "PatientID", "Rows", "Columns", *rules.keep}
     asked |= {rules.label_tag} if rules.label_tag is not None else set()
     seen: set[tuple[str, str]] = set()
+    yield from labels.left_out
     for path in _files(source):
+        if isinstance(path, LeftOut):
+            yield path
+            continue
         try:
             header = parsed(partial(_header, path, asked))
         except ImageError as error:
-            yield error.kind, path
+            yield LeftOut(error.kind, file=path)
             continue
         image = (header["PatientID"], header["SOPInstanceUID"])
+        label = labels.of(header)
         if not header["Rows"] or not header["Columns"]:
-            yield "no_picture", path
+            yield LeftOut("no_picture", file=path)
         elif not all(fits(header, tag, patterns) for tag, patterns in rules.keep.items()):
-            yield "not_kept", path
+            yield LeftOut("not_kept", file=path)
         elif not header["PatientID"]:
-            yield "image_no_patient", path
-        elif (label := label_of(header)) is None:
-            yield "no_label", path
+            yield LeftOut("image_no_patient", file=path)
+        elif label == UNCLEAR:
+            yield LeftOut("label_unclear", safe_patient(header["PatientID"]), file=path)
+        elif label is None:
+            yield LeftOut("no_label", file=path)
         elif all(image) and image in seen:
-            yield "repeated", path
+            yield LeftOut("repeated", file=path)
         else:
             seen.add(image)
-            text_rule = "allow" if reviewed and path.resolve() in reviewed else rules.text
+            text_rule = "allow" if reviewed and resolved(path) in reviewed else rules.text
             yield Row(path, label, "", safe_patient(header["PatientID"]), "", text_rule=text_rule)
 
 
 def _header(path: Path, asked: Iterable[str]) -> dict[str, str]:
     r"""Read tags as text: "" where one is absent or empty, several values joined by \ as in the file."""
+    check_dicom_file(path)
     numbers = {name: tag_number(name) or 0 for name in asked}
     dataset = dcmread(path, stop_before_pixels=True, specific_tags=list(numbers.values()))
     elements = {name: dataset.get(number) for name, number in numbers.items()}
@@ -103,48 +107,50 @@ def _text(value: object) -> str:
     return "\\".join(map(str, value)).strip() if isinstance(value, MultiValue) else str(value).strip()
 
 
-def _files(source: Path) -> Iterator[Path]:
+def _files(source: Path) -> Iterator[Path | LeftOut]:
     """Yield what a list names, or all of a folder that is called or begins as DICOM; hidden files are passed over."""
     if not source.is_dir():
-        yield from sorted(_listed(source))
+        found = _listed(source)
+        yield from (one for one in found if isinstance(one, LeftOut))
+        yield from sorted({one for one in found if isinstance(one, Path)})
         return
-    for folder, below, names in os.walk(source):
-        below[:] = sorted(name for name in below if name[0] != ".")
-        for path in (Path(folder) / name for name in sorted(names) if name[0] != "."):
-            if path.suffix.lower() in SUFFIXES or is_dicom(path):
-                yield path
+    for one in files_below(source, lambda name: name[0] != "."):
+        if isinstance(one, LeftOut) or _may_be_dicom(one):
+            yield one
 
 
-def _listed(path: Path) -> set[Path]:
+def _may_be_dicom(path: Path) -> bool:
+    return path.name[0] != "." and (path.suffix.lower() in SUFFIXES or is_dicom(path))
+
+
+def _listed(path: Path) -> list[Path | LeftOut]:
     """Read a list of files: a CSV with the column file, or one path a line; # begins a remark."""
+    is_table = path.suffix.lower() == ".csv"
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
+        lines = read_table(path, needed=("file",), remark="#") if is_table else read_names(path)
+    except (OSError, UnicodeDecodeError, csv.Error):
         raise DataError(f"source {path} cannot be read as a list in UTF-8; check that it exists") from None
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    if path.suffix.lower() == ".csv":
-        rows = csv.DictReader(lines, restval="")
-        if "file" not in (rows.fieldnames or ()):
-            raise DataError(f"source {path} has no column file, needed is one path a row; add it")
-        lines = [row["file"] for row in rows]
-    return {_found(path.parent, line) for line in lines}
-
-
-def _found(folder: Path, name: str) -> Path:
-    """Look for a relative path beside the list, then beside its folder, as manifests do."""
-    here, above = folder / name, folder.parent / name
-    return above if not here.exists() and above.exists() else here
+    if "file" not in lines.columns:
+        raise DataError(f"source {path} has no column file, needed is one path a row; add it")
+    found: list[Path | LeftOut] = []
+    for line in lines.lines:
+        name = line.cells.get("file", "")
+        if kind := line.problem or unfit_path(name):
+            refusal = LINE_REFUSALS[kind].format(f"line {line.number} of {path}")
+            found.append(LeftOut(kind, file=path, refusal=refusal))
+        else:
+            found.append(beside(path.parent, name))
+    return found
 
 
 def _reviewed(rules: DicomData, folder: Path) -> set[Path]:
+    """Read which files a person has looked at; a line that names none lets none through."""
     if rules.reviewed is None:
         return set()
     path = folder / rules.reviewed
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError):
-        raise DataError(
-            f"data.dicom.reviewed {path} cannot be read as text in UTF-8; check that it exists"
-        ) from None
-    names = (line.split("\t")[-1].strip() for line in lines if not line.startswith("#"))
-    return {(folder / name).resolve() for name in names if name}
+        lines = read_names(path).lines
+    except OSError:
+        raise DataError(f"data.dicom.reviewed {path} cannot be read as text; check that it exists") from None
+    names = (line.cells["file"].split("\t")[-1].strip() for line in lines if not line.problem)
+    return {resolved(folder / name) for name in names if name}

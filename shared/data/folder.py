@@ -2,17 +2,17 @@
 
 Layouts: <class>/*, <split>/<class>/*, COVID-QU-Ex (<split>/<class>/images/* with "lung masks" beside) and
 LC25000 (lung_image_sets/<class>/*). The class is the nearest folder, the split any folder above it named
-train, val or test. A `patients.csv` at the root (file, patient_id) says which images are one person's.
+train, val or test. A `patients.csv` at the root (`shared/data/grouping.py`) says which images are one person's.
 """
 
-import csv
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from shared.config import Task
-from shared.data.records import IMAGE_SUFFIXES, Row
-from shared.errors import DataError
+from shared.data.csv_lines import LINE_REFUSALS, exists, unfit_path
+from shared.data.grouping import Grouping, read_grouping
+from shared.data.records import IMAGE_SUFFIXES, Found, LeftOut, Row
+from shared.data.tree import files_below
 
 SPLIT_NAMES = {
     "train": "train",
@@ -30,21 +30,26 @@ REPEATED_PART = "Infection Segmentation Data"
 LC25000_CLASSES = frozenset({"lung_aca", "lung_n", "lung_scc", "colon_aca", "colon_n"})
 
 
-def read_folder(root: Path, task: Task | None = None) -> list[Row]:  # noqa: ARG001 - the readers' common shape
+def read_folder(root: Path, task: Task | None = None) -> list[Found]:  # noqa: ARG001 - the readers' common shape
     """Read a tree of class folders; without `patients.csv` the patient is <class>/<file stem>.
 
-    An image of COVID-QU-Ex always has its mask beside it; that it exists is looked at when it is loaded.
-    Errors: `DataError` for images outside a class folder, missing from `patients.csv` or in it under two patients.
+    An image of COVID-QU-Ex always has its mask beside it; that it exists is looked at when it is loaded. Left out are
+    images outside a class folder, missing from `patients.csv` or with a name of other bytes than UTF-8, folders that
+    cannot be listed and lines of `patients.csv` that are none. An image under two patients counts for both, so that
+    neither takes it from the other.
+    Errors: `DataError` for a tree that cannot be listed, or a `patients.csv` without its columns.
     """
-    grouping = _grouping(root)
-    return [_row(root, path, grouping) for path in _images(root)]
+    grouping = read_grouping(root)
+    left_out = [] if grouping is None else grouping.left_out
+    images = (_rows(root, one, grouping) if isinstance(one, Path) else [one] for one in _images(root))
+    return [*left_out, *(found for some in images for found in some)]
 
 
 def folder_notes(root: Path, task: Task) -> tuple[str, ...]:  # noqa: ARG001 - the readers' common shape
     """Say what every report about this tree must tell."""
     notes = []
-    folders = {path.parent.name for path in _images(root)}
-    if _grouping(root) is None:
+    folders = {path.parent.name for path in _images(root) if isinstance(path, Path)}
+    if read_grouping(root) is None:
         notes.append(
             "The folder names no patients (no patients.csv): each image counts as a patient, and privacy is "
             "then for one image."
@@ -60,64 +65,46 @@ def folder_notes(root: Path, task: Task) -> tuple[str, ...]:  # noqa: ARG001 - t
     return tuple(notes)
 
 
-def _images(root: Path) -> Iterator[Path]:
-    for folder, below, names in os.walk(root):
-        below[:] = sorted(
-            name
-            for name in below
-            if name.lower() not in NOT_IMAGES and name != REPEATED_PART and name[0] != "."
-        )
-        for name in sorted(names):
-            if Path(name).suffix.lower() in IMAGE_SUFFIXES:
-                yield Path(folder) / name
+def _images(root: Path) -> Iterator[Path | LeftOut]:
+    def enters(name: str) -> bool:
+        return name.lower() not in NOT_IMAGES and name != REPEATED_PART and name[0] != "."
+
+    for found in files_below(root, enters):
+        if isinstance(found, LeftOut) or found.suffix.lower() in IMAGE_SUFFIXES:
+            yield found
 
 
-def _row(root: Path, path: Path, grouping: dict[str, str] | None) -> Row:
+def _rows(root: Path, path: Path, grouping: Grouping | None) -> list[Found]:
+    """Return one image's row, for each patient that it is listed under, or why there is none."""
     relative = path.relative_to(root)
     above = relative.parts[:-1]
     paired = bool(above) and above[-1].lower() == "images"
     if paired:
         above = above[:-1]
-    if not above or above[-1].lower() in SPLIT_NAMES:
-        raise DataError(
+    inside = bool(above) and above[-1].lower() not in SPLIT_NAMES
+    if unfit := unfit_path(relative.as_posix()):
+        return [LeftOut(unfit, file=path, refusal=LINE_REFUSALS[unfit].format(f"the folder {root}"))]
+    if grouping is None:
+        patients = {f"{above[-1]}/{path.stem}"} if inside else {""}
+    else:
+        patients = grouping.patients.get(relative.as_posix(), set())
+    if not inside:
+        refusal = (
             f"{path} stands in no class folder, needed is <class>/<image> or <split>/<class>/<image>; move it"
         )
+        return [LeftOut("record_place", one, file=path, refusal=refusal) for one in sorted(patients) or [""]]
+    if not patients:
+        refusal = f"patients.csv has no row for {relative.as_posix()}, needed is one each; add it"
+        return [LeftOut("record_unlisted", file=path, refusal=refusal)]
     split = next((SPLIT_NAMES[part.lower()] for part in reversed(above) if part.lower() in SPLIT_NAMES), "")
-    patient_id = f"{above[-1]}/{path.stem}"
-    if grouping is not None:
-        if relative.as_posix() not in grouping:
-            raise DataError(f"patients.csv has no row for {relative.as_posix()}, needed is one each; add it")
-        patient_id = grouping[relative.as_posix()]
-    return Row(path, above[-1], "", patient_id, split, _mask(path) if paired else None)
+    mask = _mask(path) if paired else None
+    return [Row(path, above[-1], "", one, split, mask) for one in sorted(patients)]
 
 
 def _mask(image: Path) -> Path | None:
     """Name the mask that must stand beside an `images` folder when its class has a mask folder."""
     for name in MASK_FOLDERS:
-        if (image.parent.parent / name).is_dir():
-            return image.parent.parent / name / f"{image.stem}.png"
+        folder = image.parent.parent / name
+        if exists(folder) and folder.is_dir():
+            return folder / f"{image.stem}.png"
     return None
-
-
-def _grouping(root: Path) -> dict[str, str] | None:
-    path = root / "patients.csv"
-    if not path.is_file():
-        return None
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restval="")
-            table, columns = list(reader), set(reader.fieldnames or ())
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as CSV in UTF-8; save it as such") from error
-    if not {"file", "patient_id"} <= columns:
-        raise DataError(f"{path} lacks a column, needed are file and patient_id; add it")
-    grouping = {row["file"]: row["patient_id"].strip() for row in table}
-    if not all(grouping.values()):
-        raise DataError(f"patient_id is empty in a row of {path}, needed is an identifier; fill it in")
-    num_spread = len({row["file"] for row in table if row["patient_id"].strip() != grouping[row["file"]]})
-    if num_spread:
-        raise DataError(
-            f"file stands with more than one patient_id for {num_spread} files of {path}, allowed is one patient a "
-            "file; correct their rows"
-        )
-    return grouping

@@ -1,4 +1,4 @@
-"""What can be wrong with an image, in one word each, and what to do about it.
+"""What can be wrong with an image or its record, in one word each, and what to do about it.
 
 The words are counted at the site (`rounds-site check`) and never leave. A sentence made here holds no path, no name
 and no value of a file.
@@ -6,9 +6,9 @@ and no value of a file.
 
 from shared.errors import DataError
 
-# word: (what is wrong, what to do). What begins with "image" makes a patient contribute nothing. What begins with
-# "mask" changes no training: only an audit looks at masks. The other words say why a file of a DICOM source is not
-# looked at.
+# word: (what is wrong, what to do). What begins with "image" or "record" makes a patient contribute nothing and counts
+# towards data.max_unreadable. What begins with "mask" changes no training: only an audit looks at masks. The other
+# words say why a file or line is not looked at.
 PROBLEMS: dict[str, tuple[str, str]] = {
     "image_missing": ("the file does not exist", "restore it or remove it from the data"),
     "image_unreadable": ("the file is damaged or no image of its kind", "export it again or remove it"),
@@ -21,7 +21,14 @@ PROBLEMS: dict[str, tuple[str, str]] = {
     "image_not_grey": ("it is in colour", "export MONOCHROME1 or MONOCHROME2, or leave it out"),
     "image_frames": ("it has several frames", "export single frames or leave it out"),
     "image_depth": ("it is stored with less than 8 or more than 16 bits", "export it with 8 to 16 bits"),
-    "image_size": ("it is larger than 100 million pixels", "export it smaller or leave it out"),
+    "image_too_large": (
+        "it has more pixels, bytes or scans than a picture here may have (shared/data/limits.py)",
+        "export it smaller or leave it out",
+    ),
+    "image_header": (
+        "its header gives other rows, columns, samples or bits than its compressed picture has",
+        "export it again or leave it out",
+    ),
     "image_syntax": (
         "nothing installed decodes its transfer syntax",
         "export it uncompressed, or as JPEG, JPEG 2000, JPEG-LS or RLE",
@@ -37,10 +44,61 @@ PROBLEMS: dict[str, tuple[str, str]] = {
     ),
     "mask_missing": ("the mask does not exist", "restore it or empty its cell"),
     "mask_unreadable": ("the mask is no readable image", "replace it"),
+    "mask_too_large": ("the mask has more pixels or bytes than a picture here may have", "save it smaller"),
     "mask_size": ("the mask has another size than its image", "redraw it"),
+    "record_label": (
+        "its label is no class of the study",
+        'correct it, or add it to data.label_map (map it to "" to leave it out)',
+    ),
+    "record_split": ("its split is not train, val, test or empty", "correct it"),
+    "record_two_splits": (
+        "its patient stands in more than one split",
+        "give all images of a patient one split",
+    ),
+    "record_two_sites": (
+        "its patient stands at more than one site",
+        "give all images of a patient one site, or correct the patient_id",
+    ),
+    "record_no_patient": ("its patient_id is empty", "fill it in, since privacy is for one patient_id"),
+    "record_index": ("its index is not 0 or more, or is missing for an .npz", "correct it"),
+    "record_text_rule": (
+        "its text_rule is none of those allowed",
+        "use refuse, refuse_flagged, allow or nothing",
+    ),
+    "record_text": (
+        "its identifier or path is not UTF-8, or holds a NUL or a line break",
+        "rename it, or save the table in UTF-8",
+    ),
+    "record_path": ("its path is longer than a system allows", "correct or shorten it"),
+    "record_encoding": ("its line of the table is not UTF-8", "save the table in UTF-8"),
+    "record_quotes": (
+        "a quotation mark is open at the end of its line, and a cell may hold no line break",
+        "close it, or take it out",
+    ),
+    "record_long": ("its line, or a cell of it, is too long", "shorten it to 131,072 characters a cell"),
+    "record_cells": ("its line has too few or too many cells", "give it one for each column"),
+    "record_place": ("its image stands in no class folder", "move it to <class>/ or <split>/<class>/"),
+    "record_unlisted": ("its image has no line in patients.csv", "add one"),
+    "record_shared": (
+        "its image stands under more than one patient_id of patients.csv and counts for each",
+        "leave it under one: a person of two identifiers is protected as two",
+    ),
+    "record_folder": (
+        "a folder of images cannot be listed or stands more than 64 folders deep",
+        "let the program's user read it, or move it up",
+    ),
+    "record_two_labels": (
+        "data.dicom.labels gives its key another label than an earlier line",
+        "correct one",
+    ),
+    "label_unclear": (
+        "data.dicom.labels has two labels, or only a damaged line, for the image; its patient is left out",
+        "correct the lines of its key",
+    ),
+    "other_site": ("the record is of another site", "nothing, if data.site is right"),
     "no_label": (
         "no label is known",
-        "add it to data.dicom.labels or label_rules; right if it is not of the study",
+        "add it to the table, data.dicom.labels or label_rules; right if it is not of the study",
     ),
     "no_picture": (
         "a DICOM object without rows and columns",
@@ -49,6 +107,11 @@ PROBLEMS: dict[str, tuple[str, str]] = {
     "not_kept": ("left out by data.dicom.keep", "nothing, if that is what was meant"),
     "repeated": ("the same image stands in an earlier file", "nothing: the first file by name counts"),
 }
+
+
+def makes_unusable(kind: str) -> bool:
+    """Say whether a problem counts towards data.max_unreadable."""
+    return kind.startswith(("image", "record"))
 
 
 class ImageError(DataError):

@@ -6,6 +6,7 @@ only in part (ribs look flatter), and the audit must still look for it.
 """
 
 import struct
+import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,11 +18,22 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
 from shared.config import Task
+from shared.data.codestream import check_scans
 from shared.data.dicom import is_dicom, open_dicom
-from shared.data.image_problems import ImageError
+from shared.data.image_problems import ImageError, makes_unusable
+from shared.data.limits import (
+    MAX_FILE_BYTES,
+    MAX_PIXELS,
+    MAX_SCANS,
+    MAX_SIDE_PX,
+    TooLargeError,
+    check_file,
+    check_size,
+)
 from shared.data.medmnist import npz_row
 from shared.data.records import IMAGE_SUFFIXES, ImageRecord, Patient
 from shared.errors import DataError
@@ -37,6 +49,8 @@ UNREADABLE = (
     MemoryError, struct.error, zlib.error, Image.DecompressionBombError,
 )  # fmt: skip
 DEEP = ("I", "F")  # Pillow's modes of more than 8 bits begin so: I;16, I;16B, I (32 bits), F (floating point)
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # by content; others of Pillow's decode before their size is known
+TIFF_BITS, TIFF_TILE_WIDTH, TIFF_TILE_LENGTH = 258, 322, 323
 DISC_LEVEL = 0.12  # brightness at which the fundus begins, as a share of the picture's own bright level
 
 
@@ -50,8 +64,8 @@ class ImageProblems:
     kinds: dict[str, int]
 
     def with_left_out(self, kinds: Mapping[str, int]) -> Self:
-        """Add files that reading the source left out; those that cannot be used count as unreadable images."""
-        unusable = sum(count for kind, count in kinds.items() if kind.startswith("image"))
+        """Add records that reading the source left out; those that cannot be used count as unreadable images."""
+        unusable = sum(count for kind, count in kinds.items() if makes_unusable(kind))
         together = dict(sorted((Counter(self.kinds) + Counter(kinds)).items()))
         return replace(
             self,
@@ -125,14 +139,14 @@ def _problems(record: ImageRecord, task: Task) -> list[str]:
         image = open_image(record)
         box = _box(image, task)
         _square(image, box, task)
-    except DataError as error:
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with one image, it is that image's
         return [error.kind if isinstance(error, ImageError) else "image_unreadable"]
     try:
         for path, which in ((record.mask, "mask"), (record.lesion_mask, "lesion_mask")):
             if path is not None:
                 _region(path, which, image.size, box, task)
-    except ImageError as error:
-        return [error.kind]
+    except Exception as error:  # noqa: BLE001 - likewise
+        return [error.kind if isinstance(error, ImageError) else "mask_unreadable"]
     return []
 
 
@@ -164,8 +178,14 @@ OPENERS: dict[str, Callable[[ImageRecord], Image.Image]] = {
 
 def open_image(record: ImageRecord) -> Image.Image:
     """Open as 8-bit RGB in full size; `ImageError` as for `load_pixels`."""
-    image = OPENERS.get(record.file.suffix.lower(), _open_other)(record).convert("RGB")
-    low, high = image.convert("L").getextrema() if 0 not in image.size else (0, 0)
+    try:
+        opened = OPENERS.get(record.file.suffix.lower(), _open_other)(record)
+        image = opened if opened.mode == "RGB" else opened.convert("RGB")
+        low, high = image.convert("L").getextrema() if 0 not in image.size else (0, 0)
+    except DataError:
+        raise
+    except Exception as error:  # codecs and files of odd kinds raise anything, and it is this one file's
+        raise ImageError("image_unreadable", f"file {record.file} cannot be read; replace it") from error
     if low == high:
         raise ImageError(
             "image_empty", f"image {record.file} holds one grey value only, needed is a picture; replace it"
@@ -175,18 +195,42 @@ def open_image(record: ImageRecord) -> Image.Image:
 
 def _decoded(path: Path, what: str, field: str) -> Image.Image:
     try:
-        with Image.open(path) as image:
-            image.load()
-            return _eight_bit(np.asarray(image)) if image.mode[:1] in DEEP else image.copy()
+        check_file(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower
+            with Image.open(path, formats=FORMATS) as image:
+                _check_picture(path, image)
+                image.load()
+        return _eight_bit(np.asarray(image)) if image.mode[:1] in DEEP else image
     except FileNotFoundError as error:
         raise ImageError(
             f"{what}_missing", f"{field} {path} does not exist; restore it or remove it from the data"
         ) from error
+    except (TooLargeError, Image.DecompressionBombError):
+        raise ImageError(
+            f"{what}_too_large",
+            f"{field} {path} is too large, allowed are {MAX_PIXELS:,} pixels, {MAX_SIDE_PX:,} a "
+            f"side, {MAX_FILE_BYTES >> 20} MiB and {MAX_SCANS} scans; save it smaller",
+        ) from None
     except UNREADABLE as error:
         raise ImageError(
             f"{what}_unreadable",
             f"{field} {path} is no readable image, allowed is PNG, JPEG, BMP, TIFF or DICOM; replace it",
         ) from error
+
+
+def _check_picture(path: Path, image: Image.Image) -> None:
+    """Refuse a picture past the limits by its header (`TooLargeError`); of several only the first is decoded."""
+    kept_bytes = 1 if image.mode in {"1", "L", "P"} else 2 if image.mode.startswith("I;16") else 4
+    check_size(*image.size, kept_bytes)
+    if isinstance(image, TiffImageFile):
+        tags = image.tag_v2
+        bits = tags.get(TIFF_BITS, (1,))
+        stored_bytes = sum(bits if isinstance(bits, tuple) else (bits,)) / 8
+        check_size(*image.size, stored_bytes)
+        check_size(int(tags.get(TIFF_TILE_WIDTH, 0)), int(tags.get(TIFF_TILE_LENGTH, 0)), stored_bytes)
+    if image.format in {"JPEG", "MPO"}:
+        check_scans(path)
 
 
 def _eight_bit(grey: npt.NDArray[np.integer[Any] | np.floating[Any]]) -> Image.Image:
@@ -196,10 +240,14 @@ def _eight_bit(grey: npt.NDArray[np.integer[Any] | np.floating[Any]]) -> Image.I
     """
     if not np.isfinite(grey).all():
         raise ValueError("a pixel is not finite")
-    wide = grey.astype(np.float64)
-    low = wide.min(initial=np.inf)
-    height = wide.max(initial=-np.inf) - low
-    return Image.fromarray(((wide - low) * (255 / height if height > 0 else 0)).astype(np.uint8))
+    low, high = (np.float64(grey.min()), np.float64(grey.max())) if grey.size else (0.0, 0.0)
+    height = high - low
+    scaled = np.empty(grey.shape, np.uint8)
+    for part, wide in zip(
+        scaled, grey, strict=True
+    ):  # a row at a time: in float64 all take eight bytes a pixel
+        part[:] = (wide.astype(np.float64) - low) * (255 / height if height > 0 else 0)
+    return Image.fromarray(scaled)
 
 
 def _box(image: Image.Image, task: Task) -> Box:

@@ -7,32 +7,37 @@ Other columns are ignored. Only the digest of a public set's manifest leaves the
 
 import csv
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import get_args
 
 from shared.config import Task
+from shared.data.csv_lines import LINE_REFUSALS, Line, Table, beside, read_table, unfit_path, unfit_text
 from shared.data.medmnist import npz_row
-from shared.data.records import SPLITS, Patient, Row, TextRule
+from shared.data.records import SPLITS, Found, LeftOut, Patient, Row, TextRule, strict_rows
 from shared.errors import DataError
 
 COLUMNS = ("file", "label", "site", "patient_id", "split", "mask", "index", "lesion_mask", "text_rule")
+PATHS = ("file", "mask", "lesion_mask")
+# A line that ends before one of these is refused; spreadsheets leave the last cells out where they are empty.
+DECIDING = ("file", "label", "site", "patient_id", "split", "index")
+MAX_DIGITS, MAX_QUOTED = 12, 60
 TEXT_RULES: dict[str, TextRule] = {rule: rule for rule in get_args(TextRule)}
 
 
-def read_manifest(path: Path, task: Task | None = None) -> list[Row]:  # noqa: ARG001 - the readers' common shape
-    """Read the rows; a relative path is looked for in the manifest's folder, then in that folder's parent.
+def read_manifest(path: Path, task: Task | None = None) -> list[Found]:  # noqa: ARG001 - the readers' common shape
+    """Read the rows, and what is wrong with a line that is none; relative paths start at the manifest or its parent.
 
     Without a patient_id column each file counts as a patient (`manifest_notes` says so).
-    Errors: `DataError` for a missing column, an empty patient_id or an unknown split.
+    Errors: `DataError` for a manifest that cannot be read or lacks a column.
     """
-    table, columns = _table(path)
-    return [_row(cells, path, columns, number) for number, cells in enumerate(table, 2)]
+    table = _table(path)
+    return [_found(line, path, table.columns) for line in table.lines]
 
 
 def manifest_notes(path: Path, task: Task) -> tuple[str, ...]:  # noqa: ARG001 - the readers' common shape
     """Say what every report about this manifest must tell."""
-    if "patient_id" in _table(path)[1]:
+    if "patient_id" in _table(path).columns:
         return ()
     return ("The manifest names no patients: each image counts as a patient of its own.",)
 
@@ -64,7 +69,9 @@ def manifest_digest(path: Path) -> str:
 
     Independent of folders, row order and file names. For an .npz the bytes are the row's pixels.
     """
-    rows = sorted(f"{row.patient_id}\0{row.label}\0{_image_sha256(row)}" for row in read_manifest(path))
+    rows = sorted(
+        f"{row.patient_id}\0{row.label}\0{_image_sha256(row)}" for row in strict_rows(read_manifest(path))
+    )
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
@@ -77,57 +84,65 @@ def _image_sha256(row: Row) -> str:
         raise DataError(f"file {row.file} cannot be read; restore it or remove its row") from error
 
 
-def _table(path: Path) -> tuple[list[dict[str, str]], tuple[str, ...]]:
+def _table(path: Path) -> Table:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restval="")
-            table = list(reader)
-            columns = tuple(reader.fieldnames or ())
+        table = read_table(path, needed=DECIDING)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"manifest {path} cannot be read as CSV in UTF-8; check that it exists") from error
-    missing = {"file", "label"} - set(columns)
+    missing = {"file", "label"} - set(table.columns)
     if missing:
         raise DataError(
             f"manifest {path} has no column {' and '.join(sorted(missing))}, needed are file and label; "
             "add it"
         )
-    return table, columns
+    return table
 
 
-def _row(cells: dict[str, str], path: Path, columns: tuple[str, ...], number: int) -> Row:
-    patient_id = cells["patient_id"].strip() if "patient_id" in columns else cells["file"]
-    if not patient_id:
-        raise DataError(
-            f"patient_id is empty in line {number} of {path}, needed is an identifier; fill it in"
-        )
-    split = cells.get("split", "").strip()
-    if split not in {*SPLITS, ""}:
-        raise DataError(
-            f"split is {split!r} in line {number} of {path}, allowed is train, val, test or empty; correct it"
-        )
-    index = cells.get("index", "").strip()
-    if index and not index.isdecimal():
-        raise DataError(f"index is {index!r} in line {number} of {path}, allowed is 0 or more; correct it")
-    text_rule = cells.get("text_rule", "").strip() or "refuse"
-    if text_rule not in TEXT_RULES:
-        raise DataError(
-            f"text_rule is {text_rule!r} in line {number} of {path}, allowed is {', '.join(TEXT_RULES)} or empty; "
-            "correct it"
-        )
+def _found(line: Line, path: Path, columns: Collection[str]) -> Found:
+    """Turn a line into a row by itself, so that a row never depends on another."""
+    cells = {name: line.cells.get(name, "").strip() for name in COLUMNS}
+    patient_id = cells["patient_id"] if "patient_id" in columns else line.cells.get("file", "")
+    kind, refusal = next(_problems(line, cells, patient_id), ("", ""))
+    file, mask, lesion_mask = (line.cells.get(name, "") for name in PATHS)
+    if kind:
+        whose = "" if unfit_text(patient_id) else patient_id
+        where = path.parent / file if not unfit_path(file) else path
+        return LeftOut(kind, whose, cells["site"], where, refusal.format(f"line {line.number} of {path}"))
     return Row(
-        file=_found(path, cells["file"]),
-        label=cells["label"].strip(),
-        site=cells.get("site", "").strip(),
+        file=beside(path.parent, file),
+        label=cells["label"],
+        site=cells["site"],
         patient_id=patient_id,
-        split=split,
-        mask=_found(path, cells["mask"]) if cells.get("mask") else None,
-        index=int(index) if index else None,
-        lesion_mask=_found(path, cells["lesion_mask"]) if cells.get("lesion_mask") else None,
-        text_rule=TEXT_RULES[text_rule],
+        split=cells["split"],
+        mask=beside(path.parent, mask) if mask else None,
+        index=int(cells["index"]) if cells["index"] else None,
+        lesion_mask=beside(path.parent, lesion_mask) if lesion_mask else None,
+        text_rule=TEXT_RULES[cells["text_rule"] or "refuse"],
     )
 
 
-def _found(manifest: Path, name: str) -> Path:
-    """Resolve one path by itself, so that a row never depends on another row."""
-    here, above = manifest.parent / name, manifest.parent.parent / name
-    return above if not here.exists() and above.exists() else here
+def _problems(line: Line, cells: Mapping[str, str], patient_id: str) -> Iterator[tuple[str, str]]:
+    """Yield words for what is wrong with a line, each with a sentence that has {} for the line's place."""
+    names = [line.cells.get(name, "") for name in PATHS]
+    index, split, rule = cells["index"], cells["split"], cells["text_rule"]
+    if line.problem:
+        yield line.problem, LINE_REFUSALS[line.problem]
+    if not patient_id:
+        yield "record_no_patient", "patient_id is empty in {}, needed is an identifier; fill it in"
+    for unfit in (unfit_text(patient_id, cells["site"]), *map(unfit_path, names)):
+        if unfit:
+            yield unfit, LINE_REFUSALS[unfit]
+    if split not in {*SPLITS, ""}:
+        said = f"split is {_quoted(split)} in {{}}, allowed is train, val, test or empty; correct it"
+        yield "record_split", said
+    if (index and not index.isdecimal()) or len(index) > MAX_DIGITS:
+        yield "record_index", f"index is {_quoted(index)} in {{}}, allowed is 0 or more; correct it"
+    if not index and names[0].lower().endswith(".npz"):
+        yield "record_index", "index is empty in {}, needed for an .npz is the row of its picture; fill it in"
+    if rule not in {*TEXT_RULES, ""}:
+        allowed = f"{', '.join(TEXT_RULES)} or empty"
+        yield "record_text_rule", f"text_rule is {_quoted(rule)} in {{}}, allowed is {allowed}; correct it"
+
+
+def _quoted(value: str) -> str:
+    return repr(value[:MAX_QUOTED]).replace("{", "{{").replace("}", "}}")

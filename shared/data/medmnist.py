@@ -7,11 +7,8 @@ others: a simulation deals such a file into manifests once, and a site refuses i
 """
 
 import hashlib
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.config import Task
+from shared.data.image_problems import ImageError
+from shared.data.limits import MAX_ARRAY_BYTES, MAX_ARRAY_RATIO, MAX_DECODED_BYTES, TooLargeError
+from shared.data.npz_arrays import UNREADABLE, read_array
 from shared.data.records import SPLITS, Patient, Row
 from shared.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
-# What numpy and zipfile raise on files that are cut, damaged, encrypted or of another layout.
-UNREADABLE = (
-    OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, RuntimeError, MemoryError,
-    zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 
 
 def read_medmnist(path: Path, task: Task) -> list[Row]:
@@ -90,7 +85,7 @@ def made_sites(patients: Sequence[Patient], num_sites: int, seed: int, skew: flo
 def npz_row(path: Path, split: str, index: int) -> Pixels:
     """Return one image (H, W) or (H, W, 3) uint8 of a MedMNIST file."""
     images = _images(path, split)
-    if index >= len(images):
+    if not 0 <= index < len(images):
         raise DataError(f"index is {index} for {path}, allowed is below {len(images)}; correct the manifest")
     row: Pixels = images[index]
     return row
@@ -135,17 +130,18 @@ def _labels(path: Path, split: str, task: Task) -> list[int]:
     return found
 
 
-# An .npz is decompressed whole for any row, so the last arrays are kept; the key is the file, not a site.
-@lru_cache(maxsize=6)
 def _array(path: Path, name: str) -> npt.NDArray[Any]:
     try:
-        # opened here, since numpy leaves the file of a damaged archive open
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            array: npt.NDArray[Any] = arrays[name]
-            array.setflags(write=False)
+        return read_array(path, name)
+    except TooLargeError:
+        raise ImageError(
+            "image_too_large",
+            f"{name} of {path} is too large, allowed are {MAX_ARRAY_BYTES >> 20} MiB for the array, and beyond "
+            f"{MAX_DECODED_BYTES >> 20} MiB at most {MAX_ARRAY_RATIO} times what it takes in the file; take smaller "
+            "pictures or divide the file",
+        ) from None
     except UNREADABLE as error:
         raise DataError(
             f"{path} holds no {name} that can be read, needed is a MedMNIST .npz with "
             "{train,val,test}_{images,labels}; fetch it again"
         ) from error
-    return array

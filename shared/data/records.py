@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from shared.errors import DataError
+
 TextRule = Literal["refuse", "refuse_flagged", "allow"]  # of text burned into a DICOM picture
 SPLITS = ("train", "val", "test")
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})  # what Pillow is asked to open
@@ -65,6 +67,49 @@ class Row:
     index: int | None = None
     lesion_mask: Path | None = None
     text_rule: TextRule = "refuse"
+
+    def with_label(self, label: int) -> ImageRecord:
+        """Return the record of this image under the study's class number `label`."""
+        return ImageRecord(
+            self.file,
+            label,
+            self.site,
+            self.patient_id,
+            self.split,
+            self.mask,
+            self.index,
+            self.lesion_mask,
+            self.text_rule,
+        )
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A record that cannot be used, or is not meant to be; a reader gives it in place of a `Row`.
+
+    `patient_id` is whose record it is, where that patient then contributes nothing at a hospital; "" where nobody's or
+    where the patient's other records count all the same. Stays at the site.
+    """
+
+    kind: str  # a word of `shared/data/image_problems.py`
+    patient_id: str = ""
+    site: str = ""
+    file: Path | None = None
+    refusal: str = ""  # the sentence of a strict reading; "" where that passes the record over as well
+
+
+Found = Row | LeftOut
+
+
+def strict_rows(found: Iterable[Found]) -> list[Row]:
+    """Return the rows alone; `DataError` with the first sentence that a left-out record has."""
+    rows = []
+    for one in found:
+        if isinstance(one, Row):
+            rows.append(one)
+        elif one.refusal:
+            raise DataError(one.refusal)
+    return rows
 
 
 def group_patients(records: Iterable[ImageRecord]) -> list[Patient]:

@@ -1,35 +1,36 @@
-"""Read a hospital's or a public data source: a path and a task come in, patients sorted by identifier go out.
+"""Read a data source: a path and a task come in, patients sorted by identifier go out.
 
-A new kind of source is one more entry in `KINDS`; DICOM, which takes rules of its own, stands beside it. Nothing
-read here leaves the hospital; `describe_source` gives sentences without counts or names for reports.
+`read_source` is strict, for public sets and simulations: one wrong record is an error. Hospitals take
+`shared/data/hospital.py`, where it costs its own patient and nobody else. A new kind of source is one more entry in
+`KINDS`; DICOM, which takes rules of its own, stands beside it. Nothing read here leaves the hospital;
+`describe_source` gives sentences without counts or names for reports.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shared.config import Task
-from shared.data.dicom_source import dicom_notes, left_out, read_dicom
+from shared.data.dicom_source import dicom_notes, read_dicom
 from shared.data.folder import folder_notes, read_folder
 from shared.data.manifest import manifest_notes, read_manifest
 from shared.data.medmnist import medmnist_notes, read_medmnist
-from shared.data.records import ImageRecord, Patient, Row, group_patients
+from shared.data.records import Found, ImageRecord, Patient, Row, group_patients, strict_rows
 from shared.errors import DataError
 from shared.site_config import DicomData
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of source: how to know it, how to read it, what to tell about it, which files it leaves out.
+    """One kind of source: how to know it, how to read it, what to tell about it.
 
     `by_patient`: a patient's rows depend on no other patient's, so that one patient less changes nobody else.
     """
 
     fits: Callable[[Path], bool]
-    read: Callable[[Path, Task], list[Row]]
+    read: Callable[[Path, Task], Sequence[Found]]
     notes: Callable[[Path, Task], tuple[str, ...]]
-    left_out: Callable[[Path], list[tuple[str, Path]]] = lambda _path: []
     by_patient: bool = True
 
 
@@ -38,8 +39,13 @@ def _beside(folder: Path) -> Path:
 
 
 def _only_npz(folder: Path) -> Path | None:
-    found = list(folder.glob("*.npz")) if folder.is_dir() else []
-    return found[0] if len(found) == 1 else None
+    """Return the one .npz of a folder without folders in it; dropped among class folders it changes nothing."""
+    try:
+        beside = [path for path in folder.iterdir() if path.name[0] != "."] if folder.is_dir() else []
+    except OSError:
+        return None  # the reader of class folders says that it cannot be listed
+    found = [path for path in beside if path.suffix == ".npz"]
+    return found[0] if len(found) == 1 and not any(map(Path.is_dir, beside)) else None
 
 
 KINDS: dict[str, Kind] = {
@@ -68,7 +74,6 @@ def _dicom(rules: DicomData) -> Kind:
         Path.exists,
         lambda path, _task: read_dicom(path, rules),
         lambda _path, _task: dicom_notes(rules),
-        lambda path: left_out(path, rules),
     )
 
 
@@ -88,23 +93,7 @@ def read_source(
     folders, MedMNIST) gets `site` as its name. Whether an image can be read is not looked at here.
     Errors: `DataError` for an unknown label, or a patient in two splits or two sites.
     """
-    return patients_of(read_rows(source, task, dicom), task, source, site=site, label_map=label_map)
-
-
-def read_rows(source: Path, task: Task, dicom: DicomData | None = None) -> list[Row]:
-    """Read a source's images as its reader finds them, with labels in the hospital's own words."""
-    return _kind(source, dicom).read(source, task)
-
-
-def patients_of(
-    rows: Iterable[Row],
-    task: Task,
-    source: Path,
-    *,
-    site: str | None = None,
-    label_map: Mapping[str, str] | None = None,
-) -> list[Patient]:
-    """Turn a source's rows into patients, by the rules of `read_source`; `source` is named in errors."""
+    rows = strict_rows(read_records(source, task, dicom))
     records = [
         record for row in rows if (record := _labelled(row, task, label_map or {}, source)) is not None
     ]
@@ -113,19 +102,27 @@ def patients_of(
     if site is not None:
         found = sorted({record.site for record in records})
         if found == [""]:
-            records = [_at_site(record, site) for record in records]
+            records = [replace(record, site=site) for record in records]
         elif site not in found:
             raise DataError(f"site is {site!r}, allowed in {source} is one of {', '.join(found)}; correct it")
         else:
             records = [record for record in records if record.site == site]
     else:
-        records = [record if record.site else _at_site(record, source.stem) for record in records]
+        records = [record if record.site else replace(record, site=source.stem) for record in records]
     if not records:
         raise DataError(
             f"source {source} holds no image of the study's classes; check the path and label_map (DICOM files "
             "need data.dicom)"
         )
     return group_patients(records)
+
+
+def read_records(source: Path, task: Task, dicom: DicomData | None = None) -> Sequence[Found]:
+    """Read a source's images as its reader finds them, with labels in the hospital's own words, and what is none.
+
+    Errors: `DataError` for what is no one record's fault: a source that cannot be read, or lacks a column.
+    """
+    return _kind(source, dicom).read(source, task)
 
 
 def check_hospital_source(source: Path, dicom: DicomData | None = None) -> None:
@@ -144,16 +141,6 @@ def check_hospital_source(source: Path, dicom: DicomData | None = None) -> None:
 def describe_source(source: Path, task: Task, dicom: DicomData | None = None) -> tuple[str, ...]:
     """Say in sentences what every report about this source must tell; no counts, no names."""
     return _kind(source, dicom).notes(source, task)
-
-
-def source_left_out(source: Path, dicom: DicomData | None = None) -> list[tuple[str, Path]]:
-    """Return (kind, file) of what reading the source leaves out; [] where every image has a row of its own."""
-    return _kind(source, dicom).left_out(source)
-
-
-def source_problems(source: Path, dicom: DicomData | None = None) -> dict[str, int]:
-    """Count by kind the files that reading the source leaves out."""
-    return dict(sorted(Counter(kind for kind, _ in source_left_out(source, dicom)).items()))
 
 
 def patients_by_site(patients: Iterable[Patient]) -> dict[str, list[Patient]]:
@@ -185,21 +172,7 @@ def _labelled(row: Row, task: Task, label_map: Mapping[str, str], source: Path) 
             f"label is {row.label!r} in {source}, allowed is one of {', '.join(task.classes)}; add it to "
             'label_map (map it to "" to leave it out) or correct the data'
         )
-    return ImageRecord(
-        row.file,
-        task.classes.index(label),
-        row.site,
-        row.patient_id,
-        row.split,
-        row.mask,
-        row.index,
-        row.lesion_mask,
-        row.text_rule,
-    )
-
-
-def _at_site(record: ImageRecord, site: str) -> ImageRecord:
-    return ImageRecord(**{**record.__dict__, "site": site})
+    return row.with_label(task.classes.index(label))
 
 
 def _refuse_spread(records: Iterable[ImageRecord], field: str, source: Path) -> None:

@@ -84,7 +84,7 @@ def test_problems_are_counted_by_kind_and_each_says_what_to_do(hospital: Hospita
         wrong, remedy = PROBLEMS[kind]
         assert f"images: {kind} 1: {wrong}; {remedy}" in done.output
     assert (
-        "14.3% of images cannot be read" in done.output
+        "14.3% of images cannot be used" in done.output
     )  # 4 of 24 + 4; a film without a label is none of them
     assert "enrolment" not in answer(site, hospital.federation.request("enrol", 0))
     site = hospital.site(films, max_unreadable=0.15)

@@ -11,10 +11,11 @@ from pydicom import dcmread
 
 from shared.config import Task
 from shared.data.records import Patient
-from shared.data.source import read_source, source_problems
+from shared.data.source import read_source
 from shared.errors import DataError
 from shared.site_config import DicomData
 from tests.dicom_files import dicom_file, picture
+from tests.site_problems import source_problems
 
 TASK = Task(classes=("normal", "pneumonia"), image_size=32)
 BY_TAG = DicomData(

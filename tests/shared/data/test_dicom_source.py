@@ -13,11 +13,12 @@ from shared.data.dicom_source import safe_patient
 from shared.data.images import check_images, refused_images
 from shared.data.manifest import write_manifest
 from shared.data.records import Patient
-from shared.data.source import describe_source, read_source, source_problems
+from shared.data.source import describe_source, read_source
 from shared.data.views import patient_views
 from shared.errors import DataError
 from shared.site_config import DicomData
 from tests.dicom_files import PLANTED, dicom_file, picture, with_text
+from tests.site_problems import source_problems
 
 TASK = Task(classes=("normal", "pneumonia"), image_size=32)
 BY_TAG = DicomData(

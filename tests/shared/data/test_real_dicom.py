@@ -12,9 +12,10 @@ from shared.config import Task
 from shared.data.burned_in import num_suspects
 from shared.data.dicom import open_dicom
 from shared.data.images import check_images, refused_images
-from shared.data.source import read_source, source_problems
+from shared.data.source import read_source
 from shared.site_config import DicomData
 from tests.phi import planted_values, where_found
+from tests.site_problems import source_problems
 
 PACK = Path(os.environ.get("ROUNDS_DATA", Path(__file__).parents[4] / "shared" / "data"))
 TASK = Task(classes=("normal", "pneumonia", "covid19"), image_size=64)
