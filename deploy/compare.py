@@ -148,7 +148,7 @@ def _compared(
     """Run what one seed needs and return its main run with the comparisons in its summary."""
     started = time.monotonic()
     workspace = prepared(recipe, seed)
-    folder = _finished_run(workspace, progress, {})
+    folder = finished_run(workspace, progress, {})
     if not (folder.path / "summary.json").is_file() or read_summary(folder.path).verdict == "none":
         finish_run(folder, workspace.path, workspace.about(started, {}), progress)
     resolved = read_study(folder.study)
@@ -164,7 +164,7 @@ def _compared(
     alone = partial(sites_alone, public, resolved, files, store=store, progress=progress)
     found |= alone(private=True)
     if everything:
-        item("federated", lambda: of_run(_without_privacy(workspace, progress), public))
+        item("federated", lambda: of_run(run_without_privacy(workspace, progress), public))
         found |= alone(private=False)
         use_threads_that_pay(resolved)
         item("central", lambda: central(public, resolved, files, progress))
@@ -179,11 +179,11 @@ def _of_method(
     """Prepare and run the study with another method: its own warm start, the same teacher and budget."""
     changed = overridden(recipe.study.model_dump(mode="json"), {"distillation.method": method})
     workspace = prepared(replace(recipe, study=parse_study(changed, method)), seed)
-    folder = _finished_run(workspace, progress, {})
+    folder = finished_run(workspace, progress, {})
     return of_run(folder, Public.load(workspace.path, workspace.study))
 
 
-def _without_privacy(workspace: Workspace, progress: Progress) -> RunFolder:
+def run_without_privacy(workspace: Workspace, progress: Progress) -> RunFolder:
     """Run the same study without noise, at hospitals that allow it."""
     open_path = workspace.path.with_name(f"{workspace.path.name}-open")
     (open_path / "sites").mkdir(parents=True, exist_ok=True)
@@ -193,10 +193,10 @@ def _without_privacy(workspace: Workspace, progress: Progress) -> RunFolder:
     for path in site_files(workspace.path):
         site = read_site(path)
         write_yaml(open_path / "sites" / path.name, site.model_copy(update={"allow_without_privacy": True}))
-    return _finished_run(replace(workspace, path=open_path), progress, WITHOUT_PRIVACY)
+    return finished_run(replace(workspace, path=open_path), progress, WITHOUT_PRIVACY)
 
 
-def _finished_run(workspace: Workspace, progress: Progress, overrides: dict[str, Any]) -> RunFolder:
+def finished_run(workspace: Workspace, progress: Progress, overrides: dict[str, Any]) -> RunFolder:
     """Return the run of this workspace's study, running it when there is none that completed."""
     link = workspace.main_run
     if link.exists():

@@ -16,12 +16,15 @@ from markupsafe import Markup
 from server.dashboard.figures.spend import Spend, cap_bar, spend_figure
 from server.dashboard.views.head import Head
 from server.dashboard.views.privacy_rows import (
+    documents,
     last_statements,
     releases_by_kind,
     spend_series,
     unfollowed_heads,
 )
 from server.figures import Figure
+from server.membership_result import Membership
+from server.membership_words import CAPTION, HEAD, NAME, MembershipView, membership_view
 from server.privacy_label import label_fields, missing_fields
 from server.privacy_words import (
     CLAIM,
@@ -85,8 +88,14 @@ class PrivacyView:
     spend: Figure | None
     label: tuple[Field, ...]
     kinds: tuple[KindOfRelease, ...]
+    membership: MembershipView
     not_covered: tuple[str, ...]
     silent: tuple[str, ...]
+
+    @property
+    def membership_words(self) -> tuple[str, str, tuple[str, ...]]:
+        """Name, caption and columns of membership inference."""
+        return NAME, CAPTION, HEAD
 
     @property
     def kind_rows(self) -> list[tuple[str, ...]]:
@@ -111,7 +120,7 @@ class PrivacyView:
 
 
 def privacy_view(connection: sa.Connection, head: Head) -> PrivacyView:
-    """Read the page, in five statements."""
+    """Read the page, in six statements."""
     stated = last_statements(connection, head.uid)
     series = spend_series(connection, head.uid, head.rounds_done)
     lost = unfollowed_heads(connection, head.uid)
@@ -132,6 +141,7 @@ def privacy_view(connection: sa.Connection, head: Head) -> PrivacyView:
             KindOfRelease(kind.replace("_", " "), accepted, refused, in_bytes(sent))
             for kind, accepted, refused, sent in releases_by_kind(connection, head.uid)
         ),
+        membership=_membership(connection, head.uid),
         not_covered=_not_covered(stated),
         silent=silent,
     )
@@ -225,6 +235,14 @@ def _finding(
             f"The ledger of {_names(sorted(lost))} does not follow the head remembered: restored or cut."
         )
     return " ".join(parts)
+
+
+def _membership(connection: sa.Connection, uid: str) -> MembershipView:
+    """Return what was measured of who trained the student, from the record of its newest measurement."""
+    found = documents(connection, uid, ("membership", "data"))
+    told = found.get("membership")
+    made = found.get("data", {}).get("data_kind") == "made"
+    return membership_view(None if told is None else Membership.model_validate(told), is_made=made)
 
 
 def _names(sites: list[str]) -> str:
