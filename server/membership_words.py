@@ -46,8 +46,7 @@ def membership_view(found: Membership | None, *, is_made: bool) -> MembershipVie
     if found is None:
         return MembershipView(NOT_MEASURED, not_measured(is_made=is_made))
     rows = tuple(_row(model, attack) for model in found.models for attack in model.attacks)
-    at_level = any(attack.true_positive for model in found.models for attack in model.attacks)
-    return MembershipView("measured" if at_level else NOT_MEASURED, _finding(found), rows, _notes(found))
+    return MembershipView(_state(found), _finding(found), rows, _notes(found))
 
 
 def not_measured(*, is_made: bool) -> str:
@@ -55,9 +54,17 @@ def not_measured(*, is_made: bool) -> str:
     if is_made:
         return f"{NOT_MEASURED.capitalize()} for this student. {COMMAND} measures it and writes it into the report."
     return (
-        f"{NOT_MEASURED.capitalize()}: it takes the patients that trained the student, and they never leave their "
-        f"hospitals. {COMMAND} measures the same recipe on made hospitals, with and without privacy."
+        f"{NOT_MEASURED.capitalize()}: it takes the patients that trained the student, who never leave their hospital, "
+        f"and more like them. {COMMAND} measures it on made hospitals, with and without privacy."
     )
+
+
+def _state(found: Membership) -> str:
+    """Say whether the released student's rate stands at 1 %; at another rate it is not what a reader expects."""
+    attacks = found.models[0].attacks
+    if all(one.is_at_level for one in attacks):
+        return "measured"
+    return f"{NOT_MEASURED} at {LEVEL:.0%}" if any(one.true_positive for one in attacks) else NOT_MEASURED
 
 
 def _finding(found: Membership) -> str:
