@@ -184,7 +184,7 @@ def _attack(
     if level is None:  # FEWEST is what the highest level needs
         raise AssertionError(non_members.size)
     needed = math.ceil(1 / LEVEL)
-    few = f"too few non-members for {LEVEL:.0%}: {non_members.size}, at least {needed} are needed"
+    few = f"too few non-members for {100 * LEVEL:.0f} %: {non_members.size}, at least {needed} are needed"
     return Attack(
         attack=name,
         **counts,

@@ -13,17 +13,18 @@ from server.words import NOT_MEASURED, shown
 
 NAME: Final = "membership inference"
 COMMAND: Final = "make membership"
+LEVEL_WORDS: Final = f"{100 * LEVEL:.0f} %"
 MODELS: Final = {
     "released": "this study's student",
-    "without_privacy": "the same study without privacy",
     "other_patients": "same recipe, never saw these patients",
+    "without_privacy": "the same study without privacy",
     "other_patients_without_privacy": "same without privacy, never saw these patients",
     "warm_start": "warm start, never saw these hospitals",
     "memorised": "made to memorise (the attack must find this)",
 }
 ATTACKS: Final = {"loss": "loss threshold", "lira": "LiRA, offline", "rmia": "RMIA, offline"}
 HEAD: Final = (
-    "student", "attack", "AUC (chance 0.5)", f"members found at {LEVEL:.0%} false alarms (chance {LEVEL:.0%})",
+    "student", "attack", "AUC (chance 0.5)", f"members found at {LEVEL_WORDS} false alarms (chance {LEVEL_WORDS})",
     "members / non-members", "epsilon by ledger", "epsilon shown, at least",
 )  # fmt: skip
 CAPTION: Final = (
@@ -64,7 +65,7 @@ def _state(found: Membership) -> str:
     attacks = found.models[0].attacks
     if all(one.is_at_level for one in attacks):
         return "measured"
-    return f"{NOT_MEASURED} at {LEVEL:.0%}" if any(one.true_positive for one in attacks) else NOT_MEASURED
+    return f"{NOT_MEASURED} at {LEVEL_WORDS}" if any(one.true_positive for one in attacks) else NOT_MEASURED
 
 
 def _finding(found: Membership) -> str:
@@ -127,7 +128,9 @@ def _at(one: Attack) -> str:
     if one.true_positive is None:
         return NOT_MEASURED
     text = _rate(one.true_positive)
-    return text if one.is_at_level else f"{text} at {one.level:.0%} false alarms ({one.reason})"
+    return (
+        text if one.is_at_level else f"{text} at {100 * (one.level or 0):.0f} % false alarms ({one.reason})"
+    )
 
 
 def _rate(one: Rate) -> str:

@@ -157,7 +157,7 @@ def test_few_non_members_give_a_higher_level_that_says_so() -> None:
     random = np.random.default_rng(13)
     one = attacked(signals(random, 300, 2.5), signals(random, 60, 0.0), delta=DELTA)[0]
     assert (one.level, one.is_at_level) == (0.02, False)
-    assert one.reason == "too few non-members for 1%: 60, at least 100 are needed"
+    assert one.reason == "too few non-members for 1 %: 60, at least 100 are needed"
 
 
 @pytest.mark.parametrize(("ins", "outs", "named"), [(9, 300, "members: 9"), (300, 9, "non-members: 9")])

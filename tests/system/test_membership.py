@@ -57,7 +57,7 @@ def test_every_student_is_attacked_and_few_patients_are_said_to_be_few(folder: P
         assert [one.attack for one in model.attacks] == ["loss", "lira", "rmia"]
         for one in model.attacks:
             assert (one.num_members, one.num_non_members, one.level) == (24, 24, 0.05)
-            assert one.reason == "too few non-members for 1%: 24, at least 100 are needed"
+            assert one.reason == "too few non-members for 1 %: 24, at least 100 are needed"
     said = (folder / "first.log").read_text()
     assert "Who trained it?" in said
     assert "students trained and asked: 10 of 10" in said
@@ -66,7 +66,7 @@ def test_every_student_is_attacked_and_few_patients_are_said_to_be_few(folder: P
 def test_figures_go_into_report_and_records_and_stay_there(folder: Path) -> None:
     """The report names the state; the outbox has the document as it is, once, also after measuring again."""
     run = folder / "results" / "latest"
-    assert "Membership inference: not measured at 1%" in (run / "report.html").read_text()
+    assert "Membership inference: not measured at 1 %" in (run / "report.html").read_text()
     summary = json.loads((run / "summary.json").read_text())
     bodies = [json.loads(body) for body in Outbox(run).bodies(summary["study"]["uid"], ["document"])]
     told = [body["document"] for body in bodies if body["name"] == "membership"]
