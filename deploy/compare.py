@@ -164,7 +164,7 @@ def _compared(
     alone = partial(sites_alone, public, resolved, files, store=store, progress=progress)
     found |= alone(private=True)
     if everything:
-        item("federated", lambda: of_run(run_without_privacy(workspace, progress), public))
+        item("federated", lambda: of_run(_without_privacy(workspace, progress), public))
         found |= alone(private=False)
         use_threads_that_pay(resolved)
         item("central", lambda: central(public, resolved, files, progress))
@@ -183,7 +183,7 @@ def _of_method(
     return of_run(folder, Public.load(workspace.path, workspace.study))
 
 
-def run_without_privacy(workspace: Workspace, progress: Progress) -> RunFolder:
+def _without_privacy(workspace: Workspace, progress: Progress) -> RunFolder:
     """Run the same study without noise, at hospitals that allow it."""
     open_path = workspace.path.with_name(f"{workspace.path.name}-open")
     (open_path / "sites").mkdir(parents=True, exist_ok=True)

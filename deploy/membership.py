@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from deploy.compare import finished_run, run_without_privacy
+from deploy.compare import finished_run
 from deploy.federation import Recipe
 from deploy.progress import Progress
 from deploy.references import OtherPatients
@@ -34,16 +34,17 @@ _OTHERS: dict[ModelName, ModelName] = {
 
 @dataclass(frozen=True)
 class Released:
-    """One finished run of the study, with privacy or without."""
+    """The student of one recipe: the finished run's, or the same study without privacy, trained beside it."""
 
     name: ModelName
-    folder: RunFolder
+    study: StudyConfig
     epsilon: float | None
+    run: RunFolder | None
 
     @property
-    def study(self) -> StudyConfig:
-        """The study as it was run."""
-        return read_study(self.folder.study)
+    def key(self) -> str:
+        """The name of its signals."""
+        return self.name if self.run is None else f"{self.name}-{self.run.path.name}"
 
 
 def measure_membership(
@@ -69,9 +70,10 @@ def measure_membership(
     started = time.monotonic()
     workspace = prepare(recipe, seed, progress, teacher_file=teacher_file, student_file=student_file)
     folder, summary = judged_run(workspace, progress)
-    runs = [Released("released", folder, _most(summary))]
-    if runs[0].study.privacy.enabled:
-        runs.append(Released("without_privacy", run_without_privacy(workspace, progress), None))
+    study = read_study(folder.study)
+    runs = [Released("released", study, _most(summary), folder)]
+    if study.privacy.enabled:
+        runs.append(Released("without_privacy", _without_privacy(study), None, None))
     asked = asked_about(workspace, patients_per_site)
     signals = _signals(workspace, seed, asked, runs, num_references, progress)
     progress.say("Attacking")
@@ -83,7 +85,7 @@ def measure_membership(
         seconds=round(time.monotonic() - started, 1),
     )
     write_membership(folder.path, found)
-    written(folder, runs[0].study, summary)
+    written(folder, study, summary)
     return folder, found
 
 
@@ -115,7 +117,7 @@ def attacked_models(
         )
 
     for run in runs:
-        yield one(run.name, _released(run), run, run.epsilon)
+        yield one(run.name, run.key, run, run.epsilon)
         yield one(_OTHERS[run.name], _reference(run, num_references), run, 0.0)
     yield one("warm_start", "warm_start", runs[0], 0.0)
     yield one("memorised", "memorised", runs[-1], None)
@@ -134,7 +136,7 @@ def _signals(
     others.make(progress)
     jobs: dict[str, Callable[[], partial[LogOdds]]] = {}
     for run in runs:
-        jobs[_released(run)] = partial(_ask_released, asked, workspace, run)
+        jobs[run.key] = partial(_ask_released, asked, workspace, run, others)
         for number in range(num_references + 1):
             jobs[_reference(run, number)] = partial(_ask_reference, asked, workspace, run, others, number)
     jobs["warm_start"] = lambda: partial(of_weights, asked, workspace.path, runs[0].study, {})
@@ -145,11 +147,15 @@ def _signals(
     return kept_signals(store, jobs, progress)
 
 
-def _ask_released(asked: Asked, workspace: Workspace, run: Released) -> partial[LogOdds]:
+def _ask_released(
+    asked: Asked, workspace: Workspace, run: Released, others: OtherPatients
+) -> partial[LogOdds]:
     study = run.study
-    state = load_state(run.folder.checkpoint, study.digest())
+    if run.run is None:
+        return partial(of_reference, asked, workspace.path, study, others.own_sites(study))
+    state = load_state(run.run.checkpoint, study.digest())
     if state is None:
-        raise StudyError(f"{run.folder.path}: holds no checkpoint of its study; run the study again")
+        raise StudyError(f"{run.run.path}: holds no checkpoint of its study; run the study again")
     return partial(of_weights, asked, workspace.path, study, state.weights)
 
 
@@ -160,8 +166,9 @@ def _ask_reference(
     return partial(of_reference, asked, workspace.path, study, others.sites(study, number))
 
 
-def _released(run: Released) -> str:
-    return f"{run.name}-{run.folder.path.name}"
+def _without_privacy(study: StudyConfig) -> StudyConfig:
+    """Return the same study without noise, which the made hospitals allow for this measurement alone."""
+    return study.model_copy(update={"privacy": study.privacy.model_copy(update={"enabled": False})})
 
 
 def _reference(run: Released, number: int) -> str:

@@ -93,13 +93,20 @@ class OtherPatients:
             write_manifest([patients[row] for row in half], own / f"{site}.csv", study.task)
         return [self._site(path, own, study) for path in site_files(self.workspace.path)]
 
-    def _site(self, file: Path, manifests: Path, study: StudyConfig) -> Site:
-        """Return a made hospital with other patients; its targets, keys and ledger are the pool's."""
+    def own_sites(self, study: StudyConfig) -> list[Site]:
+        """Return the made hospitals with the patients of the workspace itself, and a state of their own."""
+        manifests = self.workspace.path / "manifests"
+        return [
+            self._site(path, manifests, study, "own-state") for path in site_files(self.workspace.path)
+        ]
+
+    def _site(self, file: Path, manifests: Path, study: StudyConfig, state: str = "state") -> Site:
+        """Return a made hospital with these patients; its targets and keys lie in the folder `state`."""
         name = file.stem
         raw = read_yaml(file) | {
             "data": {"source": str((manifests / f"{name}.csv").resolve())},
-            "state_dir": str((self.folder / "state" / name).resolve()),
-            "head_file": str((self.folder / "heads" / f"{name}.head").resolve()),
+            "state_dir": str((self.folder / state / name).resolve()),
+            "head_file": str((self.folder / state / f"{name}.head").resolve()),
             "allow_without_privacy": not study.privacy.enabled,
         }
         return Site(parse_site(raw, file.name), THIS_RUN_ALONE)

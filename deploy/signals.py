@@ -116,7 +116,7 @@ def of_weights(asked: Asked, workspace: Path, study: StudyConfig, weights: Array
 
 
 def of_reference(asked: Asked, workspace: Path, study: StudyConfig, sites: list[Site]) -> LogOdds:
-    """Train a student on other patients by the study's recipe, and ask it."""
+    """Train a student on these hospitals' patients by the study's recipe, and ask it."""
     return of_weights(asked, workspace, study, federated_weights(study, sites))
 
 
