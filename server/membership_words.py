@@ -53,10 +53,10 @@ def membership_view(found: Membership | None, *, is_made: bool) -> MembershipVie
 def not_measured(*, is_made: bool) -> str:
     """Say why nothing was measured, and what would."""
     if is_made:
-        return f"{NOT_MEASURED.capitalize()} for this student. {COMMAND} measures it and writes it into the report."
+        return f"{NOT_MEASURED.capitalize()} for this student. The command {COMMAND} measures it and adds it to the report."
     return (
         f"{NOT_MEASURED.capitalize()}: it takes the patients that trained the student, who never leave their hospital, "
-        f"and more like them. {COMMAND} measures it on made hospitals, with and without privacy."
+        f"and more like them. The command {COMMAND} measures it on made hospitals, with and without privacy."
     )
 
 
@@ -104,8 +104,8 @@ def _notes(found: Membership) -> tuple[str, ...]:
             "the threshold; that of the AUC resamples patients."
         ),
         (
-            "Epsilon shown is what this one run proves with 95 % confidence for one attack; 0 proves nothing, and the "
-            "ledger's epsilon is a bound for every attack, not for these three."
+            "Epsilon shown is what this one run proves with 95 % confidence for one attack: 0 proves nothing, and one "
+            "row in twenty shows a little by chance. The ledger's epsilon is a bound for every attack, not for these."
         ),
     )
 

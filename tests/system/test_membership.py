@@ -14,7 +14,7 @@ from server.store.outbox import Outbox
 from tests.system.test_compare import HOSPITALS, STUDY
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SECONDS = 600
+SECONDS = 280  # of one call
 PATIENTS = {"train": 8, "val": 2, "test": 14}
 
 

@@ -142,7 +142,7 @@ def test_membership_is_not_measured_until_a_record_says_otherwise(
     entries: list[Any] = small_study()
     made = read(filled(entries)).membership
     assert (made.state, made.rows) == ("not measured", ())
-    assert "make membership measures it" in made.finding
+    assert "The command make membership measures it" in made.finding
     real = [
         (body.model_copy(update={"data_kind": "real"}) if isinstance(body, DataBody) else body, blobs)
         for body, blobs in entries
