@@ -53,7 +53,7 @@ def membership_view(found: Membership | None, *, is_made: bool) -> MembershipVie
 def not_measured(*, is_made: bool) -> str:
     """Say why nothing was measured, and what would."""
     if is_made:
-        return f"{NOT_MEASURED.capitalize()} for this student. The command {COMMAND} measures it and adds it to the report."
+        return f"{NOT_MEASURED.capitalize()} here. The command {COMMAND} measures it and adds it to the report."
     return (
         f"{NOT_MEASURED.capitalize()}: it takes the patients that trained the student, who never leave their hospital, "
         f"and more like them. The command {COMMAND} measures it on made hospitals, with and without privacy."

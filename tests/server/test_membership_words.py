@@ -68,7 +68,7 @@ def test_too_few_patients_are_not_measured() -> None:
 
 
 @pytest.mark.parametrize(
-    ("is_made", "why"), [(True, "for this student"), (False, "never leave their hospital")]
+    ("is_made", "why"), [(True, "Not measured here"), (False, "never leave their hospital")]
 )
 def test_without_figures_the_reason_and_the_command_are_named(is_made: bool, why: str) -> None:
     """Nothing stands where nothing was measured but why, and what measures it."""
