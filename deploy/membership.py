@@ -19,7 +19,8 @@ from deploy.workspace import RESULTS, Workspace, prepare
 from server.checkpoints import load_state
 from server.finish import finish_run, written
 from server.membership import FEWEST_REFERENCES, attacked
-from server.membership_result import AttackedModel, Membership, ModelName, write_membership
+from server.membership_result import FILE, AttackedModel, Membership, ModelName, write_membership
+from server.membership_words import CAPTION, HEAD, membership_view
 from server.results import Summary, read_summary
 from server.run_folder import RunFolder
 from shared.config import StudyConfig
@@ -87,6 +88,16 @@ def measure_membership(
     write_membership(folder.path, found)
     written(folder, study, summary)
     return folder, found
+
+
+def tell_membership(folder: RunFolder, found: Membership, progress: Progress) -> None:
+    """Print the table, the finding, and where both stand."""
+    view = membership_view(found, is_made=True)
+    progress.table(CAPTION, HEAD, view.rows)
+    for line in (view.finding, *view.notes):
+        progress.say(line)
+    progress.say(f"  {found.seconds or 0:.0f} s in all")
+    progress.say(f"Figures: {folder.path / FILE}\nReport: {folder.path / 'report.html'}")
 
 
 def judged_run(workspace: Workspace, progress: Progress) -> tuple[RunFolder, Summary]:

@@ -19,13 +19,11 @@ import typer
 
 from deploy.compare import add_comparisons
 from deploy.federation import Recipe, build_workspace, find_recipe
-from deploy.membership import measure_membership
+from deploy.membership import measure_membership, tell_membership
 from deploy.progress import Progress
 from deploy.workspace import RESULTS, TEACHERS, link_to, prepare, run, use_all_threads
 from server.control import COMPLETED
 from server.finish import finish_run
-from server.membership_result import FILE
-from server.membership_words import CAPTION, HEAD, membership_view
 from server.prepare import given_teacher, with_public_digests, with_teacher
 from server.results import Summary
 from server.run_folder import RunFolder
@@ -180,12 +178,7 @@ def membership(
         student_file=student_file,
     )
     link_to(RESULTS / "latest", folder.path)
-    view = membership_view(found, is_made=True)
-    progress.table(CAPTION, HEAD, view.rows)
-    for line in (view.finding, *view.notes):
-        progress.say(line)
-    progress.say(f"  {found.seconds or 0:.0f} s in all")
-    progress.say(f"Figures: {folder.path / FILE}\nReport: {folder.path / 'report.html'}")
+    tell_membership(folder, found, progress)
 
 
 def keep_teacher(study: StudyConfig, file: Path) -> str:

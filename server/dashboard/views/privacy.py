@@ -15,16 +15,15 @@ from markupsafe import Markup
 
 from server.dashboard.figures.spend import Spend, cap_bar, spend_figure
 from server.dashboard.views.head import Head
+from server.dashboard.views.membership import membership_of
 from server.dashboard.views.privacy_rows import (
-    documents,
     last_statements,
     releases_by_kind,
     spend_series,
     unfollowed_heads,
 )
 from server.figures import Figure
-from server.membership_result import Membership
-from server.membership_words import CAPTION, HEAD, NAME, MembershipView, membership_view
+from server.membership_words import CAPTION, HEAD, NAME, MembershipView
 from server.privacy_label import label_fields, missing_fields
 from server.privacy_words import (
     CLAIM,
@@ -141,7 +140,7 @@ def privacy_view(connection: sa.Connection, head: Head) -> PrivacyView:
             KindOfRelease(kind.replace("_", " "), accepted, refused, in_bytes(sent))
             for kind, accepted, refused, sent in releases_by_kind(connection, head.uid)
         ),
-        membership=_membership(connection, head.uid),
+        membership=membership_of(connection, head.uid),
         not_covered=_not_covered(stated),
         silent=silent,
     )
@@ -235,14 +234,6 @@ def _finding(
             f"The ledger of {_names(sorted(lost))} does not follow the head remembered: restored or cut."
         )
     return " ".join(parts)
-
-
-def _membership(connection: sa.Connection, uid: str) -> MembershipView:
-    """Return what was measured of who trained the student, from the record of its newest measurement."""
-    found = documents(connection, uid, ("membership", "data"))
-    told = found.get("membership")
-    made = found.get("data", {}).get("data_kind") == "made"
-    return membership_view(None if told is None else Membership.model_validate(told), is_made=made)
 
 
 def _names(sites: list[str]) -> str:
