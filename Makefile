@@ -24,7 +24,7 @@ simulate = $(BIN)/python -m deploy.simulate
 lint = @if [ -x $(BIN)/$(1) ]; then echo $(BIN)/$(1) $(2) && $(BIN)/$(1) $(2); \
 	else echo "$(1): not made for this machine, so these are NOT linted: $(2)" >&2; fi
 
-.PHONY: help setup demo prepare teacher compare test e2e browser load check advisories bench privacy-check proto format clean
+.PHONY: help setup demo prepare teacher compare membership test e2e browser load check advisories bench privacy-check proto format clean
 help: ## show the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -45,6 +45,9 @@ teacher: $(READY) ## fit the teacher and keep it by digest; TEACHER=file keeps t
 
 compare: $(READY) ## add the comparisons to the report; SEEDS="0 1 2"
 	$(simulate) compare $(options) $(student) $(foreach seed,$(SEEDS),--seeds $(seed)) $(COMPARE)
+
+membership: $(READY) ## measure what the demo's student tells of who trained it, with and without privacy
+	$(simulate) membership $(if $(STUDY),--study $(STUDY)) $(if $(SITES),--sites $(SITES)) --seed $(SEED) $(MEMBERSHIP)
 
 test: $(READY) ## run all tests
 	$(BIN)/python -m pytest

@@ -148,7 +148,7 @@ def _compared(
     """Run what one seed needs and return its main run with the comparisons in its summary."""
     started = time.monotonic()
     workspace = prepared(recipe, seed)
-    folder = _finished_run(workspace, progress, {})
+    folder = finished_run(workspace, progress, {})
     if not (folder.path / "summary.json").is_file() or read_summary(folder.path).verdict == "none":
         finish_run(folder, workspace.path, workspace.about(started, {}), progress)
     resolved = read_study(folder.study)
@@ -179,7 +179,7 @@ def _of_method(
     """Prepare and run the study with another method: its own warm start, the same teacher and budget."""
     changed = overridden(recipe.study.model_dump(mode="json"), {"distillation.method": method})
     workspace = prepared(replace(recipe, study=parse_study(changed, method)), seed)
-    folder = _finished_run(workspace, progress, {})
+    folder = finished_run(workspace, progress, {})
     return of_run(folder, Public.load(workspace.path, workspace.study))
 
 
@@ -193,10 +193,10 @@ def _without_privacy(workspace: Workspace, progress: Progress) -> RunFolder:
     for path in site_files(workspace.path):
         site = read_site(path)
         write_yaml(open_path / "sites" / path.name, site.model_copy(update={"allow_without_privacy": True}))
-    return _finished_run(replace(workspace, path=open_path), progress, WITHOUT_PRIVACY)
+    return finished_run(replace(workspace, path=open_path), progress, WITHOUT_PRIVACY)
 
 
-def _finished_run(workspace: Workspace, progress: Progress, overrides: dict[str, Any]) -> RunFolder:
+def finished_run(workspace: Workspace, progress: Progress, overrides: dict[str, Any]) -> RunFolder:
     """Return the run of this workspace's study, running it when there is none that completed."""
     link = workspace.main_run
     if link.exists():

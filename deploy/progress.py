@@ -2,14 +2,17 @@
 
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
 from server.run_folder import read_lines
 
 _EVERY_SECONDS = 15.0
+_TABLE_WIDTH = 220  # signs, in a log
 
 
 class Progress:
@@ -28,6 +31,15 @@ class Progress:
     def say(self, text: str, style: str = "") -> None:
         """Print one line."""
         self._console.print(text, style=style)
+
+    def table(self, caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Print a table; where nobody looks at a terminal, as wide as it is."""
+        shown = Table(title=caption, title_justify="left")
+        for name in head:
+            shown.add_column(name)
+        for row in rows:
+            shown.add_row(*row)
+        self._console.print(shown, width=None if self._live else _TABLE_WIDTH)
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Take one step of a stage: print at its begin, every few seconds, and at its end."""

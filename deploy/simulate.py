@@ -1,7 +1,8 @@
 """The whole way on one machine: prepare, run by Flower, measure, report.
 
-`python -m deploy.simulate demo` is what `make demo` calls; `prepare`, `teacher` and `compare` are its parts. The
-exit status is 0 only when the run completed, its student was judged and its report was written.
+`python -m deploy.simulate demo` is what `make demo` calls; `prepare` and `teacher` are its parts, `compare` and
+`membership` add to its report. The exit status is 0 only when the run completed, its student was judged and its report
+was written.
 """
 
 import os
@@ -18,6 +19,7 @@ import typer
 
 from deploy.compare import add_comparisons
 from deploy.federation import Recipe, build_workspace, find_recipe
+from deploy.membership import measure_membership, tell_membership
 from deploy.progress import Progress
 from deploy.workspace import RESULTS, TEACHERS, link_to, prepare, run, use_all_threads
 from server.control import COMPLETED
@@ -145,6 +147,38 @@ def compare(
     )
     link_to(RESULTS / "latest", folder.path)
     progress.say(f"Report with comparisons: {folder.path / 'report.html'}")
+
+
+@cli.command()
+def membership(
+    study: Study = None,
+    sites: Sites = None,
+    seed: Seed = 0,
+    references: Annotated[int, typer.Option(help="reference students of each recipe, on other patients")] = 4,
+    patients: Annotated[
+        int, typer.Option(help="members, and non-members, asked about at each hospital")
+    ] = 300,
+    teacher_file: TeacherFile = None,
+    student_file: StudentFile = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="field=value of the study")] = None,
+) -> None:
+    """Measure what the student tells of who trained it, with and without privacy; phantoms only.
+
+    Starts from the run of `demo` where there is one, goes on where it stopped, and adds the figures to its report.
+    """
+    progress = Progress()
+    use_all_threads()
+    folder, found = measure_membership(
+        chosen(None, study, sites, set_ or []),
+        seed,
+        progress,
+        num_references=references,
+        patients_per_site=patients,
+        teacher_file=teacher_file,
+        student_file=student_file,
+    )
+    link_to(RESULTS / "latest", folder.path)
+    tell_membership(folder, found, progress)
 
 
 def keep_teacher(study: StudyConfig, file: Path) -> str:

@@ -41,6 +41,8 @@ def summary_records(summary: Summary, card: Mapping[str, Any]) -> list[Body]:
         found.append(DocumentBody(name="audit", document=summary.audit))
         if drift := tuple(drift_figures(audit)):
             found.append(FiguresBody(of="drift", figures=drift))
+    if summary.membership is not None:
+        found.append(DocumentBody(name="membership", document=summary.membership.model_dump(mode="json")))
     if summary.gate is not None:
         found.append(gate_body(summary.gate))
     found.append(DocumentBody(name="summary", document=without_paths(summary).model_dump(mode="json")))

@@ -17,6 +17,7 @@ from server.checkpoints import StudyState, load_state
 from server.drift import with_drift
 from server.gate import GateResult, judge
 from server.journal_past import record_past
+from server.membership_result import read_membership
 from server.metrics import NOT_FINITE, Calibrated, Interval, Metrics, evaluate, fit_temperature, tempered
 from server.model_card import model_card, write_model_card
 from server.prepare import calibration_part, load_teacher, public_sets
@@ -121,7 +122,12 @@ def _timed(summary: Summary, about: About) -> Summary:
 
 
 def written(folder: RunFolder, study: StudyConfig, summary: Summary) -> Summary:
-    """Write summary, report, model card and the records of all that; returns the summary."""
+    """Write summary, report, model card and the records of all that; returns the summary.
+
+    What a released student told of its patients comes from its own file, measured before or never.
+    """
+    told = read_membership(folder.path, summary.digests.get("student"))
+    summary = summary.model_copy(update={"membership": told})
     write_summary(folder.path, summary)
     write_report(folder.path, summary)
     write_model_card(folder.path, summary, study)

@@ -9,6 +9,7 @@ from typing import Any
 from server import report_audit, report_words
 from server.figures import interval_bar, interval_text, reliability_figure
 from server.intervals import Interval
+from server.membership_words import CAPTION, HEAD, NAME, membership_view
 from server.privacy_words import NOT_FOR_DIAGNOSIS
 from server.report_curves import learning_curve, mask_figure, spend_figure
 from server.report_spend import sites
@@ -57,6 +58,8 @@ def page(summary: Summary, run_dir: Path) -> dict[str, Any]:
         "statements": report_audit.statement_rows(summary, clip),
         "statement_sites": sites(summary),
         "spend": spend_figure(summary),
+        "membership": membership_view(summary.membership, is_made=summary.study.data_kind == "made"),
+        "membership_words": (NAME, CAPTION, HEAD),
         "lifts": report_audit.lift_rows(summary.audit),
         "maps": report_audit.map_words(summary.audit),
         "groups": report_audit.group_rows(summary.audit),

@@ -11,6 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
+from server.membership_result import Membership
 from server.metrics import Calibrated, Interval, Metrics
 from shared.config import Frozen, Privacy
 from shared.errors import StudyError
@@ -186,6 +187,7 @@ class Summary(Frozen):
     rounds: tuple[Round, ...] = ()
     audit: dict[str, Any] | None = None
     gate: dict[str, Any] | None = None
+    membership: Membership | None = None  # made hospitals only; None: not measured
     seeds: tuple[SeedResult, ...] = ()
     digests: dict[str, str] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)

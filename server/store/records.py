@@ -140,10 +140,10 @@ class FiguresBody(Body):
 
 
 class DocumentBody(Body):
-    """A document of the run, whole: `summary` (summary.json) or `model_card` (model_card.json)."""
+    """A document of the run, whole: `summary` (summary.json), `model_card` (model_card.json), `audit`, `membership`."""
 
     kind: Literal["document"] = "document"
-    name: Literal["summary", "audit", "model_card"]
+    name: Literal["summary", "audit", "membership", "model_card"]
     document: dict[str, Any]
 
 

@@ -19,6 +19,7 @@ from server.checkpoints import StudyState, save_state
 from server.drift import last_accepted
 from server.finish import finish_run
 from server.journal import Journal
+from server.membership_result import write_membership
 from server.recorded import About
 from server.results import read_summary, write_summary
 from server.round_maps import RoundMaps, measured_rounds
@@ -29,6 +30,7 @@ from shared.arrays import Arrays
 from shared.config_files import write_yaml
 from shared.models.initial import unpack_initial
 from shared.models.weights import file_sha256
+from tests.membership_figures import drawn_membership
 
 ABOUT = About("made", "tiny", ("a note",))
 
@@ -170,6 +172,29 @@ def test_a_report_made_again_adds_what_changed(
     new = told(folder)[before:]
     assert [body["kind"] for body in new] == ["data", "document", "document"]
     assert new[0]["notes"] == ["another"]
+
+
+def test_what_a_student_told_of_its_patients_is_a_record_of_its_own(
+    finished: RunFolder, tiny_federation: Any, tmp_path: Path
+) -> None:
+    """Measured after the report it is one more document, once; figures of other weights are left out."""
+    folder = RunFolder(tmp_path / "tiny-1")
+    shutil.copytree(finished.path, folder.path)
+    before = len(told(folder))
+    write_membership(folder.path, drawn_membership("6" * 64))
+    finish_run(folder, tiny_federation.workspace, ABOUT, lambda *_: None)
+    assert len(told(folder)) == before
+    found = drawn_membership(read_summary(folder.path).digests["student"])
+    write_membership(folder.path, found)
+    for _ in range(2):
+        finish_run(folder, tiny_federation.workspace, ABOUT, lambda *_: None)
+    new = told(folder)[before:]
+    assert [(body["kind"], body["name"]) for body in new] == [
+        ("document", "membership"),
+        ("document", "summary"),
+    ]
+    assert new[0]["document"] == found.model_dump(mode="json")
+    assert "Membership inference: measured" in (folder.path / "report.html").read_text()
 
 
 def test_what_was_said_before_the_last_is_said_again(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from server.dashboard.figures.spend import Spend, cap_bar, spend_figure
 from server.dashboard.views.head import Head
+from server.dashboard.views.membership import membership_of
 from server.dashboard.views.privacy_rows import (
     last_statements,
     releases_by_kind,
@@ -22,6 +23,7 @@ from server.dashboard.views.privacy_rows import (
     unfollowed_heads,
 )
 from server.figures import Figure
+from server.membership_words import CAPTION, HEAD, NAME, MembershipView
 from server.privacy_label import label_fields, missing_fields
 from server.privacy_words import (
     CLAIM,
@@ -85,8 +87,14 @@ class PrivacyView:
     spend: Figure | None
     label: tuple[Field, ...]
     kinds: tuple[KindOfRelease, ...]
+    membership: MembershipView
     not_covered: tuple[str, ...]
     silent: tuple[str, ...]
+
+    @property
+    def membership_words(self) -> tuple[str, str, tuple[str, ...]]:
+        """Name, caption and columns of membership inference."""
+        return NAME, CAPTION, HEAD
 
     @property
     def kind_rows(self) -> list[tuple[str, ...]]:
@@ -111,7 +119,7 @@ class PrivacyView:
 
 
 def privacy_view(connection: sa.Connection, head: Head) -> PrivacyView:
-    """Read the page, in five statements."""
+    """Read the page, in six statements."""
     stated = last_statements(connection, head.uid)
     series = spend_series(connection, head.uid, head.rounds_done)
     lost = unfollowed_heads(connection, head.uid)
@@ -132,6 +140,7 @@ def privacy_view(connection: sa.Connection, head: Head) -> PrivacyView:
             KindOfRelease(kind.replace("_", " "), accepted, refused, in_bytes(sent))
             for kind, accepted, refused, sent in releases_by_kind(connection, head.uid)
         ),
+        membership=membership_of(connection, head.uid),
         not_covered=_not_covered(stated),
         silent=silent,
     )

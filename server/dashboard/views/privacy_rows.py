@@ -8,7 +8,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from server.store.projections import ACCEPTED
-from server.store.schema import RELEASES, SITES, STATEMENTS
+from server.store.schema import DOCUMENTS, RELEASES, SITES, STATEMENTS
 
 MOST_POINTS: Final = 60  # of one site's line
 
@@ -76,6 +76,15 @@ def releases_by_kind(connection: sa.Connection, uid: str) -> list[tuple[str, int
         .order_by(table.release)
     )
     return [(kind, int(good), int(bad), int(sent)) for kind, good, bad, sent in rows]
+
+
+def documents(connection: sa.Connection, uid: str, names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Return a study's documents of these names; one that was not written is absent."""
+    table = DOCUMENTS.c
+    rows = connection.execute(
+        sa.select(table.name, table.document).where(table.study_uid == uid, table.name.in_(names))
+    )
+    return {name: document for name, document in rows}  # noqa: C416 - rows are not pairs to mypy
 
 
 def all_statements(connection: sa.Connection, uid: str) -> list[tuple[Any, ...]]:

@@ -10,12 +10,14 @@ from dp_accounting.pld import PLDAccountant
 
 from server.dashboard.views.head import study_head
 from server.dashboard.views.privacy import NOT_SHOWN, PrivacyView, privacy_view, rounds_left
+from server.membership_words import HEAD, MODELS
 from server.privacy_label import REQUIRED
-from server.store.records import StatementBody
+from server.store.records import DataBody, DocumentBody, StatementBody
 from server.words import NOT_STATED
 from shared.privacy.mechanisms import PoissonGaussian
 from shared.release_kinds import LedgerStatement
 from tests.audit_records import SMALL_UID, Entry, small_study
+from tests.membership_figures import drawn_membership
 
 
 def read(engine: sa.Engine) -> PrivacyView:
@@ -131,3 +133,28 @@ def test_a_ledger_that_lost_rows_is_told_first(filled: Callable[[list[Entry]], s
 def test_rounds_left_go_on_along_the_last_rise(points: Any, cap: float | None, said: str) -> None:
     """Room under the cap over the spend of the last round that cost anything, worked by hand."""
     assert rounds_left(points, cap) == said
+
+
+def test_membership_is_not_measured_until_a_record_says_otherwise(
+    filled: Callable[[list[Entry]], sa.Engine],
+) -> None:
+    """A store without the record opens as ever; of real data the reason is that patients never leave."""
+    entries: list[Any] = small_study()
+    made = read(filled(entries)).membership
+    assert (made.state, made.rows) == ("not measured", ())
+    assert "The command make membership measures it" in made.finding
+    real = [
+        (body.model_copy(update={"data_kind": "real"}) if isinstance(body, DataBody) else body, blobs)
+        for body, blobs in entries
+    ]
+    assert "never leave their hospital" in read(filled(real)).membership.finding
+
+
+def test_membership_is_that_of_the_newest_record(filled: Callable[[list[Entry]], sa.Engine]) -> None:
+    """Measured again with more non-members, the page shows the later figures of every student."""
+    told = [drawn_membership("5" * 64, count).model_dump(mode="json") for count in (60, 600)]
+    records: list[Any] = [(DocumentBody(name="membership", document=one), ()) for one in told]
+    view = read(filled([*small_study(), *records]))
+    assert view.membership.state == "measured"
+    assert [row[0] for row in view.membership.rows[::3]] == list(MODELS.values())
+    assert {row[HEAD.index("members / non-members")] for row in view.membership.rows} == {"600 / 600"}

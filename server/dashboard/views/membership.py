@@ -1,0 +1,18 @@
+"""What was measured of who trained the student, for the privacy page.
+
+In: the record of the newest measurement, where there is one. Out: its finding and rows, or that there is none, and why.
+"""
+
+import sqlalchemy as sa
+
+from server.dashboard.views.privacy_rows import documents
+from server.membership_result import Membership
+from server.membership_words import MembershipView, membership_view
+
+
+def membership_of(connection: sa.Connection, uid: str) -> MembershipView:
+    """Read the study's record, in one statement; a store that has none opens as ever."""
+    found = documents(connection, uid, ("membership", "data"))
+    told = found.get("membership")
+    made = found.get("data", {}).get("data_kind") == "made"
+    return membership_view(None if told is None else Membership.model_validate(told), is_made=made)
