@@ -5,36 +5,23 @@ aspect ratio goes with the class, so padding would draw the label into the pictu
 only in part (ribs look flatter), and the audit must still look for it.
 """
 
-import struct
-import warnings
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
 from shared.config import Task
-from shared.data.codestream import check_scans
 from shared.data.dicom import is_dicom, open_dicom
 from shared.data.image_problems import ImageError, makes_unusable
-from shared.data.limits import (
-    MAX_FILE_BYTES,
-    MAX_PIXELS,
-    MAX_SCANS,
-    MAX_SIDE_PX,
-    TooLargeError,
-    check_file,
-    check_size,
-)
 from shared.data.medmnist import npz_row
+from shared.data.pictures import decoded
 from shared.data.records import IMAGE_SUFFIXES, ImageRecord, Patient
 from shared.errors import DataError
 
@@ -43,14 +30,6 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom; may reach over the 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, as timm's weights expect
 REGION_SHARE = 0.5  # a pixel is in a region when at least this share of it is
 LESION_SHARE = 0.15  # lower, or the smallest lesions vanish when the picture is made small
-# What Pillow and its codecs raise on damaged files; anything else is our own mistake.
-UNREADABLE = (
-    OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError,
-    MemoryError, struct.error, zlib.error, Image.DecompressionBombError,
-)  # fmt: skip
-DEEP = ("I", "F")  # Pillow's modes of more than 8 bits begin so: I;16, I;16B, I (32 bits), F (floating point)
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # by content; others of Pillow's decode before their size is known
-TIFF_BITS, TIFF_TILE_WIDTH, TIFF_TILE_LENGTH = 258, 322, 323
 DISC_LEVEL = 0.12  # brightness at which the fundus begins, as a share of the picture's own bright level
 
 
@@ -151,7 +130,7 @@ def _problems(record: ImageRecord, task: Task) -> list[str]:
 
 
 def _open_picture(record: ImageRecord) -> Image.Image:
-    return _decoded(record.file, "image", "file")
+    return decoded(record.file, "image", "file")
 
 
 def _open_npz(record: ImageRecord) -> Image.Image:
@@ -193,63 +172,6 @@ def open_image(record: ImageRecord) -> Image.Image:
     return image
 
 
-def _decoded(path: Path, what: str, field: str) -> Image.Image:
-    try:
-        check_file(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower
-            with Image.open(path, formats=FORMATS) as image:
-                _check_picture(path, image)
-                image.load()
-        return _eight_bit(np.asarray(image)) if image.mode[:1] in DEEP else image
-    except FileNotFoundError as error:
-        raise ImageError(
-            f"{what}_missing", f"{field} {path} does not exist; restore it or remove it from the data"
-        ) from error
-    except (TooLargeError, Image.DecompressionBombError):
-        raise ImageError(
-            f"{what}_too_large",
-            f"{field} {path} is too large, allowed are {MAX_PIXELS:,} pixels, {MAX_SIDE_PX:,} a "
-            f"side, {MAX_FILE_BYTES >> 20} MiB and {MAX_SCANS} scans; save it smaller",
-        ) from None
-    except UNREADABLE as error:
-        raise ImageError(
-            f"{what}_unreadable",
-            f"{field} {path} is no readable image, allowed is PNG, JPEG, BMP, TIFF or DICOM; replace it",
-        ) from error
-
-
-def _check_picture(path: Path, image: Image.Image) -> None:
-    """Refuse a picture past the limits by its header (`TooLargeError`); of several only the first is decoded."""
-    kept_bytes = 1 if image.mode in {"1", "L", "P"} else 2 if image.mode.startswith("I;16") else 4
-    check_size(*image.size, kept_bytes)
-    if isinstance(image, TiffImageFile):
-        tags = image.tag_v2
-        bits = tags.get(TIFF_BITS, (1,))
-        stored_bytes = sum(bits if isinstance(bits, tuple) else (bits,)) / 8
-        check_size(*image.size, stored_bytes)
-        check_size(int(tags.get(TIFF_TILE_WIDTH, 0)), int(tags.get(TIFF_TILE_LENGTH, 0)), stored_bytes)
-    if image.format in {"JPEG", "MPO"}:
-        check_scans(path)
-
-
-def _eight_bit(grey: npt.NDArray[np.integer[Any] | np.floating[Any]]) -> Image.Image:
-    """Scale grey of 16 or 32 bits between its own darkest and brightest value; `ValueError` where one is not finite.
-
-    Twelve bits in sixteen are common, and Pillow's own conversion cuts off at 255.
-    """
-    if not np.isfinite(grey).all():
-        raise ValueError("a pixel is not finite")
-    low, high = (np.float64(grey.min()), np.float64(grey.max())) if grey.size else (0.0, 0.0)
-    height = high - low
-    scaled = np.empty(grey.shape, np.uint8)
-    for part, wide in zip(
-        scaled, grey, strict=True
-    ):  # a row at a time: in float64 all take eight bytes a pixel
-        part[:] = (wide.astype(np.float64) - low) * (255 / height if height > 0 else 0)
-    return Image.fromarray(scaled)
-
-
 def _box(image: Image.Image, task: Task) -> Box:
     return _disc(image) if task.crop == "field_of_view" else (0, 0, *image.size)
 
@@ -277,7 +199,7 @@ def _square(image: Image.Image, box: Box, task: Task) -> Pixels:
 
 
 def _region(path: Path, which: str, size: tuple[int, int], box: Box, task: Task) -> npt.NDArray[np.bool_]:
-    mask = _decoded(path, "mask", which).convert("L")
+    mask = decoded(path, "mask", which).convert("L")
     if mask.size != size:
         raise ImageError(
             "mask_size",
