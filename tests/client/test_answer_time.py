@@ -202,7 +202,7 @@ def smallest_shift(times: list[float]) -> float:
 
 def with_a_slow_patient(source: Path, folder: Path) -> Path:
     """Write the hospital's list with one more patient, whose film is large and takes long to read."""
-    grey = np.random.default_rng(0).integers(0, 256, (2200, 2200), np.uint8)
+    grey = np.random.default_rng(0).integers(0, 256, (5600, 5600), np.uint8)
     Image.fromarray(grey).save(folder / "slow.png")
     with source.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
