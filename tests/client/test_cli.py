@@ -16,6 +16,7 @@ from client.round import answer
 from client.site import Site
 from shared.config import StudyConfig
 from shared.config_files import write_yaml
+from shared.data.image_problems import advice
 from shared.targets import read_views
 from tests.hub_servers import Authority, closed_port, serving
 
@@ -216,6 +217,27 @@ def test_bad_images_are_counted_by_kind(hospital: Hospital, tmp_path: Path) -> N
     status, lines = hospital.check()
     assert status == 0
     assert any("image_unreadable 1" in line for line in lines["warn"])
+
+
+def test_bad_records_are_counted_by_kind_and_listed(hospital: Hospital, tmp_path: Path) -> None:
+    """Wrong lines fail past max_unreadable and warn below it, each kind with its remedy; nobody is named."""
+    manifest = tmp_path / "bad.csv"
+    good = (hospital.federation.workspace / "manifests" / "film.csv").read_bytes()
+    wrong = good.splitlines()[1].split(b",")
+    wrong[3], wrong[4] = b"Plantedname", b"Train"
+    manifest.write_bytes(good + b",".join(wrong) + b'\n"open\n')
+    kinds = ("record_split", "record_quotes")
+    for most, status, mark in ((0.02, 1, "fail"), (0.9, 0, "warn")):
+        hospital.write(data={"source": str(manifest), "max_unreadable": most})
+        found, lines = hospital.check()
+        assert found == status
+        assert any("record_quotes 1, record_split 1: " in line for line in lines[mark])
+        assert all(f"images: {advice(kind, 1)}" in lines["warn"] for kind in kinds)
+        assert not [line for some in lines.values() for line in some if "Plantedname" in line]
+    listed = CliRunner().invoke(
+        app, ["refused", *(str(hospital.folder / f"{name}.yaml") for name in ("site", "study"))]
+    )
+    assert sorted(line.split("\t")[0] for line in listed.stdout.splitlines()) == sorted(kinds)
 
 
 def test_bad_masks_are_said_to_change_no_training(
