@@ -96,9 +96,7 @@ class OtherPatients:
     def own_sites(self, study: StudyConfig) -> list[Site]:
         """Return the made hospitals with the patients of the workspace itself, and a state of their own."""
         manifests = self.workspace.path / "manifests"
-        return [
-            self._site(path, manifests, study, "own-state") for path in site_files(self.workspace.path)
-        ]
+        return [self._site(path, manifests, study, "own-state") for path in site_files(self.workspace.path)]
 
     def _site(self, file: Path, manifests: Path, study: StudyConfig, state: str = "state") -> Site:
         """Return a made hospital with these patients; its targets and keys lie in the folder `state`."""

@@ -20,7 +20,7 @@ MODELS: Final = {
     "without_privacy": "the same study without privacy",
     "other_patients_without_privacy": "same without privacy, never saw these patients",
     "warm_start": "warm start, never saw these hospitals",
-    "memorised": "made to memorise (the attack must find this)",
+    "memorised": "made to memorise random labels (must be found)",
 }
 ATTACKS: Final = {"loss": "loss threshold", "lira": "LiRA, offline", "rmia": "RMIA, offline"}
 HEAD: Final = (
@@ -53,7 +53,9 @@ def membership_view(found: Membership | None, *, is_made: bool) -> MembershipVie
 def not_measured(*, is_made: bool) -> str:
     """Say why nothing was measured, and what would."""
     if is_made:
-        return f"{NOT_MEASURED.capitalize()} here. The command {COMMAND} measures it and adds it to the report."
+        return (
+            f"{NOT_MEASURED.capitalize()} here. The command {COMMAND} measures it and adds it to the report."
+        )
     return (
         f"{NOT_MEASURED.capitalize()}: it takes the patients that trained the student, who never leave their hospital, "
         f"and more like them. The command {COMMAND} measures it on made hospitals, with and without privacy."
@@ -85,7 +87,7 @@ def _finding(found: Membership) -> str:
     for key, words in (
         ("other_patients", "A student of the same recipe that never saw these patients gives"),
         ("without_privacy", "The same study without privacy gives"),
-        ("memorised", "A student made to memorise a few members gives"),
+        ("memorised", "A student made to memorise random labels of a few members gives"),
     ):
         if key in beside and beside[key].true_positive is not None:
             said += f" {words} {_at(beside[key])}."
