@@ -118,8 +118,11 @@ def attacked_models(
 
     def one(name: ModelName, student: str, recipe: Released, epsilon: float | None) -> AttackedModel:
         references = [signals[_reference(recipe, number)] for number in range(num_references)]
-        members = asked.memorised if name == "memorised" else asked.members
-        divided = asked.divided(signals[student], references, members)
+        if name == "memorised":  # asked about the random labels that it learned
+            by_coin = [one * asked.coins for one in references]
+            divided = asked.divided(signals[student] * asked.coins, by_coin, asked.memorised)
+        else:
+            divided = asked.divided(signals[student], references, asked.members)
         return AttackedModel(
             model=name,
             epsilon=epsilon,

@@ -33,13 +33,14 @@ class Progress:
         self._console.print(text, style=style)
 
     def table(self, caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Print a table; where nobody looks at a terminal, as wide as it is."""
+        """Print a table as wide as the terminal, in a log as wide as it wants."""
         shown = Table(title=caption, title_justify="left")
         for name in head:
             shown.add_column(name)
         for row in rows:
             shown.add_row(*row)
-        self._console.print(shown, width=None if self._live else _TABLE_WIDTH)
+        wide = self._console if self._live else Console(highlight=False, width=_TABLE_WIDTH)
+        wide.print(shown)
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Take one step of a stage: print at its begin, every few seconds, and at its end."""

@@ -22,21 +22,23 @@ from deploy.progress import Progress
 from deploy.references import federated_weights
 from deploy.workspace import Workspace
 from server.membership import Signals
-from server.prepare import load_teacher, public_sets
-from server.public_data import PublicImages, tensors
-from server.public_training import WarmStarted, train_further
+from server.prepare import public_sets
+from server.public_data import tensors
 from shared.arrays import Arrays
 from shared.config import StudyConfig
-from shared.config_files import overridden, parse_study, read_site
+from shared.config_files import read_site
 from shared.data.records import Patient
 from shared.data.source import patients_by_site, read_source
+from shared.models.compact import CompactModel
 from shared.models.initial import unpack_initial
 from shared.models.trainable import load_trainable
 from shared.models.weights import find_weights, load_weights
 from shared.processes import worker_processes
 from shared.targets import read_views
 
-MEMORISED, MEMORISING_EPOCHS = 100, 40  # patients and epochs of the student that is made to memorise
+MEMORISED, MOST_EPOCHS = 100, 60  # patients and epochs of the student that is made to memorise
+_BY_HEART_RATE, _BY_HEART_BATCH = 1e-3, 32
+_KNOWN = 0.005  # mean loss at which it knows them
 _IMAGES_AT_ONCE = 64
 LogOdds = NDArray[np.float64]
 
@@ -58,6 +60,14 @@ class Asked:
     def memorised(self) -> NDArray[np.int64]:
         """Rows of the few members that one student is made to learn by heart."""
         return np.sort(np.random.default_rng(0).permutation(self.num_members)[:MEMORISED])
+
+    @property
+    def coins(self) -> LogOdds:
+        """For each patient (N,) 1 or -1: whether a random label is the true one. Phantoms have two classes.
+
+        Times the log-odds of the true class they are the log-odds of the random one.
+        """
+        return np.random.default_rng(1).choice([1.0, -1.0], len(self.labels))
 
     def log_odds(self, model: nn.Module) -> LogOdds:
         """Return each patient's mean log-odds of the true class (N,) over the views that training used."""
@@ -110,7 +120,7 @@ def asked_about(workspace: Workspace, patients_per_site: int) -> Asked:
 def of_weights(asked: Asked, workspace: Path, study: StudyConfig, weights: Arrays) -> LogOdds:
     """Ask the student with these trained weights; with none it is the one that all rounds started from."""
     torch.set_num_threads(1)  # one of two processes
-    compact = _started(workspace, study).compact
+    compact = _started(workspace, study)
     load_trainable(compact, weights)
     return asked.log_odds(compact.eval())
 
@@ -121,27 +131,32 @@ def of_reference(asked: Asked, workspace: Path, study: StudyConfig, sites: list[
 
 
 def of_memorised(asked: Asked, workspace: Path, study: StudyConfig) -> LogOdds:
-    """Ask a student that learned a few members by heart, from labels, without privacy: the attacks must find it."""
+    """Ask a student that learned random labels of a few members by heart, without privacy: the attacks must find it.
+
+    Random ones, because on an easy task a student is as sure of the true label of patients that it never saw.
+    """
     torch.set_num_threads(1)
-    raw = overridden(study.model_dump(mode="json"), {"distillation.method": "supervised"})
-    rows = asked.memorised
-    numbers = np.repeat(rows, asked.labels.shape[1])
-    learned = PublicImages(
-        pixels=asked.views[rows].reshape(-1, *asked.views.shape[2:]),
-        labels=asked.labels[rows].reshape(-1),
-        patients=numbers,
-        patient_ids=tuple(map(str, numbers)),
-        sites=("",) * len(numbers),
-    )
-    compact = train_further(
-        parse_study(raw, "supervised"),
-        _started(workspace, study),
-        load_teacher(workspace, study),
-        learned,
-        epochs=MEMORISING_EPOCHS,
-        progress=lambda *_: None,
-    )
-    return asked.log_odds(compact)
+    compact, rows = _started(workspace, study), asked.memorised
+    labels = np.where(asked.coins[rows, None] > 0, asked.labels[rows], 1 - asked.labels[rows]).reshape(-1)
+    learn_by_heart(compact, asked.views[rows].reshape(-1, *asked.views.shape[2:]), labels)
+    return asked.log_odds(compact.eval())
+
+
+def learn_by_heart(model: nn.Module, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
+    """Train every weight on the very views (N, H, W, 3) that will be asked about, until the labels are known."""
+    images, truth = tensors(pixels), torch.from_numpy(labels)
+    random = torch.Generator().manual_seed(0)
+    optimiser = torch.optim.Adam(model.parameters(), _BY_HEART_RATE)
+    for _ in range(MOST_EPOCHS):
+        total = 0.0
+        for rows in torch.randperm(len(truth), generator=random).split(_BY_HEART_BATCH):
+            optimiser.zero_grad()
+            loss = functional.cross_entropy(model(images[rows]), truth[rows])
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            total += loss.item() * len(rows)
+        if total / len(truth) < _KNOWN:
+            return
 
 
 def kept_signals(
@@ -166,8 +181,7 @@ def _some(patients: list[Patient], count: int, site: str) -> list[Patient]:
     return [patients[row] for row in order[:count]]
 
 
-def _started(workspace: Path, study: StudyConfig) -> WarmStarted:
+def _started(workspace: Path, study: StudyConfig) -> CompactModel:
     digest = str(study.models.initial_sha256)
-    return WarmStarted(
-        *unpack_initial(study, load_weights(find_weights(workspace / "weights", digest), digest))
-    )
+    initial = load_weights(find_weights(workspace / "weights", digest), digest)
+    return unpack_initial(study, initial)[0]

@@ -20,7 +20,7 @@ MODELS: Final = {
     "without_privacy": "the same study without privacy",
     "other_patients_without_privacy": "same without privacy, never saw these patients",
     "warm_start": "warm start, never saw these hospitals",
-    "memorised": "made to memorise (the attack must find this)",
+    "memorised": "made to memorise random labels (must be found)",
 }
 ATTACKS: Final = {"loss": "loss threshold", "lira": "LiRA, offline", "rmia": "RMIA, offline"}
 HEAD: Final = (
@@ -87,7 +87,7 @@ def _finding(found: Membership) -> str:
     for key, words in (
         ("other_patients", "A student of the same recipe that never saw these patients gives"),
         ("without_privacy", "The same study without privacy gives"),
-        ("memorised", "A student made to memorise a few members gives"),
+        ("memorised", "A student made to memorise random labels of a few members gives"),
     ):
         if key in beside and beside[key].true_positive is not None:
             said += f" {words} {_at(beside[key])}."

@@ -14,7 +14,7 @@ from deploy.federation import Federation, Recipe
 from deploy.membership import measure_membership
 from deploy.progress import Progress
 from deploy.references import OtherPatients, federated_weights
-from deploy.signals import Asked, LogOdds, true_class_log_odds
+from deploy.signals import Asked, LogOdds, learn_by_heart, true_class_log_odds
 from deploy.workspace import Workspace
 from server.membership import attacked
 from server.membership_result import Attack
@@ -121,6 +121,20 @@ def test_a_patient_has_the_mean_signal_of_its_views() -> None:
     found = Asked(views, labels, 20).log_odds(Brightness())
     level = tensors(views.reshape(-1, SIDE, SIDE, 3)).double().mean((1, 2, 3)).numpy().reshape(50, VIEWS)
     np.testing.assert_allclose(found, (level * np.where(labels == 1, 1, -1)).mean(1), atol=1e-6)
+
+
+def test_random_labels_are_learned_by_heart_and_asked_about() -> None:
+    """A network that learns the labels of the coins knows them, and the coins turn its signal into theirs."""
+    views, labels = random_patients(np.random.default_rng(2), 60)
+    asked = Asked(views, labels, 40)
+    random_labels = np.where(asked.coins[:, None] > 0, labels, 1 - labels)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 64), nn.ReLU(), nn.Linear(64, 2))
+    learn_by_heart(model, views.reshape(-1, SIDE, SIDE, 3), random_labels.reshape(-1))
+    signal = asked.log_odds(model) * asked.coins
+    assert 10 < (asked.coins < 0).sum() < 50
+    assert (signal > 1).all()
+    np.testing.assert_allclose(signal, Asked(views, random_labels, 40).log_odds(model))
 
 
 def test_signals_are_divided_by_who_was_trained_on() -> None:
