@@ -149,7 +149,7 @@ def learn_by_heart(model: nn.Module, pixels: NDArray[np.uint8], labels: NDArray[
     optimiser = torch.optim.Adam(model.parameters(), _BY_HEART_RATE)
     for _ in range(MOST_EPOCHS):
         total = 0.0
-        for rows in torch.randperm(len(truth), generator=random).split(_BY_HEART_BATCH):
+        for rows in torch.split(torch.randperm(len(truth), generator=random), _BY_HEART_BATCH):
             optimiser.zero_grad()
             loss = functional.cross_entropy(model(images[rows]), truth[rows])
             loss.backward()  # type: ignore[no-untyped-call]

@@ -5,17 +5,18 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from server.membership_result import Membership
 from server.store.outbox import Outbox
-from tests.system.test_compare import HOSPITALS, STUDY
+from tests.system.test_compare import HOSPITALS, SITES, STUDY
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SECONDS = 280  # of one call
-PATIENTS = {"train": 8, "val": 2, "test": 14}
+PATIENTS: dict[str, Any] = {"train": 8, "val": 2, "test": 14}
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +24,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Measure once, and once more; return the folder that both ran in."""
     path = tmp_path_factory.mktemp("membership")
     federation = {"rounds": 1, "steps": 2, "learning_rate": 0.1, "quorum": 2, "min_sites": 3}
-    phantoms = {
-        name: one | PATIENTS if name != "public" else one for name, one in HOSPITALS["phantoms"].items()
-    }
-    declared = dict.fromkeys(HOSPITALS["declared_patients"], 8)
+    phantoms: dict[str, dict[str, Any]] = {"public": {"style": "public", "train": 24}}
+    phantoms |= {site: {"style": site} | PATIENTS for site in SITES}
+    declared = dict.fromkeys(SITES, 8)
     hospitals = HOSPITALS | {"phantoms": phantoms, "declared_patients": declared, "reference_fraction": 0.1}
     (path / "study.yaml").write_text(yaml.safe_dump(STUDY | {"federation": federation}))
     (path / "sites.yaml").write_text(yaml.safe_dump(hospitals))
