@@ -183,13 +183,17 @@ class PatientGradients:
             None if grid is None else grid.clip_units / (norms * (1 + ROUNDING)).clamp_min(grid.max_grad_norm)
         )
         dtype = torch.float64 if grid is None else torch.int64
-        sums = self.zeros(dtype)
+        sums: dict[str, Tensor] = {}
         while groups:  # what was kept is most of the memory here: let go as soon as it is summed
             kept, names = groups.pop()
             total = kept.plain_sum(excluded) if weights is None else kept.units(weights, excluded)
-            for name, part in zip(names, torch.split(total, [sums[n].numel() for n in names]), strict=True):
-                sums[name] = part.to(dtype).view(sums[name].shape)
-        return ClippedSum(sums, norms)
+            for name, part in zip(
+                names, torch.split(total, [self._trained[n].numel() for n in names]), strict=True
+            ):
+                sums[name] = part.to(dtype).view(self._trained[name].shape)
+        for name in self._trained.keys() - sums.keys():  # the pass did not reach these
+            sums[name] = torch.zeros_like(self._trained[name], dtype=dtype).detach()
+        return ClippedSum({name: sums[name] for name in self._trained}, norms)
 
     def _forget(self) -> None:
         for tap in self._taps:

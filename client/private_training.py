@@ -81,7 +81,7 @@ def private_steps(
         for step in range(first_step, first_step + plan.steps):
             sums = _sampled_sum(gradients, plan, patient_ids, coins, source, step)
             for name, total in _with_noise(sums, plan, noise).items():
-                average = total.to(velocity[name].dtype) * (unit / plan.normaliser)
+                average = total.to(velocity[name].dtype).mul_(unit / plan.normaliser)
                 velocity[name].mul_(plan.momentum).add_(average)
                 parameters[name].sub_(velocity[name], alpha=plan.learning_rate)
             if progress is not None:
@@ -122,14 +122,14 @@ def _sampled_sum(
     sampled = [
         index for index, name in enumerate(patient_ids) if coins.included(name, step, plan.sample_rate)
     ]
-    sums = _nobody(gradients, plan)
+    sums: dict[str, Tensor] | None = None
     for start in range(0, len(sampled), plan.patients_per_chunk):
         chunk = [
             _loaded(source, patient, step) for patient in sampled[start : start + plan.patients_per_chunk]
         ]
-        for name, part in _chunk_sum(gradients, plan, source, chunk).items():
-            sums[name] += part
-    return sums
+        parts = _chunk_sum(gradients, plan, source, chunk)
+        sums = parts if sums is None else {name: total.add_(parts[name]) for name, total in sums.items()}
+    return _nobody(gradients, plan) if sums is None else sums
 
 
 def _loaded(source: PatientSource, patient: int, step: int) -> Fields | None:
@@ -224,7 +224,7 @@ def _with_noise(sums: Mapping[str, Tensor], plan: StepPlan, noise: NoiseSource) 
     """Add integers to integers: the noise's scale is at least noise_multiplier times the clip, both in units."""
     if plan.noise_multiplier == 0:
         return dict(sums)
-    return {name: total + noise.integers(total.shape).to(total.device) for name, total in sums.items()}
+    return {name: noise.integers(total.shape).to(total.device).add_(total) for name, total in sums.items()}
 
 
 @contextmanager
