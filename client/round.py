@@ -65,7 +65,7 @@ def answer(site: Site, payload: bytes) -> dict[str, bytes]:
     otherwise = ErrorCode.NOT_READY if kind == "enrol" else ErrorCode.FAILED
     try:
         period = reply_period(site, study, kind)
-    except Exception as error:  # noqa: BLE001 - likewise; no data was touched
+    except Exception as error:  # noqa: BLE001 - no text may cross; no data was touched yet
         return _refused(error, otherwise, uid, number)
     started = time.monotonic()
     try:
