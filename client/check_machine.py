@@ -156,7 +156,7 @@ def _room(what: str, needed: int, free: int, sentence: str, warning: str, remedy
 
 def _threads(threads: int) -> Finding:
     cores = len(psutil.Process().cpu_affinity() or ()) or 1
-    sentence = f"compute.threads is {threads}, this process may use {cores} cores"
+    sentence = f"compute.threads is {threads}, this process may use {cores} cores; private steps use one"
     if threads > cores:
         return Finding("warn", "threads", f"{sentence}: more threads than cores are slower; lower it")
     return Finding("ok", "threads", sentence)

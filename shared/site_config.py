@@ -118,7 +118,9 @@ class Compute(Frozen):
     gpu_memory_fraction: float = Field(
         1.0, gt=0, le=1, description="most of the GPU's memory that one request may take"
     )
-    threads: int = Field(1, ge=1)
+    threads: int = Field(
+        1, ge=1, description="for the teacher's targets; private steps and counts always compute on one"
+    )
     patients_per_chunk: int = Field(16, ge=1)
 
     @field_validator("device")

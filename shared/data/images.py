@@ -124,7 +124,7 @@ def _problems(record: ImageRecord, task: Task) -> list[str]:
         for path, which in ((record.mask, "mask"), (record.lesion_mask, "lesion_mask")):
             if path is not None:
                 _region(path, which, image.size, box, task)
-    except Exception as error:  # noqa: BLE001 - likewise
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with a mask, it is that image's
         return [error.kind if isinstance(error, ImageError) else "mask_unreadable"]
     return []
 
