@@ -6,10 +6,10 @@ Errors carry a word and a sentence of ours, never a value, a path or pydicom's o
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +64,13 @@ def open_dicom(path: Path, text_rule: TextRule) -> Image.Image:
     if text_rule == "refuse" and num_suspects(upright):
         raise image_error("image_text")
     return Image.fromarray(upright)
+
+
+def _asked(job: Mapping[str, str]) -> Image.Image:
+    return open_dicom(Path(job["file"]), cast(TextRule, job["text_rule"]))
+
+
+OPENERS = {"dicom": _asked}  # for shared/data/decoding_worker.py
 
 
 def is_dicom(path: Path) -> bool:

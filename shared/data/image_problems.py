@@ -29,6 +29,10 @@ PROBLEMS: dict[str, tuple[str, str]] = {
         "its header gives other rows, columns, samples or bits than its compressed picture has",
         "export it again or leave it out",
     ),
+    "image_decoder": (
+        "its decoder crashed on it or did not come to an end",
+        "export it again, best uncompressed, or remove it",
+    ),
     "image_syntax": (
         "nothing installed decodes its transfer syntax",
         "export it uncompressed, or as JPEG, JPEG 2000, JPEG-LS or RLE",
@@ -45,6 +49,7 @@ PROBLEMS: dict[str, tuple[str, str]] = {
     "mask_missing": ("the mask does not exist", "restore it or empty its cell"),
     "mask_unreadable": ("the mask is no readable image", "replace it"),
     "mask_too_large": ("the mask has more pixels or bytes than a picture here may have", "save it smaller"),
+    "mask_decoder": ("the mask's decoder crashed on it or did not come to an end", "save it again as PNG"),
     "mask_size": ("the mask has another size than its image", "redraw it"),
     "record_label": (
         "its label is no class of the study",
@@ -124,11 +129,15 @@ class ImageError(DataError):
 
 def image_error(kind: str) -> ImageError:
     """Make the error for one of `PROBLEMS`, whose sentence names no file."""
+    return ImageError(kind, f"{kind}: {advice_on(kind)}")
+
+
+def advice_on(kind: str) -> str:
+    """Say what is wrong and what to do about it."""
     wrong, remedy = PROBLEMS[kind]
-    return ImageError(kind, f"{kind}: {wrong}; {remedy}")
+    return f"{wrong}; {remedy}"
 
 
 def advice(kind: str, count: int) -> str:
     """Say how often a problem was met and what to do about it."""
-    wrong, remedy = PROBLEMS[kind]
-    return f"{kind} {count}: {wrong}; {remedy}"
+    return f"{kind} {count}: {advice_on(kind)}"

@@ -18,12 +18,12 @@ from PIL import Image
 from torch import Tensor
 
 from shared.config import Task
-from shared.data.dicom import is_dicom, open_dicom
-from shared.data.image_problems import ImageError, makes_unusable
+from shared.data.decoding import Decoder, UndecodedError
+from shared.data.dicom import is_dicom
+from shared.data.image_problems import ImageError, advice_on, image_error, makes_unusable
 from shared.data.medmnist import npz_row
-from shared.data.pictures import decoded
 from shared.data.records import IMAGE_SUFFIXES, ImageRecord, Patient
-from shared.errors import DataError
+from shared.errors import RoundsError
 
 Pixels = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]  # left, top, right, bottom; may reach over the border
@@ -129,8 +129,20 @@ def _problems(record: ImageRecord, task: Task) -> list[str]:
     return []
 
 
+PICTURES, DICOM_FILES = Decoder("shared.data.pictures"), Decoder("shared.data.dicom")
+DIED = {"crash": "decoder", "slow": "decoder", "memory": "too_large", "error": "unreadable"}
+
+
 def _open_picture(record: ImageRecord) -> Image.Image:
-    return decoded(record.file, "image", "file")
+    return _picture(record.file, "image", "file")
+
+
+def _picture(path: Path, what: str, field: str) -> Image.Image:
+    try:
+        return PICTURES.open(path, what, field=field)
+    except UndecodedError as error:
+        kind = f"{what}_{DIED[error.died]}"
+        raise ImageError(kind, f"{field} {path}: {advice_on(kind)}") from None
 
 
 def _open_npz(record: ImageRecord) -> Image.Image:
@@ -138,7 +150,10 @@ def _open_npz(record: ImageRecord) -> Image.Image:
 
 
 def _open_dicom(record: ImageRecord) -> Image.Image:
-    return open_dicom(record.file, record.text_rule)
+    try:
+        return DICOM_FILES.open(record.file, "dicom", text_rule=record.text_rule)
+    except UndecodedError as error:
+        raise image_error(f"image_{DIED[error.died]}") from None
 
 
 def _open_other(record: ImageRecord) -> Image.Image:
@@ -159,9 +174,10 @@ def open_image(record: ImageRecord) -> Image.Image:
     """Open as 8-bit RGB in full size; `ImageError` as for `load_pixels`."""
     try:
         opened = OPENERS.get(record.file.suffix.lower(), _open_other)(record)
+        grey = opened if opened.mode == "L" else opened.convert("L")
+        low, high = grey.getextrema() if 0 not in grey.size else (0, 0)
         image = opened if opened.mode == "RGB" else opened.convert("RGB")
-        low, high = image.convert("L").getextrema() if 0 not in image.size else (0, 0)
-    except DataError:
+    except RoundsError:
         raise
     except Exception as error:  # codecs and files of odd kinds raise anything, and it is this one file's
         raise ImageError("image_unreadable", f"file {record.file} cannot be read; replace it") from error
@@ -199,7 +215,7 @@ def _square(image: Image.Image, box: Box, task: Task) -> Pixels:
 
 
 def _region(path: Path, which: str, size: tuple[int, int], box: Box, task: Task) -> npt.NDArray[np.bool_]:
-    mask = decoded(path, "mask", which).convert("L")
+    mask = _picture(path, "mask", which)
     if mask.size != size:
         raise ImageError(
             "mask_size",

@@ -3,6 +3,7 @@
 import struct
 import warnings
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,3 +93,18 @@ def _eight_bit(grey: npt.NDArray[np.integer[Any] | np.floating[Any]]) -> Image.I
     ):  # a row at a time: in float64 all take eight bytes a pixel
         part[:] = (wide.astype(np.float64) - low) * (255 / height if height > 0 else 0)
     return Image.fromarray(scaled)
+
+
+def _image(job: Mapping[str, str]) -> Image.Image:
+    return _plain(decoded(Path(job["file"]), "image", job["field"]))
+
+
+def _mask(job: Mapping[str, str]) -> Image.Image:
+    return decoded(Path(job["file"]), "mask", job["field"]).convert("L")
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    return image if image.mode in {"L", "RGB"} else image.convert("RGB")
+
+
+OPENERS = {"image": _image, "mask": _mask}  # for shared/data/decoding_worker.py

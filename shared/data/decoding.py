@@ -1,0 +1,189 @@
+"""Decode pictures in another process: a file's path comes in, its pixels or what is wrong with it go out.
+
+A file on which a codec ends, hangs or asks for gigabytes is that file's problem, whoever else is in the data. What
+comes back is read as numbers and as words of ours: nothing that the other process sends is run or unpickled.
+"""
+
+import atexit
+import io
+import json
+import mmap
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import IO, Any, Literal, cast, get_args
+
+from PIL import Image
+
+from shared.data.image_problems import PROBLEMS, ImageError
+from shared.data.limits import MAX_PIXELS
+from shared.errors import ServiceError
+
+ROOT = Path(__file__).resolve().parents[2]
+MODES = {"L": 1, "RGB": 3}  # bytes a pixel
+MAX_BYTES = 3 * MAX_PIXELS
+KEPT_BYTES = 1 << 24  # memory of the largest pictures is given back
+STARTS = 2  # of a process that is ended from outside while it is asked
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one picture may take; the largest that are allowed take about a tenth of the seconds, a third of the memory.
+
+    Seconds are the decoding process's own, so that a busy machine changes nothing; `wall_seconds` are for a disk that
+    does not answer. Memory is beyond what the codecs' code takes.
+    """
+
+    cpu_seconds: float = 60
+    wall_seconds: float = 600
+    memory_bytes: int = 3 << 30
+
+
+Died = Literal["crash", "slow", "memory", "error"]
+
+
+class UndecodedError(Exception):
+    """A codec ended its process, ran into a limit of seconds or memory, or raised what it likes."""
+
+    def __init__(self, died: Died) -> None:
+        super().__init__(died)
+        self.died = died
+
+
+class Decoder:
+    """Asks a process of its own to open pictures, one after the other; it is started when it is first needed.
+
+    `openers` names a module with `OPENERS`: how a file is opened, by a word; each takes a job and returns a picture of
+    mode L or RGB. May be used by several threads, and after a fork by both processes.
+    """
+
+    def __init__(self, openers: str, limits: Limits = Limits()) -> None:
+        self._openers, self._limits = openers, limits
+        self._lock = threading.Lock()
+        self._worker: _Worker | None = None
+        atexit.register(self.close)
+
+    def open(self, file: Path, how: str, **more: str) -> Image.Image:
+        """Open a file; `how` and `more` are for the openers.
+
+        Errors: `ImageError` of the opener; `UndecodedError`; `ServiceError` where no process can be started.
+        """
+        job = {"file": str(file.absolute()), "how": how, **more}
+        with self._lock:
+            for _ in range(STARTS):
+                worker = self._started()
+                try:
+                    answer = worker.ask(job)
+                except OSError:  # it was ended from outside: no file can, since it decodes nothing itself
+                    self._end()
+                    continue
+                return worker.picture(answer)
+        raise _no_worker()
+
+    def close(self) -> None:
+        """End the process; the next picture starts another."""
+        with self._lock:
+            self._end()
+
+    def _started(self) -> "_Worker":
+        if self._worker is None or self._worker.owner != os.getpid():
+            try:
+                self._worker = _Worker(self._openers, self._limits)
+            except OSError as error:
+                raise _no_worker() from error
+        return self._worker
+
+    def _end(self) -> None:
+        if self._worker is not None and self._worker.owner == os.getpid():
+            self._worker.end()
+        self._worker = None
+
+
+class _Worker:
+    """A running process of `shared/data/decoding_worker.py`; it ends when its requests do, also when we die."""
+
+    def __init__(self, openers: str, limits: Limits) -> None:
+        self.owner = os.getpid()
+        self._number = 0
+        self._memory = _memory()
+        self._pixels = mmap.mmap(self._memory.fileno(), 0, access=mmap.ACCESS_READ)
+        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        threads = dict.fromkeys(
+            ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"
+        )  # it forks, so it has one thread
+        words = [str(one) for one in (self._memory.fileno(), *astuple(limits))]
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "shared.data.decoding_worker", openers, *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            env=os.environ | threads | {"PYTHONPATH": os.pathsep.join(paths)},
+            pass_fds=(self._memory.fileno(),),
+            start_new_session=True,  # a terminal's Ctrl-C is for us, and what we then do
+        )
+        self._answers = io.BufferedReader(cast(io.RawIOBase, self._process.stdout))
+
+    def ask(self, job: dict[str, str]) -> dict[str, Any]:
+        """Send a job and wait for its answer; OSError where the process is gone."""
+        self._number += 1
+        request = json.dumps(job | {"number": self._number}).encode() + b"\n"
+        cast(IO[bytes], self._process.stdin).write(request)
+        while line := self._answers.readline():
+            try:
+                answer: dict[str, Any] = json.loads(line)
+            except ValueError:  # the empty line before each, or half an answer
+                continue
+            if answer.get("number") == self._number:
+                return answer
+        raise OSError("the decoding process has ended")
+
+    def picture(self, answer: dict[str, Any]) -> Image.Image:
+        """Read the picture that an answer speaks of, or raise what it says."""
+        mode, size = answer.get("mode"), answer.get("size")
+        if mode not in MODES or not isinstance(size, list):
+            kind = answer.get("kind")
+            if kind in PROBLEMS:
+                raise ImageError(kind, str(answer.get("sentence")))
+            died = answer.get("died")
+            raise UndecodedError(died if died in get_args(Died) else "crash")
+        width, height = size
+        num_bytes = width * height * MODES[mode]
+        image = Image.frombytes(mode, (width, height), memoryview(self._pixels)[:num_bytes])
+        if num_bytes > KEPT_BYTES:
+            _empty(self._memory)
+        return image
+
+    def end(self) -> None:
+        """End the process, if it has not, and close what leads to it."""
+        self._process.kill()
+        self._process.wait()
+        for one in (self._process.stdin, self._answers, self._pixels, self._memory):
+            cast(IO[bytes], one).close()
+
+
+def _memory() -> IO[bytes]:
+    """Make a file that has no name, in memory where the system has such."""
+    if not hasattr(os, "memfd_create"):
+        memory: IO[bytes] = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed in `end`
+    else:
+        memory = os.fdopen(os.memfd_create("picture"), "w+b", buffering=0)
+    _empty(memory)
+    return memory
+
+
+def _empty(memory: IO[bytes]) -> None:
+    """Give back what pictures took; a file of nothing but zeros takes no memory."""
+    os.ftruncate(memory.fileno(), 0)
+    os.ftruncate(memory.fileno(), MAX_BYTES)
+
+
+def _no_worker() -> ServiceError:
+    return ServiceError(
+        "the process that decodes pictures cannot be started or was ended from outside; look for memory and process "
+        "limits of this machine, then start again"
+    )
