@@ -9,6 +9,7 @@ Requests are JSON on descriptor 0, answers JSON on 1. Pixels lie in shared memor
 is ever written: what codecs say on their own goes nowhere, since it may quote a file.
 """
 
+import gc
 import importlib
 import json
 import mmap
@@ -62,8 +63,8 @@ def _decode_all(
         _set_limits(0, 0)
         _answer(answers, answer | {"number": job["number"]})
         NUMBER.pack_into(current, 0, 0)
-        if "mode" not in answer:
-            return 0
+        if "died" in answer or answer.get("kind", "").endswith("_unreadable"):
+            return 0  # a codec may have stopped in the middle; what is refused by its header leaves nothing behind
     return OVER
 
 
@@ -118,7 +119,9 @@ def main() -> None:
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     jobs, pixels = importlib.import_module(module), mmap.mmap(int(memory), 0)
+    jobs.load_codecs()
     _confine(int(most_bytes))
+    gc.freeze()  # a forked process that collects among the codecs' objects copies their memory
     serve(jobs.OPENERS, pixels, answers, (float(cpu_seconds), float(wall_seconds)))
 
 

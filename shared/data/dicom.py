@@ -18,7 +18,7 @@ from pydicom import Dataset, config, dcmread
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_modality_lut, apply_voi, apply_windowing
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID, JPEGExtended12Bit
+from pydicom.uid import UID, AllTransferSyntaxes, JPEGExtended12Bit
 
 from shared.data.burned_in import num_suspects
 from shared.data.dicom_limits import check_dicom_file, check_dicom_pixels, check_dicom_size
@@ -68,6 +68,12 @@ def open_dicom(path: Path, text_rule: TextRule) -> Image.Image:
 
 def _asked(job: Mapping[str, str]) -> Image.Image:
     return open_dicom(Path(job["file"]), cast(TextRule, job["text_rule"]))
+
+
+def load_codecs() -> None:
+    """Load what pydicom loads with the first picture of a transfer syntax."""
+    for syntax in AllTransferSyntaxes:
+        _can_decode(syntax, 8)
 
 
 OPENERS = {"dicom": _asked}  # for shared/data/decoding_worker.py

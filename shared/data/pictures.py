@@ -107,4 +107,9 @@ def _plain(image: Image.Image) -> Image.Image:
     return image if image.mode in {"L", "RGB"} else image.convert("RGB")
 
 
+def load_codecs() -> None:
+    """Load what Pillow loads with the first picture."""
+    Image.init()
+
+
 OPENERS = {"image": _image, "mask": _mask}  # for shared/data/decoding_worker.py

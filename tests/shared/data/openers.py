@@ -100,3 +100,7 @@ OPENERS = {
     "raise": _raise, "refuse": _refuse, "word": _word_of_no_problem, "leave": _leave_something,
     "meet": _meet_something, "large": _large, "empty": _empty, "process": _report_process,
 }  # fmt: skip
+
+
+def load_codecs() -> None:
+    """Load nothing."""
