@@ -149,8 +149,7 @@ class _Worker:
             kind = answer.get("kind")
             if kind in PROBLEMS:
                 raise ImageError(kind, str(answer.get("sentence")))
-            died = answer.get("died")
-            raise UndecodedError(died if died in get_args(Died) else "crash")
+            raise UndecodedError(next((one for one in get_args(Died) if one == answer.get("died")), "crash"))
         width, height = size
         num_bytes = width * height * MODES[mode]
         image = Image.frombytes(mode, (width, height), memoryview(self._pixels)[:num_bytes])
