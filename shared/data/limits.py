@@ -1,9 +1,8 @@
 """How large may a picture be? Asked before anything is decoded, and the same for every format.
 
 A file of some kilobytes can decode to gigabytes, and whoever's file it is would then decide whether a site answers.
-Past a limit a picture is `image_too_large` (a mask `mask_too_large`), and its patient contributes nothing. Seconds are
-bounded only as far as sizes and scans bound them: a decoder that hangs inside these limits is not stopped, which would
-take a process of its own.
+Past a limit a picture is `image_too_large` (a mask `mask_too_large`), and its patient contributes nothing. A decoder
+that hangs, or asks for memory, inside these limits is stopped by those of its process (`shared/data/decoding.py`).
 """
 
 import stat
