@@ -14,8 +14,8 @@ from pydantic import Field, model_validator
 
 from server.prepare import PUBLIC_SETS, TeacherFit
 from server.public_data import Progress
-from shared.config import Frozen, StudyConfig, Task
-from shared.config_files import read_study, read_yaml, write_yaml
+from shared.config import Setting, StudyConfig, Task
+from shared.config_files import parsed_as, read_study, read_yaml, write_yaml
 from shared.data.division import Division, divide_public
 from shared.data.image_problems import advice
 from shared.data.images import check_images, refused_images
@@ -40,7 +40,7 @@ _DRAWN_PATIENTS = 2  # the second has an opacity where half of the patients do
 _DRAWN_PX = 32
 
 
-class MadeSites(Frozen):
+class MadeSites(Setting):
     """Sites made by a hash where the data has none."""
 
     num_sites: int = Field(4, ge=2)
@@ -48,7 +48,7 @@ class MadeSites(Frozen):
     skew: float = Field(0.5, ge=0)
 
 
-class PhantomHospital(Frozen):
+class PhantomHospital(Setting):
     """One made hospital: numbers of patients, acquisition style (a name in shared.phantoms.STYLES), marker."""
 
     style: str
@@ -67,7 +67,7 @@ class PhantomHospital(Frozen):
         return self
 
 
-class Federation(Frozen):
+class Federation(Setting):
     """How the hospitals of a simulation come about; `declared_patients` are typed, never counted."""
 
     title: str
@@ -122,11 +122,7 @@ def find_recipe(data: Path | None, study: Path | None, sites: Path | None) -> Re
             )
     if data is not None and not data.exists():
         raise ConfigError(f"DATA is {str(data)!r}: no such file or folder; check the path")
-    try:
-        federation = Federation.model_validate(read_yaml(sites_path))
-    except ValueError as error:
-        first = str(error).splitlines()
-        raise ConfigError(f"{sites_path.name}: {' '.join(part.strip() for part in first[1:3])}") from error
+    federation = parsed_as(Federation, read_yaml(sites_path), sites_path.name)
     return Recipe(name, read_study(study_path), federation, data)
 
 
