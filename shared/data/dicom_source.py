@@ -4,7 +4,6 @@ Headers are read without pixels and only for the tags that are asked for. What s
 its PatientID; dates, UIDs, accession numbers and free text never get out of this file and `dicom_labels.py`.
 """
 
-import csv
 import hashlib
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -20,7 +19,6 @@ from shared.data.dicom_limits import check_dicom_file
 from shared.data.image_problems import ImageError
 from shared.data.records import Found, LeftOut, Row
 from shared.data.tree import files_below, resolved
-from shared.errors import DataError
 from shared.site_config import DicomData, tag_number
 
 SUFFIXES = frozenset({".dcm", ".dicom"})  # must be DICOM; files of other names may be
@@ -126,12 +124,12 @@ def _may_be_dicom(path: Path) -> bool:
 def _listed(path: Path) -> list[Path | LeftOut]:
     """Read a list of files: a CSV with the column file, or one path a line; # begins a remark."""
     is_table = path.suffix.lower() == ".csv"
-    try:
-        lines = read_table(path, needed=("file",), remark="#") if is_table else read_names(path)
-    except (OSError, UnicodeDecodeError, csv.Error):
-        raise DataError(f"source {path} cannot be read as a list in UTF-8; check that it exists") from None
-    if "file" not in lines.columns:
-        raise DataError(f"source {path} has no column file, needed is one path a row; add it")
+    columns = ("file",)
+    lines = (
+        read_table(path, "source", names=columns, required=columns, needed=columns, remark="#")
+        if is_table
+        else read_names(path, "source")
+    )
     found: list[Path | LeftOut] = []
     for line in lines.lines:
         name = line.cells.get("file", "")
@@ -148,9 +146,6 @@ def _reviewed(rules: DicomData, folder: Path) -> set[Path]:
     if rules.reviewed is None:
         return set()
     path = folder / rules.reviewed
-    try:
-        lines = read_names(path).lines
-    except OSError:
-        raise DataError(f"data.dicom.reviewed {path} cannot be read as text; check that it exists") from None
+    lines = read_names(path, "data.dicom.reviewed").lines
     names = (line.cells["file"].split("\t")[-1].strip() for line in lines if not line.problem)
     return {resolved(folder / name) for name in names if name}

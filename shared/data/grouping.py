@@ -3,14 +3,12 @@
 A line says something of its own file and patient and of no other: a file that stands under two patients is both's.
 """
 
-import csv
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 from shared.data.csv_lines import LINE_REFUSALS, Line, read_table, unfit_text
 from shared.data.records import LeftOut
-from shared.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -29,12 +27,8 @@ def read_grouping(root: Path) -> Grouping | None:
     path = root / "patients.csv"
     if not path.is_file():
         return None
-    try:
-        table = read_table(path, needed=("file", "patient_id"))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as CSV in UTF-8; save it as such") from error
-    if not {"file", "patient_id"} <= set(table.columns):
-        raise DataError(f"{path} lacks a column, needed are file and patient_id; add it")
+    names = ("file", "patient_id")
+    table = read_table(path, "table", names=names, required=names, needed=names)
     found = Grouping(defaultdict(set), [])
     for line in table.lines:
         patient_id = line.cells.get("patient_id", "").strip()

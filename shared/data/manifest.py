@@ -85,17 +85,7 @@ def _image_sha256(row: Row) -> str:
 
 
 def _table(path: Path) -> Table:
-    try:
-        table = read_table(path, needed=DECIDING)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"manifest {path} cannot be read as CSV in UTF-8; check that it exists") from error
-    missing = {"file", "label"} - set(table.columns)
-    if missing:
-        raise DataError(
-            f"manifest {path} has no column {' and '.join(sorted(missing))}, needed are file and label; "
-            "add it"
-        )
-    return table
+    return read_table(path, "manifest", names=COLUMNS, required=("file", "label"), needed=DECIDING)
 
 
 def _found(line: Line, path: Path, columns: Collection[str]) -> Found:

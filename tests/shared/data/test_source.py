@@ -176,7 +176,7 @@ def test_a_patients_csv_of_another_encoding_is_one_sentence(tmp_path: Path) -> N
     picture(tmp_path / "normal" / "1.png")
     (tmp_path / "patients.csv").write_bytes("file,patient_id\nnormal/1.png,M\u00fcller\n".encode("latin-1"))
     with pytest.raises(
-        DataError, match=r"line 2 of .*patients\.csv is not UTF-8; save the table in UTF-8"
+        DataError, match=r"line 2 of .*patients\.csv is not UTF-8 but perhaps Windows-1252"
     ) as refused:
         read_source(tmp_path, TASK)
     assert "ller" not in str(refused.value)
