@@ -12,6 +12,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from deploy.copies import copies_told
 from server.prepare import PUBLIC_SETS, TeacherFit
 from server.public_data import Progress
 from shared.config import Setting, StudyConfig, Task
@@ -22,7 +23,7 @@ from shared.data.images import check_images, refused_images
 from shared.data.manifest import write_manifest
 from shared.data.medmnist import made_sites
 from shared.data.records import Patient
-from shared.data.source import describe_source, patients_by_site, read_source
+from shared.data.source import describe_source, patients_by_site, read_public
 from shared.errors import ConfigError, DataError
 from shared.phantoms import STYLES, Marker, SitePlan, draw_patient, write_phantoms
 from shared.site_config import (
@@ -139,7 +140,7 @@ def build_workspace(recipe: Recipe, workspace: Path, *, seed: int, progress: Pro
         *federation.notes,
         *describe_source(source, task, federation.dicom),
     )
-    patients = _patients(source, federation, task)
+    patients, told = _patients(source, federation, task)
     division = divide_public(
         patients,
         cohort_fraction=federation.cohort_fraction,
@@ -148,9 +149,10 @@ def build_workspace(recipe: Recipe, workspace: Path, *, seed: int, progress: Pro
     )
     for site in division.sites:  # names become file names
         check_site_name(site, "the data, and in declared_patients of the sites file")
+    told = (*told, *copies_told(division))
     check_public_images(division, task, progress)
     _write(division, recipe, workspace)
-    return notes
+    return (*notes, *told)
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -198,13 +200,18 @@ def _made_notes(recipe: Recipe, seed: int) -> Iterator[str]:
     )
 
 
-def _patients(source: Path, federation: Federation, task: Task) -> Mapping[str, list[Patient]]:
-    patients = read_source(source, task, label_map=federation.label_map, dicom=federation.dicom)
+def _patients(
+    source: Path, federation: Federation, task: Task
+) -> tuple[Mapping[str, list[Patient]], tuple[str, ...]]:
+    """Return patients by site, and a sentence on everything that reading them passed over."""
+    found = read_public(source, task, label_map=federation.label_map, dicom=federation.dicom)
+    patients = found.patients
     if federation.made_sites is not None:
         made = federation.made_sites
         patients = made_sites(patients, made.num_sites, made.seed, made.skew)
     by_site = patients_by_site(patients)
-    return {site: found for site, found in by_site.items() if site not in federation.leave_out_sites}
+    left = federation.leave_out_sites
+    return {site: some for site, some in by_site.items() if site not in left}, found.told.sentences()
 
 
 def _write(division: Division, recipe: Recipe, workspace: Path) -> None:

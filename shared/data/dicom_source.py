@@ -5,7 +5,7 @@ its PatientID; dates, UIDs, accession numbers and free text never get out of thi
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from shared.data.csv_lines import LINE_REFUSALS, beside, read_names, read_table,
 from shared.data.dicom import is_dicom, parsed
 from shared.data.dicom_labels import KEYWORDS, UNCLEAR, fits, labels_by
 from shared.data.dicom_limits import check_dicom_file
+from shared.data.identifiers import names_nobody, plain_identifier
 from shared.data.image_problems import ImageError
 from shared.data.records import Found, LeftOut, Row
 from shared.data.tree import files_below, resolved
@@ -61,7 +62,8 @@ def _scan(source: Path, rules: DicomData) -> Iterator[Found]:
     asked |= {rules.label_tag} if rules.label_tag is not None else set()
     seen: set[tuple[str, str]] = set()
     yield from labels.left_out
-    for path in _files(source):
+    tables = {resolved(folder / name) for name in (rules.labels, rules.reviewed) if name is not None}
+    for path in _files(source, tables):
         if isinstance(path, LeftOut):
             yield path
             continue
@@ -76,7 +78,7 @@ def _scan(source: Path, rules: DicomData) -> Iterator[Found]:
             yield LeftOut("no_picture", file=path)
         elif not all(fits(header, tag, patterns) for tag, patterns in rules.keep.items()):
             yield LeftOut("not_kept", file=path)
-        elif not header["PatientID"]:
+        elif not header["PatientID"] or names_nobody(header["PatientID"]):
             yield LeftOut("image_no_patient", file=path)
         elif label == UNCLEAR:
             yield LeftOut("label_unclear", safe_patient(header["PatientID"]), file=path)
@@ -87,7 +89,17 @@ def _scan(source: Path, rules: DicomData) -> Iterator[Found]:
         else:
             seen.add(image)
             text_rule = "allow" if reviewed and resolved(path) in reviewed else rules.text
-            yield Row(path, label, "", safe_patient(header["PatientID"]), "", text_rule=text_rule)
+            patient_id, uid = header["PatientID"], header["SOPInstanceUID"]
+            yield Row(
+                path,
+                label,
+                "",
+                safe_patient(patient_id),
+                "",
+                text_rule=text_rule,
+                spelt=safe_patient(plain_identifier(patient_id)),
+                picture=safe_patient(uid) if uid else "",
+            )
 
 
 def _header(path: Path, asked: Iterable[str]) -> dict[str, str]:
@@ -105,20 +117,18 @@ def _text(value: object) -> str:
     return "\\".join(map(str, value)).strip() if isinstance(value, MultiValue) else str(value).strip()
 
 
-def _files(source: Path) -> Iterator[Path | LeftOut]:
-    """Yield what a list names, or all of a folder that is called or begins as DICOM; hidden files are passed over."""
+def _files(source: Path, tables: Collection[Path]) -> Iterator[Path | LeftOut]:
+    """Yield what a list names, or all of a folder that is called or begins as DICOM, and what is passed over."""
     if not source.is_dir():
         found = _listed(source)
         yield from (one for one in found if isinstance(one, LeftOut))
         yield from sorted({one for one in found if isinstance(one, Path)})
         return
-    for one in files_below(source, lambda name: name[0] != "."):
-        if isinstance(one, LeftOut) or _may_be_dicom(one):
+    for one in files_below(source, lambda _name: True):
+        if isinstance(one, LeftOut) or one.suffix.lower() in SUFFIXES or is_dicom(one):
             yield one
-
-
-def _may_be_dicom(path: Path) -> bool:
-    return path.name[0] != "." and (path.suffix.lower() in SUFFIXES or is_dicom(path))
+        elif resolved(one) not in tables:
+            yield LeftOut("not_dicom", file=one)
 
 
 def _listed(path: Path) -> list[Path | LeftOut]:

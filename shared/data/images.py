@@ -19,7 +19,7 @@ from torch import Tensor
 
 from shared.config import Task
 from shared.data.dicom import is_dicom, open_dicom
-from shared.data.image_problems import ImageError, makes_unusable
+from shared.data.image_problems import ImageError, image_error, makes_unusable
 from shared.data.medmnist import npz_row
 from shared.data.pictures import decoded
 from shared.data.records import IMAGE_SUFFIXES, ImageRecord, Patient
@@ -134,7 +134,9 @@ def _open_picture(record: ImageRecord) -> Image.Image:
 
 
 def _open_npz(record: ImageRecord) -> Image.Image:
-    return Image.fromarray(npz_row(record.file, record.split, record.index or 0))
+    if record.index is None:
+        raise image_error("image_row")
+    return Image.fromarray(npz_row(record.file, record.split, record.index))
 
 
 def _open_dicom(record: ImageRecord) -> Image.Image:

@@ -13,7 +13,9 @@ from shared.errors import DataError
 
 TextRule = Literal["refuse", "refuse_flagged", "allow"]  # of text burned into a DICOM picture
 SPLITS = ("train", "val", "test")
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})  # what Pillow is asked to open
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff"}
+)  # what Pillow is asked to open
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Row:
     index: int | None = None
     lesion_mask: Path | None = None
     text_rule: TextRule = "refuse"
+    spelt: str = ""  # the patient's identifier in its plain spelling; "" where a file's name stands for one
+    picture: str = ""  # the same for files of one picture; "" where the file itself says which it is
 
     def with_label(self, label: int) -> ImageRecord:
         """Return the record of this image under the study's class number `label`."""
