@@ -106,13 +106,19 @@ Found = Row | LeftOut
 
 
 def strict_rows(found: Iterable[Found]) -> list[Row]:
-    """Return the rows alone; `DataError` with the first sentence that a left-out record has."""
-    rows = []
+    """Return the rows alone; `DataError` with the first sentence that a left-out record has, and how many are alike."""
+    rows: list[Row] = []
+    refused: list[LeftOut] = []
     for one in found:
         if isinstance(one, Row):
             rows.append(one)
         elif one.refusal:
-            raise DataError(one.refusal)
+            refused.append(one)
+    if refused:
+        alike = len(
+            {one.refusal for one in refused[1:] if one.kind == refused[0].kind} - {refused[0].refusal}
+        )
+        raise DataError(refused[0].refusal + (f" ({alike} more like it)" if alike else ""))
     return rows
 
 

@@ -75,8 +75,8 @@ def test_any_name_of_a_file_is_a_name_or_a_problem(hospital: Hospital, tmp_path:
     for number, name in enumerate(NAMES):
         grey = np.random.default_rng(100 + number).integers(0, 255, (32, 32), np.uint8)
         Image.fromarray(grey).save(root / "normal" / f"{name}.png")
-    for name in BYTES:
-        shutil.copyfile(root / "normal" / "f0.png", os.path.join(os.fsencode(root / "normal"), name))
+    for name in map(os.fsdecode, BYTES):
+        shutil.copyfile(root / "normal" / "f0.png", root / "normal" / name)
     site = hospital.site(root, max_unreadable=0.5)
     done = hospital.run("check")
     assert "record_text 3: " in done.output  # two of other bytes, one with a line break
