@@ -39,6 +39,7 @@ def settled(found: Iterable[Found], where: Path) -> Iterator[Found]:
                 "allowed is one; correct its rows"
             )
             yield LeftOut("record_contradicts", one.patient_id, one.site, one.file, refusal)
+            yield one  # its label may be told as well
         elif first.split != one.split:
             yield one  # a patient in two splits is told as such
         else:

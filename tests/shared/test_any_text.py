@@ -30,8 +30,8 @@ LINE = st.lists(CELL, max_size=8).map(",".join)
 HEADER = st.one_of(st.just("file,label,patient_id,split,index"), st.just("File;Label;PatientID"), LINE)
 WORDS = st.sampled_from(
     ["name", "privacy", "epsilon", ": ", "\n", "  ", "- ", "[", "]", "{", "}", "&a ", "*a", "<<: ", "!!int ", "012",
-     "1:30", "0x1F", "1_0", ".inf", "2027-02-30", "yes", "null", "'", '"', "|", ">", "# ", "---\n", "...\n", "%YAML 1.1\n", "? ",
-     "\t"]
+     "1:30", "0x1F", "1_0", ".inf", "2027-02-30", "yes", "null", "'", '"', "|", ">", "# ", "---\n", "...\n", "? ",
+     "%YAML 1.1\n", "\t"]
 )  # fmt: skip
 
 
