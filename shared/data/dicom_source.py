@@ -22,6 +22,7 @@ from shared.data.records import Found, LeftOut, Row
 from shared.data.tree import files_below, resolved
 from shared.site_config import DicomData, tag_number
 
+ABOUT_TEXT = frozenset({"", "image_text", "image_burned_in"})  # "" where a person wrote the path alone
 SUFFIXES = frozenset({".dcm", ".dicom"})  # must be DICOM; files of other names may be
 
 
@@ -152,10 +153,18 @@ def _listed(path: Path) -> list[Path | LeftOut]:
 
 
 def _reviewed(rules: DicomData, folder: Path) -> set[Path]:
-    """Read which files a person has looked at; a line that names none lets none through."""
+    """Read which files a person has looked at; a line that names none lets none through.
+
+    A line of `rounds-site refused` counts where it is about text: a file may stand there for another reason as well, and
+    a person who takes out the one line means the file.
+    """
     if rules.reviewed is None:
         return set()
     path = folder / rules.reviewed
     lines = read_names(path, "data.dicom.reviewed").lines
-    names = (line.cells["file"].split("\t")[-1].strip() for line in lines if not line.problem)
-    return {resolved(folder / name) for name in names if name}
+    told = (line.cells["file"].rpartition("\t") for line in lines if not line.problem)
+    return {
+        resolved(folder / name.strip())
+        for kind, _, name in told
+        if name.strip() and kind.strip() in ABOUT_TEXT
+    }

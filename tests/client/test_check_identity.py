@@ -15,6 +15,7 @@ from client.cli import app
 from client.round import answer
 from client.site import Site
 from shared.config_files import write_yaml
+from tests.dicom_files import dicom_file
 
 NAMES = (
     'with "quotes"', "with 'quotes'", "[brackets] (and) {braces}", "emoji-\U0001f600", "[bold]", "$(touch x)", "a,b;c",
@@ -176,3 +177,21 @@ def test_what_was_not_read_is_counted_with_its_setting(hospital: Hospital, tmp_p
     done = hospital.run("check")
     assert "label map: complete: 2 labels, 0 images left out by it" in done.output
     assert "warn  images: no_label 1: " in done.output
+
+
+def test_a_dicom_file_of_any_name_can_be_looked_at(hospital: Hospital, tmp_path: Path) -> None:
+    """The files of a patient are printed with bytes that are no UTF-8 escaped; all commands go on."""
+    root = tmp_path / "dicom"
+    for number, name in enumerate([b"f\xe9.dcm", b"[x].dcm"]):
+        pixels = np.random.default_rng(number).integers(0, 255, (32, 32), np.uint8)
+        file = dicom_file(tmp_path / "one.dcm", pixels, PatientID=f"P{number}", StudyDescription="clear")
+        root.mkdir(exist_ok=True)
+        file.rename(root / os.fsdecode(name))
+    rules = {"label_tag": "StudyDescription", "label_rules": {"clear": "normal"}, "text": "allow"}
+    site = hospital.site(root, dicom=rules)
+    assert len(site.patients(hospital.federation.study)) == 2
+    for command in (["check"], ["refused"], ["preview", "--out", str(tmp_path / "page")], ["preview", "--who", "1"],
+                    ["preview", "--who", "2"]):  # fmt: skip
+        done = hospital.run(*command)
+        assert "Traceback" not in done.output
+    assert answer(site, hospital.federation.request("enrol", 0))

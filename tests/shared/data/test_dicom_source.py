@@ -132,6 +132,7 @@ def test_pictures_a_person_has_looked_at_are_let_through(tmp_path: Path) -> None
         ("image_burned_in", "c.dcm"), ("image_text", "a.dcm"), ("image_text", "b.dcm"),
     ]  # fmt: skip
     lines = [f"{kind}\t{file}" for kind, file in refused if file.name != "b.dcm"]
+    lines.append(f"same_picture\t{folder / 'b.dcm'}")  # stands there for another reason than its text
     (tmp_path / "looked-at.txt").write_text("\n".join(lines), encoding="utf-8")
     rules = BY_TAG.model_copy(update={"reviewed": tmp_path / "looked-at.txt"})
     assert [(kind, file.name) for kind, file in refused_images(read(folder, rules), TASK)] == [
