@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+from client.check_identity import identity_findings, passed_over_findings
 from client.findings import Finding
 from client.partition import Partition, assign_partitions
 from client.site import Site
@@ -48,7 +49,9 @@ def data_findings(site: Site, study: StudyConfig) -> Generator[Finding, None, in
     for note in describe_source(data.source, study.task, data.dicom):
         yield Finding("warn", "data", f"{note} If that is not what you want, change the data or site.yaml.")
     yield from _classes(patients, study)
+    yield from identity_findings(found)
     yield from _images(site, found, study)
+    yield from passed_over_findings(found)
     yield _masks(patients)
     yield from _number(site, len(parts["train"]))
     return len(parts["train"])
@@ -73,7 +76,7 @@ def _label_map(records: HospitalPatients, site: Site, study: StudyConfig) -> Fin
         return Finding(
             "warn", "label map", f"{sentence}; till then the patients concerned contribute nothing"
         )
-    left = sum(count for label, count in found.items() if labels.get(label, label) == "")
+    left = sum(count for label, count in found.items() if labels.get(label) == "")
     unused = sorted(set(labels) - set(found))
     if unused:
         sentence = (
@@ -81,7 +84,8 @@ def _label_map(records: HospitalPatients, site: Site, study: StudyConfig) -> Fin
             "correct or remove"
         )
         return Finding("warn", "label map", sentence)
-    return Finding("ok", "label map", f"complete: {len(found)} labels, {left} images left out by it")
+    num_named = len(found) - ("" in found and "" not in labels)
+    return Finding("ok", "label map", f"complete: {num_named} labels, {left} images left out by it")
 
 
 def _partitions(site: Site, patients: list[Patient]) -> dict[Partition, list[Patient]]:
@@ -138,7 +142,8 @@ def _images(site: Site, found: HospitalPatients, study: StudyConfig) -> Iterator
     else:
         yield Finding("ok", "images", "every image and mask can be read")
     for kind, count in problems.kinds.items():
-        yield Finding("warn" if kind in bad else "ok", "images", advice(kind, count))
+        if kind in bad:
+            yield Finding("warn", "images", advice(kind, count))
 
 
 def _number(site: Site, num_train: int) -> Iterator[Finding]:

@@ -31,6 +31,7 @@ from client.telling import tell
 from shared.command_line import AsJson, examples, program
 from shared.config_files import parse_site, read_site, read_study, read_yaml
 from shared.data.images import refused_images
+from shared.data.same_pictures import same_pictures
 from shared.data.tree import resolved
 from shared.errors import ConfigError, LedgerError
 from shared.release_kinds import KEPT_SIMULATION, THIS_RUN_ALONE, Span
@@ -100,14 +101,16 @@ def check(
 def refused(site: SiteFile, study: StudyFile) -> None:
     """List the files that are not used: kind, tab, path. For a person who looks at them, on this machine only.
 
-    A line of a table that cannot be used stands under the table's own path, or that of its image.
+    A line of a table that cannot be used stands under the table's own path, or that of its image. Pictures that stand
+    under several patients or labels, by content, are listed as same_picture, although they are used.
 
     A list of pictures with suspected text, less those that name somebody, can serve as data.dicom.reviewed.
     """
     opened, asked = Site(read_site(site)), read_study(study)
     found = opened.records(asked)
     left_out = ((one.kind, one.file) for one in found.left_out if one.file is not None)
-    for kind, file in (*left_out, *refused_images(found.patients, asked.task)):
+    same = (("same_picture", record.file) for one in same_pictures(found.patients) for record in one.records)
+    for kind, file in (*left_out, *refused_images(found.patients, asked.task), *same):
         typer.echo(f"{kind}\t{_printable(file)}")
 
 

@@ -16,6 +16,7 @@ from client.telling import following
 from shared.command_line import examples
 from shared.config_files import read_site, read_study
 from shared.errors import ConfigError
+from shared.tables import printable
 
 PREVIEW_EXAMPLES = examples(
     "rounds-site preview site.yaml study.yaml --out preview",
@@ -48,7 +49,7 @@ def preview(
     asked = read_study(study)
     if who is not None:
         for file in files_of(opened, asked, who):
-            typer.echo(file)
+            typer.echo(printable(str(file)))
         return
     if out is None:
         raise ConfigError("--out is missing, needed is a folder for the page; see --help")

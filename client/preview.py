@@ -22,6 +22,7 @@ from shared.data.dicom import is_dicom
 from shared.data.image_problems import ImageError
 from shared.data.images import fitted, fitted_mask, open_image
 from shared.data.records import ImageRecord
+from shared.data.same_pictures import same_pictures
 from shared.errors import ConfigError, DataError
 
 Progress = Callable[[str, int, int], None]
@@ -91,6 +92,9 @@ def see(site: Site, study: StudyConfig, films: int, progress: Progress) -> Seen:
     for look in looks:
         if look.problem:
             problems[look.problem].append(look)
+    same = {record for one in same_pictures(found.patients) for record in one.records}
+    if copies := [look for look in looks if look.record in same]:
+        problems["same_picture"] = copies
     return Seen(
         site.config.name,
         study,

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from client.site_keys import make_keys, site_introduction
+from shared.config_files import read_yaml
 from shared.errors import ConfigError, TrustError
 from shared.introduction import Introduction
 from shared.invitation import Invitation
@@ -113,14 +114,13 @@ def join_federation(site_file: Path, invitation: Invitation, *, replace: bool = 
 
 
 def _read(site_file: Path, yaml: YAML) -> dict[str, object]:
+    read_yaml(site_file)  # what may mean two things is refused here, before a line is changed
     try:
-        raw = yaml.load(site_file.read_text(encoding="utf-8"))
+        raw: dict[str, object] = yaml.load(site_file.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, YAMLError) as error:
         raise ConfigError(
             f"{site_file}: cannot be read as YAML; make it with `rounds-site init` or correct it"
         ) from error
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{site_file}: holds no mapping of fields; make it with `rounds-site init`")
     return raw
 
 

@@ -12,17 +12,18 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from deploy.copies import copies_told
 from server.prepare import PUBLIC_SETS, TeacherFit
 from server.public_data import Progress
-from shared.config import Frozen, StudyConfig, Task
-from shared.config_files import read_study, read_yaml, write_yaml
+from shared.config import Setting, StudyConfig, Task
+from shared.config_files import parsed_as, read_study, read_yaml, write_yaml
 from shared.data.division import Division, divide_public
 from shared.data.image_problems import advice
 from shared.data.images import check_images, refused_images
 from shared.data.manifest import write_manifest
 from shared.data.medmnist import made_sites
 from shared.data.records import Patient
-from shared.data.source import describe_source, patients_by_site, read_source
+from shared.data.source import describe_source, patients_by_site, read_public
 from shared.errors import ConfigError, DataError
 from shared.phantoms import STYLES, Marker, SitePlan, draw_patient, write_phantoms
 from shared.site_config import (
@@ -40,7 +41,7 @@ _DRAWN_PATIENTS = 2  # the second has an opacity where half of the patients do
 _DRAWN_PX = 32
 
 
-class MadeSites(Frozen):
+class MadeSites(Setting):
     """Sites made by a hash where the data has none."""
 
     num_sites: int = Field(4, ge=2)
@@ -48,7 +49,7 @@ class MadeSites(Frozen):
     skew: float = Field(0.5, ge=0)
 
 
-class PhantomHospital(Frozen):
+class PhantomHospital(Setting):
     """One made hospital: numbers of patients, acquisition style (a name in shared.phantoms.STYLES), marker."""
 
     style: str
@@ -67,7 +68,7 @@ class PhantomHospital(Frozen):
         return self
 
 
-class Federation(Frozen):
+class Federation(Setting):
     """How the hospitals of a simulation come about; `declared_patients` are typed, never counted."""
 
     title: str
@@ -122,11 +123,7 @@ def find_recipe(data: Path | None, study: Path | None, sites: Path | None) -> Re
             )
     if data is not None and not data.exists():
         raise ConfigError(f"DATA is {str(data)!r}: no such file or folder; check the path")
-    try:
-        federation = Federation.model_validate(read_yaml(sites_path))
-    except ValueError as error:
-        first = str(error).splitlines()
-        raise ConfigError(f"{sites_path.name}: {' '.join(part.strip() for part in first[1:3])}") from error
+    federation = parsed_as(Federation, read_yaml(sites_path), sites_path.name)
     return Recipe(name, read_study(study_path), federation, data)
 
 
@@ -143,7 +140,7 @@ def build_workspace(recipe: Recipe, workspace: Path, *, seed: int, progress: Pro
         *federation.notes,
         *describe_source(source, task, federation.dicom),
     )
-    patients = _patients(source, federation, task)
+    patients, told = _patients(source, federation, task)
     division = divide_public(
         patients,
         cohort_fraction=federation.cohort_fraction,
@@ -152,9 +149,10 @@ def build_workspace(recipe: Recipe, workspace: Path, *, seed: int, progress: Pro
     )
     for site in division.sites:  # names become file names
         check_site_name(site, "the data, and in declared_patients of the sites file")
+    told = (*told, *copies_told(division))
     check_public_images(division, task, progress)
     _write(division, recipe, workspace)
-    return notes
+    return (*notes, *told)
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -202,13 +200,18 @@ def _made_notes(recipe: Recipe, seed: int) -> Iterator[str]:
     )
 
 
-def _patients(source: Path, federation: Federation, task: Task) -> Mapping[str, list[Patient]]:
-    patients = read_source(source, task, label_map=federation.label_map, dicom=federation.dicom)
+def _patients(
+    source: Path, federation: Federation, task: Task
+) -> tuple[Mapping[str, list[Patient]], tuple[str, ...]]:
+    """Return patients by site, and a sentence on everything that reading them passed over."""
+    found = read_public(source, task, label_map=federation.label_map, dicom=federation.dicom)
+    patients = found.patients
     if federation.made_sites is not None:
         made = federation.made_sites
         patients = made_sites(patients, made.num_sites, made.seed, made.skew)
     by_site = patients_by_site(patients)
-    return {site: found for site, found in by_site.items() if site not in federation.leave_out_sites}
+    left = federation.leave_out_sites
+    return {site: some for site, some in by_site.items() if site not in left}, found.told.sentences()
 
 
 def _write(division: Division, recipe: Recipe, workspace: Path) -> None:

@@ -88,6 +88,8 @@ def prepare(
         progress.say(f"Preparing {recipe.federation.title} in {shown}")
         shutil.rmtree(path, ignore_errors=True)
         notes = build_workspace(recipe, path, seed=seed, progress=progress)
+        for note in notes:
+            progress.say(f"  {note}")
         use_all_threads()
         started = time.monotonic()
         study = with_teacher(

@@ -15,6 +15,7 @@ from server.registry import Registry
 from server.registry_app import registry_app
 from shared.command_line import examples
 from shared.errors import ConfigError
+from shared.strict_json import one_meaning
 
 code_app = typer.Typer(
     help="Offer app bundles to the hospitals' nodes, with the hospitals' signatures.", no_args_is_help=True
@@ -88,7 +89,7 @@ def _registry(hub: Path) -> Registry:
 def _admitted(pub: Path) -> tuple[str, str]:
     """Return the name and the approval key that a hospital was admitted with."""
     try:
-        held = json.loads(pub.read_text(encoding="utf-8"))
+        held = json.loads(one_meaning(pub.read_bytes()))
         return str(held["site"]), str(held["approval_key"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(

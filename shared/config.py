@@ -6,7 +6,9 @@ import math
 from datetime import date
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from shared.one_meaning import check_one_meaning
 
 T = TypeVar("T", bound=BaseModel)
 DIGEST, STUDY_NAME = r"^[0-9a-f]{64}$", r"^[a-z0-9][a-z0-9-]{0,39}$"
@@ -35,7 +37,17 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
-class Task(Frozen):
+class Setting(Frozen):
+    """A group of fields that a person fills in: no value of theirs is silently turned into another."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _one_meaning(cls, value: object, info: ValidationInfo) -> object:
+        check_one_meaning(cls.model_fields[str(info.field_name)].annotation, value)
+        return value
+
+
+class Task(Setting):
     """What is classified, and at what size."""
 
     classes: tuple[str, ...] = Field(min_length=2, max_length=64)
@@ -61,14 +73,14 @@ class Task(Frozen):
         return self
 
 
-class TeacherChoice(Frozen):
+class TeacherChoice(Setting):
     """A frozen timm classifier by name; `sha256` names its weights file."""
 
     name: str = "vgg19"
     sha256: Digest | None = None
 
 
-class Subnet(Frozen):
+class Subnet(Setting):
     """A sub-network of the w1.2 OFA supernet: kernel and expand ratio of each of 20 slots, depth of 5 stages."""
 
     kernels: tuple[Literal[3, 5, 7], ...] = Field(min_length=20, max_length=20)
@@ -76,7 +88,7 @@ class Subnet(Frozen):
     depths: tuple[Literal[2, 3, 4], ...] = Field(min_length=5, max_length=5)
 
 
-class StudentChoice(Frozen):
+class StudentChoice(Setting):
     """OFA-595 or another sub-network of its supernet; no BatchNorm trains under privacy."""
 
     architecture: Literal["ofa595"] | Subnet = "ofa595"
@@ -86,7 +98,7 @@ class StudentChoice(Frozen):
     )
 
 
-class ExplainerChoice(Frozen):
+class ExplainerChoice(Setting):
     """The light U-Net that draws the mask on a grid of image_size / stride."""
 
     width: int = Field(
@@ -98,7 +110,7 @@ class ExplainerChoice(Frozen):
     stride: Literal[4, 8, 16] = 8
 
 
-class Models(Frozen):
+class Models(Setting):
     """Teacher, student and explainer; `initial_sha256` names the warm-started compact model."""
 
     teacher: TeacherChoice = TeacherChoice()
@@ -117,7 +129,7 @@ class Models(Frozen):
         return self
 
 
-class Weights(Frozen):
+class Weights(Setting):
     """Weights on the terms of the objective (design: Method); None keeps the method's own value."""
 
     alpha: float | None = Field(None, ge=0, le=1, description="share of the hard labels")
@@ -129,7 +141,7 @@ class Weights(Frozen):
     teacher_on_complement: float | None = Field(None, ge=0, description="c, warm start only")
 
 
-class Distillation(Frozen):
+class Distillation(Setting):
     """The objective: a method is a named set of weights on the same terms."""
 
     method: Method = "rounds"
@@ -146,7 +158,7 @@ class Distillation(Frozen):
         return self
 
 
-class WarmStart(Frozen):
+class WarmStart(Setting):
     """Distillation on the public cohort before round 1."""
 
     epochs: int = Field(8, ge=0, le=1000)
@@ -155,7 +167,7 @@ class WarmStart(Frozen):
     teacher_in_loop_every: int = Field(4, ge=1, description="batches between steps with the d and c terms")
 
 
-class Privacy(Frozen):
+class Privacy(Setting):
     """The claim of one site: (epsilon, delta) for all records of one patient, add or remove."""
 
     enabled: bool = True
@@ -181,7 +193,7 @@ class Privacy(Frozen):
     trainable: TrainableSet = "scales"
 
 
-class Federation(Frozen):
+class Federation(Setting):
     """Rounds, steps and who must answer."""
 
     rounds: int = Field(4, ge=1, le=10_000)
@@ -233,7 +245,7 @@ class Federation(Frozen):
         return self.learning_rate + share * (self.final_learning_rate - self.learning_rate)
 
 
-class Audit(Frozen):
+class Audit(Setting):
     """The central audit and the gate's thresholds, chosen before anything is seen."""
 
     num_images: int = Field(24, ge=1)
@@ -247,7 +259,7 @@ class Audit(Frozen):
     max_mask_area: float = Field(0.95, gt=0, le=1, description="above this the mask is the identity")
 
 
-class Public(Frozen):
+class Public(Setting):
     """Digests of the three public sets; overlap of their patients is refused."""
 
     cohort_sha256: Digest | None = None
@@ -255,7 +267,7 @@ class Public(Frozen):
     test_sha256: Digest | None = None
 
 
-class StudyConfig(Frozen):
+class StudyConfig(Setting):
     """Everything that all sites agree on."""
 
     schema_version: Literal[1] = 1

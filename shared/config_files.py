@@ -12,6 +12,7 @@ from shared.config import StudyConfig
 from shared.config_mistakes import mistake
 from shared.errors import ConfigError
 from shared.site_config import SiteConfig
+from shared.strict_yaml import Settings, read_settings
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -29,17 +30,31 @@ def overridden(study: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[s
             if not isinstance(node, dict):
                 raise ConfigError(f"{dotted}: {parent} is not a group of fields; use a field's full name")
         node[leaf] = value
-    return result
+    kept = study.places if isinstance(study, Settings) else {}
+    given = {tuple(dotted.split(".")) for dotted, value in overrides.items() if value != ""}
+    return Settings(
+        result,
+        {path: place for path, place in kept.items() if not any(path[: len(one)] == one for one in given)},
+    )
+
+
+def parsed_as(kind: type[T], raw: Mapping[str, Any], origin: str) -> T:
+    """Validate any settings of ours; a mistake becomes one `ConfigError`, with its line where `raw` knows it."""
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        places = raw.places if isinstance(raw, Settings) else {}
+        raise ConfigError(mistake(kind, error, origin, places)) from error
 
 
 def parse_study(raw: Mapping[str, Any], origin: str = "study") -> StudyConfig:
     """Validate a raw study; a mistake becomes one `ConfigError` naming field, value and what is allowed."""
-    return _parsed(StudyConfig, raw, origin)
+    return parsed_as(StudyConfig, raw, origin)
 
 
 def parse_site(raw: Mapping[str, Any], origin: str = "site") -> SiteConfig:
     """Validate a raw site; a mistake becomes one `ConfigError` naming field, value and what is allowed."""
-    return _parsed(SiteConfig, raw, origin)
+    return parsed_as(SiteConfig, raw, origin)
 
 
 def read_study(path: Path) -> StudyConfig:
@@ -52,24 +67,11 @@ def read_site(path: Path) -> SiteConfig:
     return parse_site(read_yaml(path), path.name)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file whose top level is a mapping."""
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML; check that it exists and is valid") from error
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: holds {type(raw).__name__}, allowed is a mapping of fields; see deploy/")
-    return raw
+def read_yaml(path: Path) -> Settings:
+    """Read a YAML file whose top level is a mapping; what may mean two things is a `ConfigError` with its line."""
+    return read_settings(path)
 
 
 def write_yaml(path: Path, value: BaseModel) -> None:
     """Write a configuration so that `read_yaml` and its parser give it back."""
     path.write_text(yaml.safe_dump(value.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
-
-
-def _parsed(kind: type[T], raw: Mapping[str, Any], origin: str) -> T:
-    try:
-        return kind.model_validate(raw)
-    except ValidationError as error:
-        raise ConfigError(mistake(kind, error, origin)) from error

@@ -5,6 +5,7 @@ there are. Pydantic's own words are for programmers, and where a field may be of
 """
 
 from collections.abc import Mapping
+from datetime import date
 from difflib import get_close_matches
 from typing import Any, get_args
 
@@ -12,7 +13,9 @@ from pydantic import BaseModel, ValidationError
 
 from shared.config import DIGEST, STUDY_NAME
 from shared.site_config import HUB_ADDRESS, SITE_NAME
+from shared.strict_yaml import Place
 
+MAX_SHOWN = 200  # characters of a value
 _ALLOWED = {
     "missing": "is missing; fill it in",
     "int": "allowed is a whole number",
@@ -36,17 +39,41 @@ _PATTERNS = {
 }
 
 
-def mistake(kind: type[BaseModel], error: ValidationError, origin: str) -> str:
-    """Return the sentence on a validation error of a model; `origin` names the file."""
+def mistake(
+    kind: type[BaseModel],
+    error: ValidationError,
+    origin: str,
+    places: Mapping[tuple[str, ...], Place] | None = None,
+) -> str:
+    """Return the sentence on a validation error of a model; `origin` names the file, `places` know its lines."""
     found = error.errors(include_url=False)
     first = min(found, key=lambda one: _RANK.get(one["type"], 1))
     path, group = _place(kind, [str(part) for part in first["loc"]])
     value = first.get("input")
-    shown = "" if isinstance(value, Mapping) or first["type"] == "missing" else f" is {value!r}:"
+    shown = "" if isinstance(value, Mapping) or first["type"] == "missing" else f" is {_shown(value)}:"
+    line, written = _written(path, value, places or {})
     others = len({one["loc"] for one in found}) - 1
     more = f" ({others} more to correct after it)" if others else ""
     colon = "" if shown or first["type"] == "missing" else ":"
-    return f"{origin}: {'.'.join(path) or 'the whole file'}{colon}{shown} {_why(first, path, group)}{more}"
+    if written:
+        shown = f" is written {written}, which YAML reads as {_shown(value)}:"
+    return (
+        f"{origin}: {line}{'.'.join(path) or 'the whole file'}{colon}{shown} {_why(first, path, group)}{more}"
+    )
+
+
+def _written(path: list[str], value: Any, places: Mapping[tuple[str, ...], Place]) -> tuple[str, str]:
+    """Return where a value stands, and how it is written where YAML reads it as something else."""
+    place = places.get(tuple(path)) or places.get(tuple(path[:-1]))
+    if place is None or not path:
+        return "", ""
+    differs = tuple(path) in places and place.written not in {"", str(value)}
+    return f"line {place.line}: ", place.written[:MAX_SHOWN] if differs else ""
+
+
+def _shown(value: Any) -> str:
+    text = repr(value) if not isinstance(value, date) else str(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def _why(one: Mapping[str, Any], path: list[str], group: type[BaseModel] | None) -> str:

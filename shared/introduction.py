@@ -16,11 +16,11 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
-from pydantic import ValidationError
 
 from shared.config import Frozen
 from shared.errors import TrustError
 from shared.site_config import SiteName
+from shared.strict_json import one_meaning
 
 NodeKey = ec.EllipticCurvePrivateKey
 ApprovalKey = ed25519.Ed25519PrivateKey
@@ -90,8 +90,8 @@ def introduce(site: str, node: NodeKey, approval: ApprovalKey, made: date) -> In
 def read_introduction(path: Path) -> Introduction:
     """Read and verify a .pub file; `TrustError` says what is wrong with it."""
     try:
-        found = Introduction.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
+        found = Introduction.model_validate_json(one_meaning(path.read_bytes()))
+    except (OSError, ValueError) as error:
         raise TrustError(
             f"{path.name}: is no introduction of a site in format 1; ask for the .pub file that "
             "`rounds-site init` made"

@@ -11,11 +11,12 @@ from typing import Literal, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from shared.config import Frozen
 from shared.errors import TrustError
 from shared.site_config import HubAddress
+from shared.strict_json import one_meaning
 
 FEDERATION_NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}$"
 
@@ -71,8 +72,8 @@ def read_invitation(path: Path, at: datetime | None = None) -> Invitation:
 def parse_invitation(path: Path) -> Invitation:
     """Read a federation's file without a look at its certificate."""
     try:
-        return Invitation.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
+        return Invitation.model_validate_json(one_meaning(path.read_bytes()))
+    except (OSError, ValueError) as error:
         raise TrustError(
             f"{path.name}: is no federation file in format 1; ask the hub for what `rounds-hub invite` wrote"
         ) from error

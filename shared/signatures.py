@@ -15,10 +15,11 @@ from typing import Literal
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from shared.config import Digest, Frozen
 from shared.errors import ConfigError
+from shared.strict_json import one_meaning
 
 MAX_FILE_BYTES = 1 << 20
 _PURPOSE = (
@@ -60,8 +61,8 @@ def read_signatures(path: Path, approval_key: str) -> Signatures:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ConfigError(f"{path.name}: is larger than {MAX_FILE_BYTES} bytes; it is no signatures file")
-        found = Signatures.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
+        found = Signatures.model_validate_json(one_meaning(path.read_bytes()))
+    except (OSError, ValueError) as error:
         raise ConfigError(
             f"{path.name}: is no signatures file; the hospital makes one with `rounds-site code approve`"
         ) from error

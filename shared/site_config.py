@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydicom.datadict import tag_for_keyword
 
-from shared.config import FEWEST_EXPECTED, Delta, Digest, Epsilon, Frozen, StudyConfig
+from shared.config import FEWEST_EXPECTED, Delta, Digest, Epsilon, Setting, StudyConfig
 from shared.data.records import TextRule
 from shared.errors import ConfigError
 
@@ -24,14 +24,14 @@ SiteName = Annotated[str, Field(pattern=SITE_NAME)]
 HubAddress = Annotated[str, Field(pattern=HUB_ADDRESS, description="host:port")]
 
 
-class Cap(Frozen):
+class Cap(Setting):
     """The most a hospital lets all runs together spend on one patient."""
 
     epsilon: float = Field(10.0, gt=0)
     delta: float = Field(1e-5, gt=0, lt=1)
 
 
-class DicomData(Frozen):
+class DicomData(Setting):
     """How DICOM files get their labels, which of them count, and what is done about text burned into them.
 
     Labels come from a CSV (`labels`, found by `label_key`) or from one tag by rule (`label_tag`, `label_rules`). A
@@ -95,7 +95,7 @@ def tag_number(name: str) -> int | None:
     )
 
 
-class SiteData(Frozen):
+class SiteData(Setting):
     """Where the images are: a manifest, class folders, or with `dicom` a folder or list of DICOM."""
 
     source: Path
@@ -109,7 +109,7 @@ class SiteData(Frozen):
     )
 
 
-class Compute(Frozen):
+class Compute(Setting):
     """Changes speed and memory, never the result beyond rounding."""
 
     device: str = Field(
@@ -131,14 +131,14 @@ class Compute(Frozen):
         return device
 
 
-class Hub(Frozen):
+class Hub(Setting):
     """The hub that this site dials, and whose certificates it believes; filled in by `rounds-site join`."""
 
     address: HubAddress
     ca_file: Path = Field(description="certificate of the federation's own CA; no other CA is believed")
 
 
-class SiteConfig(Frozen):
+class SiteConfig(Setting):
     """The hospital's own rules; this file never leaves."""
 
     name: SiteName

@@ -24,5 +24,10 @@ def plain_table(columns: Iterable[str], rows: Iterable[Iterable[str | Text]]) ->
     for column in columns:
         table.add_column(Text(column))
     for row in rows:
-        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+        table.add_row(*(Text(printable(cell)) if isinstance(cell, str) else cell for cell in row))
     return table
+
+
+def printable(name: str) -> str:
+    """Return a text that any terminal takes: bytes of a file's name that are no UTF-8 are escaped."""
+    return name.encode(errors="backslashreplace").decode()

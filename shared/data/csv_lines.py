@@ -10,12 +10,16 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.data.csv_header import read_header, refuse_lack
+from shared.errors import DataError
+
+_BLANK = b" \t\"'"  # a line of these and separators alone has no cell filled in
 MAX_LINE = 1 << 20  # characters; csv itself takes 131,072 in a cell
 MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 4096  # what Linux allows for one part of a path and for all of it
 
 # What a strict reading says of a line or of its identifiers and paths; {} is the place.
 LINE_REFUSALS = {
-    "record_encoding": "{} is not UTF-8; save the table in UTF-8",
+    "record_encoding": "{} is not UTF-8 but perhaps Windows-1252; save the table as 'CSV UTF-8'",
     "record_quotes": "{} has a quotation mark that is not closed, allowed are cells without line breaks; close it",
     "record_long": "{} or one of its cells is too long, allowed are 131,072 characters in a cell; shorten it",
     "record_cells": "{} has too few or too many cells, needed is one for each column; correct it",
@@ -38,37 +42,44 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """A header and the lines below it, those without any cell filled in left out."""
+    """A header, by the reader's own names of columns, and the lines below it that have a cell filled in."""
 
     columns: tuple[str, ...]
     lines: tuple[Line, ...]
 
 
 def read_table(
-    path: Path, *, separators: str = ",", needed: Collection[str] | None = None, remark: str | None = None
+    path: Path,
+    what: str = "table",
+    *,
+    names: Collection[str] = (),
+    required: Collection[str] = (),
+    needed: Collection[str] | None = None,
+    remark: str | None = None,
 ) -> Table:
-    """Read a table in UTF-8; of several `separators` the one that the header has most often counts.
+    """Read a table in UTF-8, separated as its header says; `names` are the columns that the caller reads.
 
     A line that ends before one of the `needed` columns (default: any) has too few cells. Lines that begin with
-    `remark` are passed over.
-    Errors: OSError, UnicodeDecodeError or csv.Error for the file or its header, which are nobody's record.
+    `remark` are passed over, and lines without any cell filled in are none.
+    Errors: `DataError` for the file or its header, which are nobody's record; it calls the table `what`.
     """
+    named = f"{what} {path}"
     numbered = [
         (number, raw)
-        for number, raw in enumerate(_physical_lines(path), 1)
+        for number, raw in enumerate(_told_lines(path, named), 1)
         if raw is None or remark is None or not raw.startswith(remark.encode())
     ]
-    text = ((numbered[0][1] if numbered else b"") or b"").decode("utf-8-sig")
-    separator = max(separators, key=text.count)
-    columns = tuple(next(csv.reader([text], delimiter=separator), []))
+    header = read_header([raw for _, raw in numbered[:2]], names, named)
+    refuse_lack(header, required, named)
+    columns = header.columns
     wanted = set(columns) if needed is None else set(needed)
     least = max((columns.index(name) + 1 for name in wanted & set(columns)), default=0)
     found = (
-        _line(number, raw, columns, separator, least)
-        for number, raw in numbered[1:]
-        if raw is None or raw.strip()
+        _line(number, raw, columns, header.separator, least)
+        for number, raw in numbered[header.num_lines :]
+        if raw is None or raw.strip(_BLANK + header.separator.encode())
     )
-    return Table(columns, tuple(one for one in found if one.problem or any(one.cells.values())))
+    return Table(columns, tuple(found))
 
 
 def unfit_text(*values: str) -> str:
@@ -122,6 +133,21 @@ def _physical_lines(path: Path) -> Iterator[bytes | None]:
             yield None
 
 
+def _told_lines(path: Path, named: str) -> Iterator[bytes | None]:
+    """Yield the lines of a file; `DataError` says why there are none."""
+    try:
+        yield from _physical_lines(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{named} cannot be read: {cause(path, error)}; check the path") from None
+
+
+def cause(path: Path, error: Exception) -> str:
+    """Say in a few words why a file cannot be opened."""
+    if not exists(path):
+        return "there is no such file"
+    return "it is a folder" if path.is_dir() else getattr(error, "strerror", None) or "no file has this name"
+
+
 def _line(number: int, raw: bytes | None, columns: Sequence[str], separator: str, least: int) -> Line:
     if raw is None:
         return Line(number, {}, "record_long")
@@ -142,13 +168,15 @@ def _line(number: int, raw: bytes | None, columns: Sequence[str], separator: str
     )
 
 
-def read_names(path: Path) -> Table:
+def read_names(path: Path, what: str = "list") -> Table:
     """Read a list without a header, one name a line, as a table of the one column file; # begins a remark.
 
-    Errors: OSError for a file that cannot be read.
+    Errors: `DataError` for a file that cannot be read; it calls the list `what`.
     """
     lines = []
-    for number, raw in enumerate(_physical_lines(path), 1):
+    for number, raw in enumerate(_told_lines(path, f"{what} {path}"), 1):
+        if number == 1:
+            read_header([raw], (), f"{what} {path}")  # a list in another coding is told by name
         text = (raw or b"").decode("utf-8-sig" if number == 1 else "utf-8", errors="surrogateescape").strip()
         if raw is None:
             lines.append(Line(number, {}, "record_long"))

@@ -3,15 +3,12 @@
 Identifiers of the CSV are compared with those of the headers and then forgotten; no error names one.
 """
 
-import csv
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
-from shared.data.csv_lines import LINE_REFUSALS, Line, read_table
+from shared.data.csv_lines import LINE_REFUSALS, read_table
 from shared.data.records import LeftOut
-from shared.errors import DataError
 from shared.site_config import DicomData
 
 Header = Mapping[str, str]  # tags that were asked for, by the name they were asked by
@@ -48,15 +45,32 @@ def labels_by(rules: DicomData, folder: Path) -> Labels:
 def fits(header: Header, tag: str, patterns: Iterable[str]) -> bool:
     """Say whether a tag has a value and it fits one of the patterns; * is any characters, case is ignored."""
     found = header[tag].casefold()
-    return bool(found) and any(fnmatchcase(found, pattern.casefold()) for pattern in patterns)
+    return bool(found) and any(_is_like(found, pattern.casefold()) for pattern in patterns)
+
+
+def _is_like(text: str, pattern: str) -> bool:
+    """Say whether a text has a pattern's parts in order, from its beginning to its end; only * is special."""
+    first, *parts = pattern.split("*")
+    if not parts:
+        return text == first
+    if not text.startswith(first):
+        return False
+    place = len(first)
+    for part in parts[:-1]:
+        found = text.find(part, place)
+        if found < 0:
+            return False
+        place = found + len(part)
+    return len(text) - place >= len(parts[-1]) and text.endswith(parts[-1])
 
 
 def _labels(path: Path, key: str) -> tuple[dict[str, str], list[LeftOut]]:
-    at_key, at_label, lines = _lines(path, key)
+    columns = (key, "label")
+    lines = read_table(path, "data.dicom.labels", names=columns, required=columns, needed=columns).lines
     table: dict[str, str] = {}
     left_out = []
     for line in lines:
-        name, label = line.cells.get(at_key, "").strip(), line.cells.get(at_label, "").strip()
+        name, label = line.cells.get(key, "").strip(), line.cells.get("label", "").strip()
         where = f"line {line.number} of data.dicom.labels {path}"
         if line.problem:
             label = UNCLEAR
@@ -72,26 +86,3 @@ def _labels(path: Path, key: str) -> tuple[dict[str, str], list[LeftOut]]:
         if name:
             table[name] = label
     return table, left_out
-
-
-def _lines(path: Path, key: str) -> tuple[str, str, tuple[Line, ...]]:
-    """Return which columns hold key and label, and the lines."""
-    try:
-        columns = read_table(path, separators=",;\t", needed=()).columns
-    except (OSError, UnicodeDecodeError, csv.Error):
-        raise DataError(
-            f"data.dicom.labels {path} cannot be read as CSV in UTF-8; check that it exists"
-        ) from None
-    named = {_plain(name): name for name in reversed(columns)}
-    missing = [name for name in (key, "label") if _plain(name) not in named]
-    if missing:
-        raise DataError(
-            f"data.dicom.labels {path} has no column {' and '.join(missing)}, needed are {key} and label; add it"
-        )
-    at_key, at_label = named[_plain(key)], named["label"]
-    return at_key, at_label, read_table(path, separators=",;\t", needed=(at_key, at_label)).lines
-
-
-def _plain(column: str) -> str:
-    """Compare sop_instance_uid, SOPInstanceUID and "SOP Instance UID" as one name."""
-    return column.strip().lower().replace("_", "").replace(" ", "")

@@ -4,9 +4,8 @@ Headers are read without pixels and only for the tags that are asked for. What s
 its PatientID; dates, UIDs, accession numbers and free text never get out of this file and `dicom_labels.py`.
 """
 
-import csv
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -17,12 +16,13 @@ from shared.data.csv_lines import LINE_REFUSALS, beside, read_names, read_table,
 from shared.data.dicom import is_dicom, parsed
 from shared.data.dicom_labels import KEYWORDS, UNCLEAR, fits, labels_by
 from shared.data.dicom_limits import check_dicom_file
+from shared.data.identifiers import names_nobody, plain_identifier
 from shared.data.image_problems import ImageError
 from shared.data.records import Found, LeftOut, Row
 from shared.data.tree import files_below, resolved
-from shared.errors import DataError
 from shared.site_config import DicomData, tag_number
 
+ABOUT_TEXT = frozenset({"", "image_text", "image_burned_in"})  # "" where a person wrote the path alone
 SUFFIXES = frozenset({".dcm", ".dicom"})  # must be DICOM; files of other names may be
 
 
@@ -63,7 +63,8 @@ def _scan(source: Path, rules: DicomData) -> Iterator[Found]:
     asked |= {rules.label_tag} if rules.label_tag is not None else set()
     seen: set[tuple[str, str]] = set()
     yield from labels.left_out
-    for path in _files(source):
+    tables = {resolved(folder / name) for name in (rules.labels, rules.reviewed) if name is not None}
+    for path in _files(source, tables):
         if isinstance(path, LeftOut):
             yield path
             continue
@@ -78,7 +79,7 @@ def _scan(source: Path, rules: DicomData) -> Iterator[Found]:
             yield LeftOut("no_picture", file=path)
         elif not all(fits(header, tag, patterns) for tag, patterns in rules.keep.items()):
             yield LeftOut("not_kept", file=path)
-        elif not header["PatientID"]:
+        elif not header["PatientID"] or names_nobody(header["PatientID"]):
             yield LeftOut("image_no_patient", file=path)
         elif label == UNCLEAR:
             yield LeftOut("label_unclear", safe_patient(header["PatientID"]), file=path)
@@ -89,7 +90,17 @@ def _scan(source: Path, rules: DicomData) -> Iterator[Found]:
         else:
             seen.add(image)
             text_rule = "allow" if reviewed and resolved(path) in reviewed else rules.text
-            yield Row(path, label, "", safe_patient(header["PatientID"]), "", text_rule=text_rule)
+            patient_id, uid = header["PatientID"], header["SOPInstanceUID"]
+            yield Row(
+                path,
+                label,
+                "",
+                safe_patient(patient_id),
+                "",
+                text_rule=text_rule,
+                spelt=safe_patient(plain_identifier(patient_id)),
+                picture=safe_patient(uid) if uid else "",
+            )
 
 
 def _header(path: Path, asked: Iterable[str]) -> dict[str, str]:
@@ -107,31 +118,29 @@ def _text(value: object) -> str:
     return "\\".join(map(str, value)).strip() if isinstance(value, MultiValue) else str(value).strip()
 
 
-def _files(source: Path) -> Iterator[Path | LeftOut]:
-    """Yield what a list names, or all of a folder that is called or begins as DICOM; hidden files are passed over."""
+def _files(source: Path, tables: Collection[Path]) -> Iterator[Path | LeftOut]:
+    """Yield what a list names, or all of a folder that is called or begins as DICOM, and what is passed over."""
     if not source.is_dir():
         found = _listed(source)
         yield from (one for one in found if isinstance(one, LeftOut))
         yield from sorted({one for one in found if isinstance(one, Path)})
         return
-    for one in files_below(source, lambda name: name[0] != "."):
-        if isinstance(one, LeftOut) or _may_be_dicom(one):
+    for one in files_below(source, lambda _name: True):
+        if isinstance(one, LeftOut) or one.suffix.lower() in SUFFIXES or is_dicom(one):
             yield one
-
-
-def _may_be_dicom(path: Path) -> bool:
-    return path.name[0] != "." and (path.suffix.lower() in SUFFIXES or is_dicom(path))
+        elif resolved(one) not in tables:
+            yield LeftOut("not_dicom", file=one)
 
 
 def _listed(path: Path) -> list[Path | LeftOut]:
     """Read a list of files: a CSV with the column file, or one path a line; # begins a remark."""
     is_table = path.suffix.lower() == ".csv"
-    try:
-        lines = read_table(path, needed=("file",), remark="#") if is_table else read_names(path)
-    except (OSError, UnicodeDecodeError, csv.Error):
-        raise DataError(f"source {path} cannot be read as a list in UTF-8; check that it exists") from None
-    if "file" not in lines.columns:
-        raise DataError(f"source {path} has no column file, needed is one path a row; add it")
+    columns = ("file",)
+    lines = (
+        read_table(path, "source", names=columns, required=columns, needed=columns, remark="#")
+        if is_table
+        else read_names(path, "source")
+    )
     found: list[Path | LeftOut] = []
     for line in lines.lines:
         name = line.cells.get("file", "")
@@ -144,13 +153,18 @@ def _listed(path: Path) -> list[Path | LeftOut]:
 
 
 def _reviewed(rules: DicomData, folder: Path) -> set[Path]:
-    """Read which files a person has looked at; a line that names none lets none through."""
+    """Read which files a person has looked at; a line that names none lets none through.
+
+    A line of `rounds-site refused` counts where it is about text: a file may stand there for another reason as well, and
+    a person who takes out the one line means the file.
+    """
     if rules.reviewed is None:
         return set()
     path = folder / rules.reviewed
-    try:
-        lines = read_names(path).lines
-    except OSError:
-        raise DataError(f"data.dicom.reviewed {path} cannot be read as text; check that it exists") from None
-    names = (line.cells["file"].split("\t")[-1].strip() for line in lines if not line.problem)
-    return {resolved(folder / name) for name in names if name}
+    lines = read_names(path, "data.dicom.reviewed").lines
+    told = (line.cells["file"].rpartition("\t") for line in lines if not line.problem)
+    return {
+        resolved(folder / name.strip())
+        for kind, _, name in told
+        if name.strip() and kind.strip() in ABOUT_TEXT
+    }

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from shared.config import Task
 from shared.data.csv_lines import LINE_REFUSALS, exists, unfit_path
-from shared.data.grouping import Grouping, read_grouping
+from shared.data.grouping import GROUPING, Grouping, read_grouping
+from shared.data.identifiers import plain_identifier
 from shared.data.records import IMAGE_SUFFIXES, Found, LeftOut, Row
 from shared.data.tree import files_below
 
@@ -24,6 +25,12 @@ SPLIT_NAMES = {
     "testing": "test",
 }
 MASK_FOLDERS = ("lung masks", "masks")  # beside "images"; the first that exists for the class counts
+OTHER_FORMATS = frozenset({  # what people keep pictures in, and this reader does not take
+    ".apng", ".avif", ".dcm", ".dib", ".dicom", ".eps", ".exr", ".gif", ".hdr", ".heic", ".heif",
+    ".ima", ".img", ".j2c", ".j2k", ".jls", ".jp2", ".jpc", ".jpf", ".jpx", ".jxl", ".mha", ".mhd",
+    ".nii", ".npy", ".npz", ".nrrd", ".pbm", ".pcx", ".pdf", ".pfm", ".pgm", ".pnm", ".ppm", ".psd",
+    ".raw", ".svg", ".tga", ".webp", ".zip", ".gz",
+})  # fmt: skip
 NOT_IMAGES = frozenset({"lung masks", "masks", "infection masks", "lesions"})
 # The second half of COVID-QU-Ex repeats images of the first with infection masks.
 REPEATED_PART = "Infection Segmentation Data"
@@ -31,7 +38,7 @@ LC25000_CLASSES = frozenset({"lung_aca", "lung_n", "lung_scc", "colon_aca", "col
 
 
 def read_folder(root: Path, task: Task | None = None) -> list[Found]:  # noqa: ARG001 - the readers' common shape
-    """Read a tree of class folders; without `patients.csv` the patient is <class>/<file stem>.
+    """Read a tree of class folders; without `patients.csv` the patient is <folders>/<file stem>.
 
     An image of COVID-QU-Ex always has its mask beside it; that it exists is looked at when it is loaded. Left out are
     images outside a class folder, missing from `patients.csv` or with a name of other bytes than UTF-8, folders that
@@ -67,11 +74,14 @@ def folder_notes(root: Path, task: Task) -> tuple[str, ...]:  # noqa: ARG001 - t
 
 def _images(root: Path) -> Iterator[Path | LeftOut]:
     def enters(name: str) -> bool:
-        return name.lower() not in NOT_IMAGES and name != REPEATED_PART and name[0] != "."
+        return name.lower() not in NOT_IMAGES and name != REPEATED_PART
 
     for found in files_below(root, enters):
         if isinstance(found, LeftOut) or found.suffix.lower() in IMAGE_SUFFIXES:
             yield found
+        elif found != root / GROUPING:
+            kind = "other_format" if found.suffix.lower() in OTHER_FORMATS else "other_file"
+            yield LeftOut(kind, file=found)
 
 
 def _rows(root: Path, path: Path, grouping: Grouping | None) -> list[Found]:
@@ -85,7 +95,7 @@ def _rows(root: Path, path: Path, grouping: Grouping | None) -> list[Found]:
     if unfit := unfit_path(relative.as_posix()):
         return [LeftOut(unfit, file=path, refusal=LINE_REFUSALS[unfit].format(f"the folder {root}"))]
     if grouping is None:
-        patients = {f"{above[-1]}/{path.stem}"} if inside else {""}
+        patients = {f"{'/'.join(above)}/{path.stem}"} if inside else {""}
     else:
         patients = grouping.patients.get(relative.as_posix(), set())
     if not inside:
@@ -98,7 +108,10 @@ def _rows(root: Path, path: Path, grouping: Grouping | None) -> list[Found]:
         return [LeftOut("record_unlisted", file=path, refusal=refusal)]
     split = next((SPLIT_NAMES[part.lower()] for part in reversed(above) if part.lower() in SPLIT_NAMES), "")
     mask = _mask(path) if paired else None
-    return [Row(path, above[-1], "", one, split, mask) for one in sorted(patients)]
+    return [
+        Row(path, above[-1], "", one, split, mask, spelt="" if grouping is None else plain_identifier(one))
+        for one in sorted(patients)
+    ]
 
 
 def _mask(image: Path) -> Path | None:

@@ -1,16 +1,18 @@
 """Which images are one person's? The `patients.csv` of class folders comes in, patients by file go out.
 
-A line says something of its own file and patient and of no other: a file that stands under two patients is both's.
+A line says something of its own file and patient and of no other: a file that stands under two patients is both's,
+and `shared/data/across.py` tells it.
 """
 
-import csv
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 from shared.data.csv_lines import LINE_REFUSALS, Line, read_table, unfit_text
+from shared.data.identifiers import is_rounded, names_nobody
 from shared.data.records import LeftOut
-from shared.errors import DataError
+
+GROUPING = "patients.csv"
 
 
 @dataclass(frozen=True)
@@ -26,15 +28,11 @@ def read_grouping(root: Path) -> Grouping | None:
 
     Errors: `DataError` for a table that cannot be read or lacks a column.
     """
-    path = root / "patients.csv"
+    path = root / GROUPING
     if not path.is_file():
         return None
-    try:
-        table = read_table(path, needed=("file", "patient_id"))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as CSV in UTF-8; save it as such") from error
-    if not {"file", "patient_id"} <= set(table.columns):
-        raise DataError(f"{path} lacks a column, needed are file and patient_id; add it")
+    names = ("file", "patient_id")
+    table = read_table(path, "table", names=names, required=names, needed=names)
     found = Grouping(defaultdict(set), [])
     for line in table.lines:
         patient_id = line.cells.get("patient_id", "").strip()
@@ -43,7 +41,7 @@ def read_grouping(root: Path) -> Grouping | None:
             found.patients[line.cells["file"]].add(patient_id)
         else:
             found.left_out.append(problem)
-    return Grouping(dict(found.patients), [*found.left_out, *_shared(found.patients, path)])
+    return Grouping(dict(found.patients), found.left_out)
 
 
 def _problem(line: Line, patient_id: str, path: Path) -> LeftOut | None:
@@ -54,14 +52,11 @@ def _problem(line: Line, patient_id: str, path: Path) -> LeftOut | None:
     if not patient_id:
         refusal = f"patient_id is empty in {where}, needed is an identifier; fill it in"
         return LeftOut("record_no_patient", file=path, refusal=refusal)
+    if names_nobody(patient_id) or is_rounded(patient_id):
+        kind = "record_nobody" if names_nobody(patient_id) else "record_rounded"
+        what = (
+            "a word for a missing one" if names_nobody(patient_id) else "a number that a spreadsheet rounded"
+        )
+        refusal = f"patient_id is {what} in {where}, needed is an identifier; correct it"
+        return LeftOut(kind, file=path, refusal=refusal)
     return None
-
-
-def _shared(patients: dict[str, set[str]], path: Path) -> list[LeftOut]:
-    """Count files under several patients; nobody's, since both patients keep them."""
-    files = [file for file, names in sorted(patients.items()) if len(names) > 1]
-    refusal = (
-        f"file stands with more than one patient_id for {len(files)} files of {path}, allowed is one patient a "
-        "file; correct their rows"
-    )
-    return [LeftOut("record_shared", file=path, refusal=refusal) for _ in files]

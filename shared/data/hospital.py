@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shared.config import Task
+from shared.data.across import across
 from shared.data.csv_lines import unfit_text
 from shared.data.records import SPLITS, Found, ImageRecord, LeftOut, Patient, Row, group_patients
 from shared.data.source import check_hospital_source, read_records
@@ -58,6 +59,7 @@ def sorted_out(
     records: dict[str, list[ImageRecord]] = defaultdict(list)
     left_out: list[LeftOut] = []
     labels: Counter[str] = Counter()
+    rows: list[Row] = []
     at_other: set[str] = set()
     for one in found:
         if site is not None and one.site not in {site, ""}:
@@ -66,12 +68,14 @@ def sorted_out(
             continue
         if isinstance(one, Row):
             labels[one.label] += 1
+            rows.append(one)
         record = _record(one, task, labels_of) if isinstance(one, Row) else one
         if isinstance(record, LeftOut):
             left_out.append(record)
         elif record is not None:
             records[record.patient_id].append(replace(record, site=record.site or home))
     left_out += _spread(records, at_other)
+    left_out += across(rows, source)
     barred = {one.patient_id for one in left_out}
     usable = (record for name, some in records.items() if name not in barred for record in some)
     return HospitalPatients(group_patients(usable), left_out, labels)

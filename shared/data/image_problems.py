@@ -14,7 +14,7 @@ PROBLEMS: dict[str, tuple[str, str]] = {
     "image_unreadable": ("the file is damaged or no image of its kind", "export it again or remove it"),
     "image_empty": ("the picture holds one grey value only", "replace it or remove it"),
     "image_no_patient": (
-        "its PatientID is empty",
+        "its PatientID is empty or a word for a missing one",
         "fill it in at the source, since privacy is for one PatientID",
     ),
     "image_no_pixels": ("the DICOM file holds no pixel data", "leave out reports and presentation states"),
@@ -46,6 +46,7 @@ PROBLEMS: dict[str, tuple[str, str]] = {
         "writing is suspected in the picture",
         "look at it (rounds-site refused); if it names nobody, list it in data.dicom.reviewed (predict: --allow-text)",
     ),
+    "image_row": ("nothing says which row of its .npz it is", "name it in a manifest, by index and split"),
     "mask_missing": ("the mask does not exist", "restore it or empty its cell"),
     "mask_unreadable": ("the mask is no readable image", "replace it"),
     "mask_too_large": ("the mask has more pixels or bytes than a picture here may have", "save it smaller"),
@@ -65,7 +66,20 @@ PROBLEMS: dict[str, tuple[str, str]] = {
         "give all images of a patient one site, or correct the patient_id",
     ),
     "record_no_patient": ("its patient_id is empty", "fill it in, since privacy is for one patient_id"),
+    "record_nobody": (
+        "its patient_id is a word for a missing one, such as NaN, None or a dash",
+        "write whose it is, since privacy is for one patient_id",
+    ),
+    "record_rounded": (
+        "its patient_id was rounded by a spreadsheet, such as 1.2E+11, and may stand for several people",
+        "export the column as text",
+    ),
+    "record_contradicts": (
+        "its picture stands with two labels for one patient, who is left out",
+        "correct the rows of that picture",
+    ),
     "record_index": ("its index is not 0 or more, or is missing for an .npz", "correct it"),
+    "record_npz_split": ("it names no split, which an .npz needs to find its array", "fill it in"),
     "record_text_rule": (
         "its text_rule is none of those allowed",
         "use refuse, refuse_flagged, allow or nothing",
@@ -85,7 +99,7 @@ PROBLEMS: dict[str, tuple[str, str]] = {
     "record_place": ("its image stands in no class folder", "move it to <class>/ or <split>/<class>/"),
     "record_unlisted": ("its image has no line in patients.csv", "add one"),
     "record_shared": (
-        "its image stands under more than one patient_id of patients.csv and counts for each",
+        "its image stands under more than one patient_id and counts for each",
         "leave it under one: a person of two identifiers is protected as two",
     ),
     "record_folder": (
@@ -100,7 +114,33 @@ PROBLEMS: dict[str, tuple[str, str]] = {
         "data.dicom.labels has two labels, or only a damaged line, for the image; its patient is left out",
         "correct the lines of its key",
     ),
+    "same_picture": (
+        "its content stands under another patient or label as well",
+        "leave it under one patient_id and label: a person of two identifiers is protected as two",
+    ),
+    "patient_alike": (
+        "its patient_id is another's in another spelling (zeros in front, 7.0 for 7, case, spaces, Unicode form)",
+        "write each person's identifier in one way: a person of two identifiers is protected as two",
+    ),
+    "unsplit": (
+        "it names no split while others do, so that the site's own key divides it (a simulation: a hash)",
+        "give it a split (manifest), or move its class folder into train, val or test",
+    ),
     "other_site": ("the record is of another site", "nothing, if data.site is right"),
+    "system_file": (
+        "a hidden file or folder, or one that a system leaves behind (._*, .DS_Store, Thumbs.db, __MACOSX)",
+        "nothing: no picture of a patient; rename it if it is one",
+    ),
+    "linked_folder": (
+        "a link to a folder that leads back into the source, or stands behind another link",
+        "nothing if its pictures are read where they stand; else put the folder itself there",
+    ),
+    "other_format": (
+        "a picture of a format that is not read here",
+        "save it as PNG, JPEG, BMP or TIFF; for DICOM fill in data.dicom",
+    ),
+    "other_file": ("no picture by its name", "nothing; give it the suffix of its format if it is one"),
+    "not_dicom": ("no DICOM file", "nothing; PNG, JPEG and the like come in class folders or a manifest"),
     "no_label": (
         "no label is known",
         "add it to the table, data.dicom.labels or label_rules; right if it is not of the study",
@@ -110,7 +150,10 @@ PROBLEMS: dict[str, tuple[str, str]] = {
         "nothing: reports and directories are passed over",
     ),
     "not_kept": ("left out by data.dicom.keep", "nothing, if that is what was meant"),
-    "repeated": ("the same image stands in an earlier file", "nothing: the first file by name counts"),
+    "repeated": (
+        "the same image stands in an earlier file or row of its patient",
+        "nothing: the first one counts",
+    ),
 }
 
 

@@ -146,7 +146,9 @@ def _picture(path: Path, what: str, field: str) -> Image.Image:
 
 
 def _open_npz(record: ImageRecord) -> Image.Image:
-    return Image.fromarray(npz_row(record.file, record.split, record.index or 0))
+    if record.index is None:
+        raise image_error("image_row")
+    return Image.fromarray(npz_row(record.file, record.split, record.index))
 
 
 def _open_dicom(record: ImageRecord) -> Image.Image:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import get_args
 
 from shared.config import Task
+from shared.data.across import settled
 from shared.data.csv_lines import LINE_REFUSALS, Line, Table, beside, read_table, unfit_path, unfit_text
+from shared.data.identifiers import is_rounded, names_nobody, plain_identifier
 from shared.data.medmnist import npz_row
 from shared.data.records import SPLITS, Found, LeftOut, Patient, Row, TextRule, strict_rows
 from shared.errors import DataError
@@ -22,6 +24,7 @@ PATHS = ("file", "mask", "lesion_mask")
 # A line that ends before one of these is refused; spreadsheets leave the last cells out where they are empty.
 DECIDING = ("file", "label", "site", "patient_id", "split", "index")
 MAX_DIGITS, MAX_QUOTED = 12, 60
+NOBODY_S = frozenset({"record_nobody", "record_rounded"})  # lines whose identifier is no patient's
 TEXT_RULES: dict[str, TextRule] = {rule: rule for rule in get_args(TextRule)}
 
 
@@ -32,7 +35,7 @@ def read_manifest(path: Path, task: Task | None = None) -> list[Found]:  # noqa:
     Errors: `DataError` for a manifest that cannot be read or lacks a column.
     """
     table = _table(path)
-    return [_found(line, path, table.columns) for line in table.lines]
+    return list(settled((_found(line, path, table.columns) for line in table.lines), path))
 
 
 def manifest_notes(path: Path, task: Task) -> tuple[str, ...]:  # noqa: ARG001 - the readers' common shape
@@ -85,27 +88,18 @@ def _image_sha256(row: Row) -> str:
 
 
 def _table(path: Path) -> Table:
-    try:
-        table = read_table(path, needed=DECIDING)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"manifest {path} cannot be read as CSV in UTF-8; check that it exists") from error
-    missing = {"file", "label"} - set(table.columns)
-    if missing:
-        raise DataError(
-            f"manifest {path} has no column {' and '.join(sorted(missing))}, needed are file and label; "
-            "add it"
-        )
-    return table
+    return read_table(path, "manifest", names=COLUMNS, required=("file", "label"), needed=DECIDING)
 
 
 def _found(line: Line, path: Path, columns: Collection[str]) -> Found:
     """Turn a line into a row by itself, so that a row never depends on another."""
+    is_named = "patient_id" in columns
     cells = {name: line.cells.get(name, "").strip() for name in COLUMNS}
-    patient_id = cells["patient_id"] if "patient_id" in columns else line.cells.get("file", "")
-    kind, refusal = next(_problems(line, cells, patient_id), ("", ""))
+    patient_id = cells["patient_id"] if is_named else line.cells.get("file", "")
+    kind, refusal = next(_problems(line, cells, patient_id, is_named=is_named), ("", ""))
     file, mask, lesion_mask = (line.cells.get(name, "") for name in PATHS)
     if kind:
-        whose = "" if unfit_text(patient_id) else patient_id
+        whose = "" if kind in NOBODY_S or unfit_text(patient_id) else patient_id
         where = path.parent / file if not unfit_path(file) else path
         return LeftOut(kind, whose, cells["site"], where, refusal.format(f"line {line.number} of {path}"))
     return Row(
@@ -115,13 +109,21 @@ def _found(line: Line, path: Path, columns: Collection[str]) -> Found:
         patient_id=patient_id,
         split=cells["split"],
         mask=beside(path.parent, mask) if mask else None,
-        index=int(cells["index"]) if cells["index"] else None,
+        index=int(cells["index"]) if is_npz(file) else None,  # others may have a column of this name
         lesion_mask=beside(path.parent, lesion_mask) if lesion_mask else None,
         text_rule=TEXT_RULES[cells["text_rule"] or "refuse"],
+        spelt=plain_identifier(patient_id) if is_named else "",
     )
 
 
-def _problems(line: Line, cells: Mapping[str, str], patient_id: str) -> Iterator[tuple[str, str]]:
+def is_npz(file: str) -> bool:
+    """Say whether a file holds the pictures of many rows, so that an index and a split say which."""
+    return file.lower().endswith(".npz")
+
+
+def _problems(
+    line: Line, cells: Mapping[str, str], patient_id: str, *, is_named: bool
+) -> Iterator[tuple[str, str]]:
     """Yield words for what is wrong with a line, each with a sentence that has {} for the line's place."""
     names = [line.cells.get(name, "") for name in PATHS]
     index, split, rule = cells["index"], cells["split"], cells["text_rule"]
@@ -129,19 +131,41 @@ def _problems(line: Line, cells: Mapping[str, str], patient_id: str) -> Iterator
         yield line.problem, LINE_REFUSALS[line.problem]
     if not patient_id:
         yield "record_no_patient", "patient_id is empty in {}, needed is an identifier; fill it in"
+    elif is_named:
+        yield from _nobody(patient_id)
     for unfit in (unfit_text(patient_id, cells["site"]), *map(unfit_path, names)):
         if unfit:
             yield unfit, LINE_REFUSALS[unfit]
     if split not in {*SPLITS, ""}:
         said = f"split is {_quoted(split)} in {{}}, allowed is train, val, test or empty; correct it"
         yield "record_split", said
-    if (index and not index.isdecimal()) or len(index) > MAX_DIGITS:
+    if index and not (index.isascii() and index.isdecimal() and len(index) <= MAX_DIGITS):
         yield "record_index", f"index is {_quoted(index)} in {{}}, allowed is 0 or more; correct it"
-    if not index and names[0].lower().endswith(".npz"):
-        yield "record_index", "index is empty in {}, needed for an .npz is the row of its picture; fill it in"
+    if is_npz(names[0]):
+        yield from _lost(index, split)
     if rule not in {*TEXT_RULES, ""}:
         allowed = f"{', '.join(TEXT_RULES)} or empty"
         yield "record_text_rule", f"text_rule is {_quoted(rule)} in {{}}, allowed is {allowed}; correct it"
+
+
+def _nobody(patient_id: str) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with an identifier that stands for nobody, or for who knows how many."""
+    said = f"patient_id is {_quoted(patient_id)} in {{}}, "
+    if names_nobody(patient_id):
+        yield "record_nobody", f"{said}a word for a missing one, needed is an identifier; fill it in"
+    if is_rounded(patient_id):
+        yield (
+            "record_rounded",
+            f"{said}rounded by a spreadsheet, needed is the whole number; export the column as text",
+        )
+
+
+def _lost(index: str, split: str) -> Iterator[tuple[str, str]]:
+    """Yield why a row does not say which picture of an .npz it means."""
+    if not index:
+        yield "record_index", "index is empty in {}, needed for an .npz is the row of its picture; fill it in"
+    if not split:
+        yield "record_npz_split", "split is empty in {}, needed for an .npz is train, val or test; fill it in"
 
 
 def _quoted(value: str) -> str:

@@ -13,7 +13,9 @@ from shared.errors import DataError
 
 TextRule = Literal["refuse", "refuse_flagged", "allow"]  # of text burned into a DICOM picture
 SPLITS = ("train", "val", "test")
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})  # what Pillow is asked to open
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff"}
+)  # what Pillow is asked to open
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Row:
     index: int | None = None
     lesion_mask: Path | None = None
     text_rule: TextRule = "refuse"
+    spelt: str = ""  # the patient's identifier in its plain spelling; "" where a file's name stands for one
+    picture: str = ""  # the same for files of one picture; "" where the file itself says which it is
 
     def with_label(self, label: int) -> ImageRecord:
         """Return the record of this image under the study's class number `label`."""
@@ -102,13 +106,19 @@ Found = Row | LeftOut
 
 
 def strict_rows(found: Iterable[Found]) -> list[Row]:
-    """Return the rows alone; `DataError` with the first sentence that a left-out record has."""
-    rows = []
+    """Return the rows alone; `DataError` with the first sentence that a left-out record has, and how many are alike."""
+    rows: list[Row] = []
+    refused: list[LeftOut] = []
     for one in found:
         if isinstance(one, Row):
             rows.append(one)
         elif one.refusal:
-            raise DataError(one.refusal)
+            refused.append(one)
+    if refused:
+        alike = len(
+            {one.refusal for one in refused[1:] if one.kind == refused[0].kind} - {refused[0].refusal}
+        )
+        raise DataError(refused[0].refusal + (f" ({alike} more like it)" if alike else ""))
     return rows
 
 

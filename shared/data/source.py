@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shared.config import Task
+from shared.data.across import across
 from shared.data.dicom_source import dicom_notes, read_dicom
 from shared.data.folder import folder_notes, read_folder
 from shared.data.manifest import manifest_notes, read_manifest
 from shared.data.medmnist import medmnist_notes, read_medmnist
-from shared.data.records import Found, ImageRecord, Patient, Row, group_patients, strict_rows
+from shared.data.records import Found, ImageRecord, LeftOut, Patient, Row, group_patients, strict_rows
+from shared.data.told import Told, told_of
 from shared.errors import DataError
 from shared.site_config import DicomData
 
@@ -77,6 +79,14 @@ def _dicom(rules: DicomData) -> Kind:
     )
 
 
+@dataclass(frozen=True)
+class PublicPatients:
+    """Patients of a strict reading, sorted by identifier, and what it passed over or tells of."""
+
+    patients: list[Patient]
+    told: Told
+
+
 def read_source(
     source: Path,
     task: Task,
@@ -91,30 +101,50 @@ def read_source(
 
     A label is first looked up in `label_map`; what maps to "" is left out. A source without sites (class
     folders, MedMNIST) gets `site` as its name. Whether an image can be read is not looked at here.
-    Errors: `DataError` for an unknown label, or a patient in two splits or two sites.
+    Errors: `DataError` for an unknown label, a patient in two splits or two sites, or a picture under two patients.
     """
-    rows = strict_rows(read_records(source, task, dicom))
+    return read_public(source, task, site=site, label_map=label_map, dicom=dicom).patients
+
+
+def read_public(
+    source: Path,
+    task: Task,
+    *,
+    site: str | None = None,
+    label_map: Mapping[str, str] | None = None,
+    dicom: DicomData | None = None,
+) -> PublicPatients:
+    """Read as `read_source` does, and count what is passed over."""
+    found = read_records(source, task, dicom)
+    rows = strict_rows(found)
+    between = across(rows, source)
+    strict_rows(between)
+    told = [one for one in [*found, *between] if isinstance(one, LeftOut)]
+    told += [
+        LeftOut("no_label", file=row.file) for row in rows if not row.label and "" not in (label_map or {})
+    ]
     records = [
         record for row in rows if (record := _labelled(row, task, label_map or {}, source)) is not None
     ]
     _refuse_spread(records, "split", source)
     _refuse_spread(records, "site", source)
     if site is not None:
-        found = sorted({record.site for record in records})
-        if found == [""]:
+        sites = sorted({record.site for record in records})
+        if sites == [""]:
             records = [replace(record, site=site) for record in records]
-        elif site not in found:
-            raise DataError(f"site is {site!r}, allowed in {source} is one of {', '.join(found)}; correct it")
+        elif site not in sites:
+            raise DataError(f"site is {site!r}, allowed in {source} is one of {', '.join(sites)}; correct it")
         else:
             records = [record for record in records if record.site == site]
     else:
         records = [record if record.site else replace(record, site=source.stem) for record in records]
     if not records:
+        seen = "; ".join(told_of(told).sentences())
         raise DataError(
             f"source {source} holds no image of the study's classes; check the path and label_map (DICOM files "
-            "need data.dicom)"
+            f"need data.dicom){'. Passed over: ' if seen else ''}{seen}"
         )
-    return group_patients(records)
+    return PublicPatients(group_patients(records), told_of(told))
 
 
 def read_records(source: Path, task: Task, dicom: DicomData | None = None) -> Sequence[Found]:

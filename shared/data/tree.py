@@ -1,4 +1,8 @@
-"""All files below a folder, in order: a folder comes in, its paths and the folders that cannot be listed go out."""
+"""All files below a folder, in order: a folder comes in, its paths and what is passed over go out.
+
+Files and folders that systems leave behind are counted, not read. A link to a folder outside is followed, once: a
+link that leads back into the source, or stands in a folder that a link led to, is counted instead.
+"""
 
 import os
 from collections.abc import Callable, Iterator
@@ -8,6 +12,16 @@ from shared.data.records import LeftOut
 from shared.errors import DataError
 
 MAX_DEPTH = 64  # folders in each other; os.walk takes a frame of Python's stack for each
+# What macOS, Windows, Linux and network drives put into folders, by small letters; so is every name that begins with .
+SYSTEM_NAMES = frozenset(
+    {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "#recycle", "#snapshot", "$recycle.bin"}
+    | {"lost+found", "system volume information", "icon\r"}
+)
+
+
+def is_system_name(name: str) -> bool:
+    """Say whether a file or folder is a system's own and no picture of a patient, or hidden."""
+    return name[0] in ".~" or name.lower() in SYSTEM_NAMES
 
 
 def files_below(root: Path, enters: Callable[[str], bool]) -> Iterator[Path | LeftOut]:
@@ -16,17 +30,30 @@ def files_below(root: Path, enters: Callable[[str], bool]) -> Iterator[Path | Le
     A folder that cannot be listed, or stands deeper than `MAX_DEPTH`, is left out, and with it whoever is in it.
     Errors: `DataError` where the root itself cannot be listed.
     """
+    yield from _below(root, root, enters, resolved(root))
+
+
+def _below(root: Path, top: Path, enters: Callable[[str], bool], home: Path) -> Iterator[Path | LeftOut]:
+    """Yield the files of `top`, which is `root` or what a link below it leads to."""
     errors: list[OSError] = []
     too_deep: list[Path] = []
-    top = len(root.parts)
-    for folder, below, names in os.walk(root, onerror=errors.append):
+    for folder, below, names in os.walk(top, onerror=errors.append):
         here = Path(folder)
-        entered = sorted(name for name in below if enters(name))
-        if len(here.parts) - top >= MAX_DEPTH:
-            too_deep += [here / name for name in entered]
-            entered = []
+        own = [name for name in sorted(below) if not is_system_name(name) and enters(name)]
+        links = [here / name for name in own if os.path.islink(here / name)]  # noqa: PTH114 - false, not an error, for a path too long
+        entered = [name for name in own if here / name not in links]
+        if len(here.parts) - len(root.parts) >= MAX_DEPTH:
+            too_deep += [here / name for name in [*entered, *(link.name for link in links)]]
+            entered, links = [], []
+        yield from (
+            LeftOut("system_file", file=here / name)
+            for name in sorted([*below, *names])
+            if is_system_name(name)
+        )
         below[:] = entered
-        yield from (here / name for name in sorted(names))
+        yield from (here / name for name in sorted(names) if not is_system_name(name))
+        for link in links:
+            yield from _linked(root, link, enters, home, is_first=top == root)
     unlisted = [Path(error.filename) for error in errors]
     if root in unlisted:
         raise DataError(
@@ -38,6 +65,17 @@ def files_below(root: Path, enters: Callable[[str], bool]) -> Iterator[Path | Le
             "each other; correct it"
         )
         yield LeftOut("record_folder", file=path, refusal=refusal)
+
+
+def _linked(
+    root: Path, link: Path, enters: Callable[[str], bool], home: Path, *, is_first: bool
+) -> Iterator[Path | LeftOut]:
+    target = resolved(link)
+    leads_back = target.is_relative_to(home) or home.is_relative_to(target)
+    if is_first and not leads_back:
+        yield from _below(root, link, enters, home)
+    else:
+        yield LeftOut("linked_folder", file=link)
 
 
 def resolved(path: Path) -> Path:

@@ -79,7 +79,7 @@ def test_only_the_introduction_may_be_read_by_others(site: Path) -> None:
 
 def test_a_new_site_yaml_says_what_is_to_be_filled_in(site: Path) -> None:
     """As made it is refused by the first empty field; filled in, it is a site that answers nothing yet."""
-    with pytest.raises(ConfigError, match=r"site\.yaml: data\.source is None.*1 more to correct"):
+    with pytest.raises(ConfigError, match=r"site\.yaml: line 5: data\.source is None.*1 more to correct"):
         read_site(site / "site.yaml")
     filled_in(site)
     config = read_site(site / "site.yaml")
@@ -150,7 +150,7 @@ def test_a_site_yaml_that_is_none_is_one_sentence(
     """A missing file, a list and broken YAML are told; no CA is written."""
     if text is not None:
         (tmp_path / "site.yaml").write_text(text)
-    with pytest.raises(ConfigError, match=r"site\.yaml: (cannot be read as YAML|holds no mapping)"):
+    with pytest.raises(ConfigError, match=r"site\.yaml: (cannot be read|holds a list)"):
         join_federation(tmp_path / "site.yaml", invitation)
     assert not list(tmp_path.rglob("ca.crt"))
 

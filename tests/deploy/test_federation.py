@@ -101,7 +101,7 @@ def test_a_wrong_study_is_one_sentence(tmp_path: Path) -> None:
     raw = read_yaml(DEPLOY / "studies" / "phantoms.yaml")
     raw["privacy"]["epsilon"] = 0
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(raw))
-    with pytest.raises(ConfigError, match=r"^own\.yaml: privacy\.epsilon is 0: "):
+    with pytest.raises(ConfigError, match=r"^own\.yaml: line \d+: privacy\.epsilon is 0: "):
         find_recipe(None, tmp_path / "own.yaml", None)
 
 

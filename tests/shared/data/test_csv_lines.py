@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from shared.data.csv_lines import MAX_LINE, read_names, read_table, unfit_path
+from shared.errors import DataError
 
 
 def table(path: Path, *lines: bytes, end: bytes = b"\n") -> Path:
@@ -51,19 +52,58 @@ def test_cells_may_be_missing_behind_the_columns_that_are_needed(tmp_path: Path)
     assert [one.problem for one in found.lines] == ["", "record_cells"]
 
 
-def test_the_header_says_how_cells_are_separated(tmp_path: Path) -> None:
-    """A mark of byte order is passed over, and no later line changes the separator."""
+@pytest.mark.parametrize(
+    ("text", "cells"),
+    [
+        (b"a;b\n1,1,1,1;2\n", ["1,1,1,1", "2"]),
+        (b"\xef\xbb\xbfa;b\r\n1;2\r\n", ["1", "2"]),
+        (b"a\tb\n1,1\t2\n", ["1,1", "2"]),
+        (b"sep=,\na,b\n1,2\n", ["1", "2"]),
+        (b"\xef\xbb\xbfsep=;\r\na;b\r\n1;2\r\n", ["1", "2"]),
+        (b'"sep=|"\na|b\n1|2\n', ["1", "2"]),
+        (b"SEP=\t\na\tb\n1\t2\n", ["1", "2"]),
+        (b'"a","b"\n1,2\n', ["1", "2"]),
+        (b"A, B \n1,2\n", ["1", "2"]),
+        (b"other;b;a\n0;2;1\n", ["1", "2"]),
+        (b"a,b,note;note;note;note\n1,2,3\n", ["1", "2"]),
+    ],
+)
+def test_the_header_says_how_cells_are_separated(tmp_path: Path, text: bytes, cells: list[str]) -> None:
+    """Comma, semicolon and tab, a line that names another, a mark of byte order, other cases and spaces."""
     path = tmp_path / "t.csv"
-    path.write_bytes("a;b\n1,1,1,1;2\n".encode("utf-8-sig"))
-    found = read_table(path, separators=",;")
-    assert (found.columns, found.lines[0].cells) == (("a", "b"), {"a": "1,1,1,1", "b": "2"})
+    path.write_bytes(text)
+    found = read_table(path, names=("a", "b"), required=("a", "b"))
+    assert [[one.cells["a"], one.cells["b"]] for one in found.lines] == [cells]
 
 
-def test_a_header_of_other_bytes_is_nobodys_record(tmp_path: Path) -> None:
-    """A header that is no UTF-8 is an error of the table."""
-    (tmp_path / "t.csv").write_bytes(b"a,\xff\n1,2\n")
-    with pytest.raises(UnicodeDecodeError):
-        read_table(tmp_path / "t.csv")
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (b"a,\xff\n1,2\n", "is not UTF-8 but perhaps Windows-1252"),
+        ("a,b\n1,2\n".encode("utf-16"), "is UTF-16, needed is UTF-8"),
+        ("a,b\n1,2\n".encode("utf-16-be"), "is UTF-16 or no text at all"),
+        (b"\xff\xfe\0\0a\0\0\0", "is UTF-32"),
+        (b"a,b,A\n1,2,3\n", r"has 2 columns a \('a' and 'A'\), allowed is one"),
+        (b"a,c;d\n1,2\n", r"has no column b, needed are a and b; found are 'a', 'c;d', separated by a comma"),
+        (b"", "has no column a and b, needed are a and b; it is empty"),
+        (b'a,b,"' + b"x" * 200_000 + b'"\n', "more than 131,072 characters"),
+        (None, "there is no such file"),
+    ],
+)
+def test_what_is_wrong_with_a_header_is_nobodys_record(tmp_path: Path, text: bytes | None, why: str) -> None:
+    """It is an error of the table, which says what was found."""
+    path = tmp_path / "t.csv"
+    if text is not None:
+        path.write_bytes(text)
+    with pytest.raises(DataError, match=why):
+        read_table(path, names=("a", "b"), required=("a", "b"))
+
+
+@pytest.mark.parametrize("line", [b",,", b" , ,\t", b'"","",""', b",,,,,,", b",", b'"",""'])
+def test_a_line_without_a_filled_cell_is_no_record(tmp_path: Path, line: bytes) -> None:
+    """However many empty cells a spreadsheet leaves behind the last row."""
+    found = read_table(table(tmp_path / "t.csv", b"1,2,3", line))
+    assert [list(one.cells.values()) for one in found.lines] == [["1", "2", "3"]]
 
 
 def test_a_list_has_a_name_a_line(tmp_path: Path) -> None:

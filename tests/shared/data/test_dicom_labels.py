@@ -94,7 +94,7 @@ def test_a_tag_can_be_named_by_its_number(tmp_path: Path) -> None:
             "of line 3 another label than an earlier line",
         ),
         ("", "no column sop_instance_uid and label"),
-        (None, "cannot be read as CSV"),
+        (None, "cannot be read: there is no such file"),
     ],
 )
 def test_a_wrong_table_is_refused(tmp_path: Path, text: str | None, sentence: str) -> None:

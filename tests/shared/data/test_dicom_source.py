@@ -10,10 +10,11 @@ import pytest
 
 from shared.config import Task
 from shared.data.dicom_source import safe_patient
+from shared.data.hospital import sorted_out
 from shared.data.images import check_images, refused_images
 from shared.data.manifest import write_manifest
 from shared.data.records import Patient
-from shared.data.source import describe_source, read_source
+from shared.data.source import describe_source, read_records, read_source
 from shared.data.views import patient_views
 from shared.errors import DataError
 from shared.site_config import DicomData
@@ -42,11 +43,12 @@ def test_a_folder_is_read_with_everything_below_it(tmp_path: Path) -> None:
     film(tmp_path / "2024" / "CT" / "1.2.840.7", PatientID="2")
     film(tmp_path / ".trash" / "b.dcm", PatientID="3")
     (tmp_path / "notes.txt").write_text("to do")
+    (tmp_path / ".DS_Store").write_text("x")
     assert [p.images[0].file.name for p in sorted(read(tmp_path), key=lambda p: p.images[0].file.name)] == [
         "1.2.840.7",
         "a.dcm",
     ]
-    assert source_problems(tmp_path, BY_TAG) == {}
+    assert source_problems(tmp_path, BY_TAG) == {"system_file": 2, "not_dicom": 1}
 
 
 @pytest.mark.parametrize(("name", "first"), [("list.txt", "# two of three"), ("list.csv", "file")])
@@ -100,8 +102,10 @@ def test_an_image_under_two_patients_counts_for_both(tmp_path: Path) -> None:
     """Whether an image repeats is asked within one patient: another patient's files never take one away."""
     for name in ("a", "b"):
         film(tmp_path / f"{name}.dcm", PatientID=name, SOPInstanceUID="1.2.3")
-    assert len(read(tmp_path)) == 2
-    assert source_problems(tmp_path, BY_TAG) == {}
+    found = sorted_out(read_records(tmp_path, TASK, BY_TAG), TASK, tmp_path)
+    assert (len(found.patients), found.problems) == (2, {"record_shared": 1})
+    with pytest.raises(DataError, match="more than one patient_id for 1 files"):
+        read(tmp_path)
 
 
 def test_removing_a_patient_changes_no_other(tmp_path: Path) -> None:
@@ -128,6 +132,7 @@ def test_pictures_a_person_has_looked_at_are_let_through(tmp_path: Path) -> None
         ("image_burned_in", "c.dcm"), ("image_text", "a.dcm"), ("image_text", "b.dcm"),
     ]  # fmt: skip
     lines = [f"{kind}\t{file}" for kind, file in refused if file.name != "b.dcm"]
+    lines.append(f"same_picture\t{folder / 'b.dcm'}")  # stands there for another reason than its text
     (tmp_path / "looked-at.txt").write_text("\n".join(lines), encoding="utf-8")
     rules = BY_TAG.model_copy(update={"reviewed": tmp_path / "looked-at.txt"})
     assert [(kind, file.name) for kind, file in refused_images(read(folder, rules), TASK)] == [

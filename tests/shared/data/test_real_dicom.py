@@ -48,7 +48,7 @@ def test_the_folder_is_read_and_only_the_burned_in_name_is_refused() -> None:
     """Ten patients; file 10 is refused by its flag, and again by its pixels where flags are not looked at."""
     patients = read_source(PACK / "dicom", TASK, dicom=RULES, site="here")
     assert len(patients) == 10
-    assert source_problems(PACK / "dicom", RULES) == {}
+    assert source_problems(PACK / "dicom", RULES) == {"not_dicom": 12}  # its tables and expected pictures
     assert check_images(patients, TASK).kinds == {"image_burned_in": 1}
     assert [file.name[:2] for _, file in refused_images(patients, TASK)] == ["10"]
     suspects = [path.name[:2] for path in FILES if num_suspects(np.asarray(open_dicom(path, "allow")))]

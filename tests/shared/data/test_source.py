@@ -166,8 +166,8 @@ def test_class_folders_with_and_without_split(tmp_path: Path, prefix: str) -> No
     picture(tmp_path / prefix / "pneumonia" / "1.png", 1)
     patients = read_source(tmp_path, TASK, site="here")
     assert [(p.patient_id, p.label, p.split, p.site) for p in patients] == [
-        ("normal/1", 0, prefix, "here"),
-        ("pneumonia/1", 1, prefix, "here"),
+        (f"{prefix}/normal/1".strip("/"), 0, prefix, "here"),
+        (f"{prefix}/pneumonia/1".strip("/"), 1, prefix, "here"),
     ]
 
 
@@ -176,7 +176,7 @@ def test_a_patients_csv_of_another_encoding_is_one_sentence(tmp_path: Path) -> N
     picture(tmp_path / "normal" / "1.png")
     (tmp_path / "patients.csv").write_bytes("file,patient_id\nnormal/1.png,M\u00fcller\n".encode("latin-1"))
     with pytest.raises(
-        DataError, match=r"line 2 of .*patients\.csv is not UTF-8; save the table in UTF-8"
+        DataError, match=r"line 2 of .*patients\.csv is not UTF-8 but perhaps Windows-1252"
     ) as refused:
         read_source(tmp_path, TASK)
     assert "ller" not in str(refused.value)
@@ -216,11 +216,12 @@ def test_covid_qu_ex_layout(tmp_path: Path) -> None:
         picture(main / split / label / "lung masks" / f"{name}.png", size=(40, 40))
     again = tmp_path / "Infection Segmentation Data" / "Infection Segmentation Data" / "Train" / "COVID-19"
     picture(again / "images" / "covid_1.png")
+    above = "Lung Segmentation Data/Lung Segmentation Data"
     patients = read_source(tmp_path, task)
     assert {(p.patient_id, p.label, p.split) for p in patients} == {
-        ("COVID-19/covid_1", 2, "train"),
-        ("Non-COVID/non_COVID (2)", 1, "val"),
-        ("Normal/n3", 0, "test"),
+        (f"{above}/Train/COVID-19/covid_1", 2, "train"),
+        (f"{above}/Val/Non-COVID/non_COVID (2)", 1, "val"),
+        (f"{above}/Test/Normal/n3", 0, "test"),
     }
     assert all(load_mask(p.images[0], task) is not None for p in patients)
     assert any("repeats" in note for note in describe_source(tmp_path, task))
