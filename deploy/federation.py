@@ -106,6 +106,12 @@ class Recipe:
     study: StudyConfig
     federation: Federation
     source: Path | None
+    as_filed: StudyConfig | None = None  # the study as its file has it, where `--set` changed it
+
+    @property
+    def filed(self) -> StudyConfig:
+        """The study of the file: what a workspace tells others."""
+        return self.as_filed or self.study
 
 
 def find_recipe(data: Path | None, study: Path | None, sites: Path | None) -> Recipe:

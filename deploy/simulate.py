@@ -87,7 +87,12 @@ def prepare_command(
     """Make the workspace that `flwr run .` starts from: data, teacher, warm start."""
     progress = Progress()
     workspace = prepare(
-        chosen(data, study, sites, []), seed, progress, teacher_file=teacher_file, student_file=student_file
+        chosen(data, study, sites, []),
+        seed,
+        progress,
+        teacher_file=teacher_file,
+        student_file=student_file,
+        publish=True,
     )
     progress.say(f"Prepared: {workspace.path}")
 
@@ -201,7 +206,7 @@ def chosen(data: Path | None, study: Path | None, sites: Path | None, settings: 
                 f"--set is {setting!r}, allowed is field=value such as privacy.epsilon=4; correct it"
             )
     changed = overridden(recipe.study.model_dump(mode="json"), {name: value for name, _, value in pairs})
-    return replace(recipe, study=parse_study(changed, "--set"))
+    return replace(recipe, study=parse_study(changed, "--set"), as_filed=recipe.study)
 
 
 def _conclude(progress: Progress, folder: RunFolder, summary: Summary, status: str) -> None:

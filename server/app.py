@@ -34,7 +34,7 @@ from shared.site_config import check_declared
 log = logging.getLogger("rounds.hub")
 app = ServerApp()
 _PREDECESSOR_SECONDS = 120.0  # Flower gives up on a run after 60 s without a sign of life
-_OWN_KEYS = ("workspace", "output", "site-state", "threads")
+_OWN_KEYS = ("workspace", "study", "output", "site-state", "threads")
 
 
 @app.main()
@@ -56,7 +56,8 @@ def _run(grid: Grid, run: Mapping[str, Any], folder: RunFolder) -> None:
     workspace = prepared(Path(str(run["workspace"])))
     folder.path.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(int(run["threads"]))
-    study = submitted_study(workspace, {k: v for k, v in run.items() if k not in _OWN_KEYS})
+    asked = Path(str(run["study"])) if run.get("study") else workspace / "study.yaml"
+    study = submitted_study(asked, {k: v for k, v in run.items() if k not in _OWN_KEYS})
     check_made_sites(workspace, study)
     write_yaml(folder.study, study)
     compact, _ = unpack_initial(study, initial_state(workspace, study))
@@ -81,9 +82,9 @@ def prepared(workspace: Path) -> Path:
     return workspace.resolve()
 
 
-def submitted_study(workspace: Path, overrides: dict[str, Any]) -> StudyConfig:
-    """Return the prepared study with overrides by dotted name, its noise calibrated where the study leaves it open."""
-    raw = overridden(read_yaml(workspace / "study.yaml"), overrides)
+def submitted_study(file: Path, overrides: dict[str, Any]) -> StudyConfig:
+    """Return the study of a file with overrides by dotted name, its noise calibrated where the study leaves it open."""
+    raw = overridden(read_yaml(file), overrides)
     study = parse_study(raw, "study.yaml with --run-config")
     privacy = study.privacy
     steps = study.federation.rounds * study.federation.steps
