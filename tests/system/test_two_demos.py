@@ -16,11 +16,11 @@ def test_two_demos_at_once_keep_their_own_settings(tmp_path: Path) -> None:
     small_study(tmp_path)
     started = []
     for epsilon in BUDGETS:
-        output = (tmp_path / f"{epsilon:g}.log").open("wb")
         command = [*demo_words("demo"), "--set", f"privacy.epsilon={epsilon}"]
-        started.append(
-            subprocess.Popen(command, cwd=tmp_path, env=demo_environment(), stdout=output, stderr=output)
-        )
+        with (tmp_path / f"{epsilon:g}.log").open("wb") as log:
+            started.append(
+                subprocess.Popen(command, cwd=tmp_path, env=demo_environment(), stdout=log, stderr=log)
+            )
     statuses = [one.wait(timeout=SECONDS) for one in started]
     logs = [(tmp_path / f"{epsilon:g}.log").read_text(encoding="utf-8") for epsilon in BUDGETS]
     assert statuses == [0, 0], logs
