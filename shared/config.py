@@ -8,6 +8,8 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from shared.study_rules import check_times
+
 T = TypeVar("T", bound=BaseModel)
 DIGEST, STUDY_NAME = r"^[0-9a-f]{64}$", r"^[a-z0-9][a-z0-9-]{0,39}$"
 Digest = Annotated[str, Field(pattern=DIGEST)]
@@ -275,6 +277,7 @@ class StudyConfig(Frozen):
     @model_validator(mode="after")
     def _whole_study_has_a_measure(self) -> Self:
         rules, privacy = self.federation, self.privacy
+        check_times(rules)
         if rules.rounds * rules.steps > MOST_STEPS:
             raise ValueError(
                 f"federation.rounds x federation.steps is {rules.rounds * rules.steps}, allowed is at most "
