@@ -13,6 +13,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from deploy.copies import copies_told
+from server.feasible import MadeSite, calibrated, check_made_sites, check_test_patients
 from server.prepare import PUBLIC_SETS, TeacherFit
 from server.public_data import Progress
 from shared.config import Setting, StudyConfig, Task
@@ -107,6 +108,12 @@ class Recipe:
     study: StudyConfig
     federation: Federation
     source: Path | None
+    as_filed: StudyConfig | None = None  # the study as its file has it, where `--set` changed it
+
+    @property
+    def filed(self) -> StudyConfig:
+        """The study of the file: what a workspace tells others."""
+        return self.as_filed or self.study
 
 
 def find_recipe(data: Path | None, study: Path | None, sites: Path | None) -> Recipe:
@@ -150,6 +157,7 @@ def build_workspace(recipe: Recipe, workspace: Path, *, seed: int, progress: Pro
     for site in division.sites:  # names become file names
         check_site_name(site, "the data, and in declared_patients of the sites file")
     told = (*told, *copies_told(division))
+    check_test_patients(division.test, task)
     check_public_images(division, task, progress)
     _write(division, recipe, workspace)
     return (*notes, *told)
@@ -157,13 +165,17 @@ def build_workspace(recipe: Recipe, workspace: Path, *, seed: int, progress: Pro
 
 def check_recipe(recipe: Recipe) -> None:
     """Refuse what the declared sites would refuse, before anything is drawn or trained; `ConfigError`."""
-    for site, declared in recipe.federation.declared_patients.items():
+    federation = recipe.federation
+    cap = Cap(epsilon=federation.cap_epsilon, delta=federation.cap_delta)
+    for site, declared in federation.declared_patients.items():
         check_site_name(site, "declared_patients of the sites file, and in the data")
         check_declared(recipe.study, declared, site)
         try:
-            check_delta(recipe.federation.cap_delta, declared, "cap_delta")
+            check_delta(cap.delta, declared, "cap_delta")
         except ValueError as error:
             raise ConfigError(f"site {site}: {error}") from error
+    sites = [MadeSite(name, declared, cap) for name, declared in federation.declared_patients.items()]
+    check_made_sites(calibrated(recipe.study), sites)
 
 
 def check_public_images(division: Division, task: Task, progress: Progress) -> None:

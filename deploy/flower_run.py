@@ -6,6 +6,7 @@ the true outcome from its Control API; everything we started ended by process id
 """
 
 import os
+import secrets
 import subprocess
 import tempfile
 import time
@@ -14,17 +15,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from server.control import COMPLETED, Control, RunConfig
 from server.superlink import health_answers, loopback_superlink
-from shared.errors import StudyError
+from shared.errors import ConfigError, StudyError
 from shared.flower_environment import flower_environment
-from shared.processes import end_processes
+from shared.left_behind import end_all_of, nothing_left
 from shared.supervisor import free_port
 
 _START_SECONDS = 90
 _LOOK_SECONDS = 0.5
+_SHORT_FOLDERS = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))  # noqa: S108 - folders of our own are made in them
+_LONGEST_BASE = (
+    107 - 65 - len("/rounds-12345678r")
+)  # bytes: of a socket's path, of what Ray adds, of our folder
 _ASK_SECONDS = 2.0  # the SuperLink logs each time that it is asked
 
 
@@ -37,20 +40,42 @@ class SuperLink:
     log: Path
 
 
+def ray_base() -> Path:
+    """Return a folder short enough for the sockets that Ray makes below it; `ConfigError` where there is none."""
+    usual = Path(tempfile.gettempdir())
+    for base in (usual, *_SHORT_FOLDERS):
+        if len(os.fsencode(base)) <= _LONGEST_BASE and base.is_dir() and os.access(base, os.W_OK | os.X_OK):
+            return base
+    raise ConfigError(
+        f"TMPDIR is {str(usual)!r}, {len(os.fsencode(usual))} bytes, allowed are {_LONGEST_BASE}: a socket's path may "
+        "have 107 bytes and Ray adds the rest; set TMPDIR to a shorter folder that may be written to"
+    )
+
+
 @contextmanager
 def superlink(log: Path) -> Iterator[SuperLink]:
-    """Start a simulation SuperLink in an empty folder; on leaving, end it and everything it started."""
-    with tempfile.TemporaryDirectory(prefix="rounds-") as scratch:
-        home, empty = Path(scratch) / "flwr", Path(scratch) / "empty"
-        home.mkdir()
-        empty.mkdir()  # started elsewhere, Ray's actors would import the code found there
+    """Start a simulation SuperLink in an empty folder; on leaving, end it and everything it started.
+
+    A watchman does so where this process is killed.
+    """
+    name = f"rounds-{secrets.token_hex(4)}"
+    scratch, ray = Path(tempfile.gettempdir()) / name, ray_base() / f"{name}r"
+    home, empty = scratch / "flwr", scratch / "empty"
+    with nothing_left(home, (scratch, ray)):
+        for folder in (
+            scratch,
+            ray,
+            home,
+            empty,
+        ):  # Ray's actors would import the code found where they start
+            folder.mkdir(mode=0o700)
         port = free_port()
-        link = SuperLink(Control(f"127.0.0.1:{port}", None), Path(scratch), log)
+        link = SuperLink(Control(f"127.0.0.1:{port}", None), scratch, log)
         with log.open("ab") as output:
             process = subprocess.Popen(
                 loopback_superlink(port, "--insecure", "--simulation"),
                 cwd=empty,
-                env=flower_environment(home) | {"RAY_TMPDIR": scratch},
+                env=flower_environment(home) | {"RAY_TMPDIR": str(ray)},
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
@@ -77,7 +102,7 @@ def run_app(
     `tick` is called about every 0.5 s while it runs.
     """
     federation = {"num-supernodes": num_sites, "client-resources-num-cpus": cpus_per_site}
-    run_id = link.control.start(str(app), run_config, federation)
+    run_id = link.control.start(str(app), run_config, federation, link.scratch)
     ask = time.monotonic()
     end = ask + deadline_seconds
     while (now := time.monotonic()) < end:
@@ -121,13 +146,4 @@ def end_superlink(process: subprocess.Popen[bytes], home: str) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    end_processes(_ours(home))
-
-
-def _ours(home: str) -> Iterator[psutil.Process]:
-    for process in psutil.process_iter():
-        try:
-            if process.pid != os.getpid() and process.environ().get("FLWR_HOME") == home:
-                yield process
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            continue
+    end_all_of(home)

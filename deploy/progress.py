@@ -19,7 +19,7 @@ class Progress:
     """Prints one line when a stage moves on; a terminal gets a line that overwrites itself."""
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
         self._live = sys.stdout.isatty()
         self._started: dict[str, float] = {}
         self._last: dict[str, float] = {}
@@ -39,7 +39,11 @@ class Progress:
             shown.add_column(name)
         for row in rows:
             shown.add_row(*row)
-        wide = self._console if self._live else Console(highlight=False, width=_TABLE_WIDTH)
+        wide = (
+            self._console
+            if self._live
+            else Console(highlight=False, markup=False, emoji=False, width=_TABLE_WIDTH)
+        )
         wide.print(shown)
 
     def __call__(self, what: str, done: int, total: int) -> None:

@@ -6,19 +6,18 @@ was written.
 """
 
 import os
-import signal
 import sys
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 
 from deploy.compare import add_comparisons
 from deploy.federation import Recipe, build_workspace, find_recipe
+from deploy.flower_run import ray_base
 from deploy.membership import measure_membership, tell_membership
 from deploy.progress import Progress
 from deploy.workspace import RESULTS, TEACHERS, link_to, prepare, run, use_all_threads
@@ -27,12 +26,15 @@ from server.finish import finish_run
 from server.prepare import given_teacher, with_public_digests, with_teacher
 from server.results import Summary
 from server.run_folder import RunFolder
+from shared.command_line import tell
 from shared.config import StudyConfig
 from shared.config_files import overridden, parse_study
+from shared.endings import EndedError, end_in_order
 from shared.errors import ConfigError, RoundsError
 from shared.flower_environment import direct_loopback
 from shared.models.teacher import build_teacher
 from shared.models.weights import store_file
+from shared.system_errors import system_sentence
 
 cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 Data = Annotated[Path | None, typer.Option(help="data source; none: phantoms are made")]
@@ -60,6 +62,7 @@ def demo(
     progress = Progress()
     started = time.monotonic()
     recipe = chosen(data, study, sites, set_ or [])
+    ray_base()  # refuses a TMPDIR that is too long before anything is made
     workspace = prepare(recipe, seed, progress, teacher_file=teacher_file, student_file=student_file)
     prepared = time.monotonic()
     progress.say("Running the study by Flower")
@@ -87,7 +90,12 @@ def prepare_command(
     """Make the workspace that `flwr run .` starts from: data, teacher, warm start."""
     progress = Progress()
     workspace = prepare(
-        chosen(data, study, sites, []), seed, progress, teacher_file=teacher_file, student_file=student_file
+        chosen(data, study, sites, []),
+        seed,
+        progress,
+        teacher_file=teacher_file,
+        student_file=student_file,
+        publish=True,
     )
     progress.say(f"Prepared: {workspace.path}")
 
@@ -142,6 +150,7 @@ def compare(
     progress = Progress()
     use_all_threads()
     recipe = chosen(data, study, sites, [])
+    ray_base()
     folder = add_comparisons(
         recipe, seeds or [0], progress, teacher_file=teacher_file, student_file=student_file
     )
@@ -168,6 +177,7 @@ def membership(
     """
     progress = Progress()
     use_all_threads()
+    ray_base()
     folder, found = measure_membership(
         chosen(None, study, sites, set_ or []),
         seed,
@@ -201,7 +211,7 @@ def chosen(data: Path | None, study: Path | None, sites: Path | None, settings: 
                 f"--set is {setting!r}, allowed is field=value such as privacy.epsilon=4; correct it"
             )
     changed = overridden(recipe.study.model_dump(mode="json"), {name: value for name, _, value in pairs})
-    return replace(recipe, study=parse_study(changed, "--set"))
+    return replace(recipe, study=parse_study(changed, "--set"), as_filed=recipe.study)
 
 
 def _conclude(progress: Progress, folder: RunFolder, summary: Summary, status: str) -> None:
@@ -228,19 +238,22 @@ def _conclude(progress: Progress, folder: RunFolder, summary: Summary, status: s
         raise typer.Exit(1)
 
 
-def _end(number: int, _frame: FrameType | None) -> None:
-    """Turn SIGTERM into an exit, so that everything we started is ended on the way out."""
-    sys.exit(128 + number)
-
-
 def main() -> None:
-    """Run a command; a person's mistake is one sentence on standard error and exit status 1."""
-    signal.signal(signal.SIGTERM, _end)
+    """Run a command; whatever ends it early is one sentence on standard error."""
+    end_in_order()
     os.environ.update(direct_loopback())  # the SuperLink is on this machine
     try:
         cli()
+    except EndedError as ended:
+        tell(f"Ended ({ended.why}): nothing is left running; the same command begins anew")
+        raise
     except RoundsError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        tell(f"Error: {error}")
+        sys.exit(1)
+    except BrokenPipeError:  # whoever read the output is gone
+        os._exit(1)
+    except OSError as error:
+        tell(f"Error: {system_sentence(error)}")
         sys.exit(1)
 
 

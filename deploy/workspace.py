@@ -1,10 +1,12 @@
 """A prepared workspace and its runs by Flower: made once for a study and seed, then started from at will."""
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +14,8 @@ from typing import Any
 
 import torch
 
+from deploy.alone_at import alone_at
+from deploy.contents import contents_digest
 from deploy.federation import Recipe, accept_weights, build_workspace, drawing_digest
 from deploy.flower_run import run_app, superlink
 from deploy.progress import Progress
@@ -20,13 +24,15 @@ from server.prepare import check_student, given_teacher, with_public_digests, wi
 from server.recorded import About
 from server.run_folder import RunFolder
 from shared.config import StudyConfig
-from shared.config_files import read_study, write_yaml
+from shared.config_files import read_study, write_yaml, yaml_text
 from shared.errors import StudyError
 from shared.models.weights import file_sha256
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS = Path("results")
 TEACHERS = RESULTS / "teachers"
+_PREPARED = "prepared.json"
+_PREPARING = ("task", "models", "distillation", "warm_start")  # the groups of a study that preparing reads
 _RUN_SECONDS = 3600
 _ONE_THREAD_UP_TO = 96  # pixels
 
@@ -72,65 +78,107 @@ def prepare(
     *,
     teacher_file: Path | None = None,
     student_file: Path | None = None,
+    publish: bool = False,
 ) -> Workspace:
     """Divide the data, fit or load the teacher, warm-start; kept and done only once.
 
-    A workspace is kept by seed and by what preparing depends on: other rounds, budgets or limits start from the
-    same one.
+    A workspace is kept by seed and by what preparing depends on, the data's content among it: other rounds, budgets or
+    limits start from the same one. Nothing in it changes later but, with `publish`, the study of plain `flwr run .`;
+    a second process that wants it waits until it is made.
     """
-    shown = RESULTS / "workspaces" / workspace_name(recipe, seed, teacher_file)
+    holds = "" if recipe.source is None else _contents(recipe.source, recipe, progress)
+    shown = RESULTS / "workspaces" / workspace_name(recipe, seed, teacher_file, holds)
     path = shown.resolve()
-    kept = path / "prepared.json"
+    kept = path / _PREPARED
     if student_file is not None or not kept.is_file():
         check_student(recipe.study, student_file)
     if not kept.is_file():
         given_teacher(recipe.study, teacher_file, TEACHERS)  # refuses before anything is made
-        progress.say(f"Preparing {recipe.federation.title} in {shown}")
-        shutil.rmtree(path, ignore_errors=True)
-        notes = build_workspace(recipe, path, seed=seed, progress=progress)
-        for note in notes:
-            progress.say(f"  {note}")
-        use_all_threads()
-        started = time.monotonic()
-        study = with_teacher(
-            with_public_digests(recipe.study, path),
-            path,
-            recipe.federation.teacher_fit,
-            seed=seed,
-            progress=progress,
-            teacher_file=teacher_file,
-            teachers=TEACHERS,
-        )
-        fitted = time.monotonic()
-        use_threads_that_pay(study)
-        study = with_warm_start(study, path, seed=seed, progress=progress, student_file=student_file)
-        seconds = {"teacher": fitted - started, "warm_start": time.monotonic() - fitted}
-        told = {
-            "data_kind": "real" if recipe.source else "made",
-            "title": recipe.federation.title,
-            "attribution": recipe.federation.attribution,
-            "notes": notes,
-            "seconds": rounded(seconds),
-        }
-        kept.write_text(json.dumps(told), encoding="utf-8")
-        accept_weights(path, study)
-        link_to(RESULTS / "workspaces" / recipe.name, path)
-    found = read_study(path / "study.yaml")
-    study = recipe.study.model_copy(update={"models": found.models, "public": found.public})
-    if study != found:
-        write_yaml(path / "study.yaml", study)
+    with alone_at(path, lambda: progress.say(f"Waiting for another process that prepares {shown}")):
+        if not kept.is_file():
+            progress.say(f"Preparing {recipe.federation.title} in {shown}")
+            shutil.rmtree(path, ignore_errors=True)
+            told = _make(recipe, path, seed, progress, teacher_file, student_file)
+            _replace(kept, json.dumps(told))  # last: its presence says that all the rest is there
+        found = read_study(path / "study.yaml")
+        link = RESULTS / "workspaces" / recipe.name
+        if publish or not link.exists():
+            link_to(link, path)
+        filed = as_prepared(recipe.filed, found)
+        if publish and filed != found:
+            _replace(path / "study.yaml", yaml_text(filed))
     told = json.loads(kept.read_text(encoding="utf-8"))
-    return Workspace(path, study, recipe, tuple(told["notes"]), told["seconds"])
+    return Workspace(path, as_prepared(recipe.study, found), recipe, tuple(told["notes"]), told["seconds"])
 
 
-def workspace_name(recipe: Recipe, seed: int, teacher_file: Path | None = None) -> str:
-    """Return the name of the folder that is kept for a recipe: it changes with whatever preparing depends on."""
-    study = recipe.study.model_dump_json(include={"task", "models", "distillation", "warm_start"})
+def _make(
+    recipe: Recipe,
+    path: Path,
+    seed: int,
+    progress: Progress,
+    teacher_file: Path | None,
+    student_file: Path | None,
+) -> dict[str, Any]:
+    """Fill the workspace, whose study is the file's; returns what reports must say of it."""
+    notes = build_workspace(recipe, path, seed=seed, progress=progress)
+    for note in notes:
+        progress.say(f"  {note}")
+    use_all_threads()
+    started = time.monotonic()
+    study = with_teacher(
+        with_public_digests(recipe.study, path),
+        path,
+        recipe.federation.teacher_fit,
+        seed=seed,
+        progress=progress,
+        teacher_file=teacher_file,
+        teachers=TEACHERS,
+    )
+    fitted = time.monotonic()
+    use_threads_that_pay(study)
+    study = with_warm_start(study, path, seed=seed, progress=progress, student_file=student_file)
+    seconds = {"teacher": fitted - started, "warm_start": time.monotonic() - fitted}
+    accept_weights(path, study)
+    _replace(path / "study.yaml", yaml_text(as_prepared(recipe.filed, study)))
+    return {
+        "data_kind": "real" if recipe.source else "made",
+        "title": recipe.federation.title,
+        "attribution": recipe.federation.attribution,
+        "notes": notes,
+        "seconds": rounded(seconds),
+    }
+
+
+def as_prepared(study: StudyConfig, prepared: StudyConfig) -> StudyConfig:
+    """Return a study with everything that preparing made or depends on as a workspace has it."""
+    update = {name: getattr(prepared, name) for name in (*_PREPARING, "public")}
+    return study.model_copy(update=update)
+
+
+def workspace_name(recipe: Recipe, seed: int, teacher_file: Path | None = None, holds: str = "") -> str:
+    """Return the name of the folder that is kept for a recipe: it changes with whatever preparing depends on.
+
+    `holds` is the digest of the data's content; phantoms are known by how they are drawn.
+    """
+    study = recipe.study.model_dump_json(include=set(_PREPARING))
     teacher = recipe.study.models.teacher.sha256 if teacher_file is None else file_sha256(teacher_file)
-    parts = [study, recipe.federation.model_dump_json(), str(recipe.source), str(teacher)]
+    parts = [study, recipe.federation.model_dump_json(), str(recipe.source), str(teacher), holds]
     if recipe.source is None:
         parts.append(drawing_digest(recipe.federation, recipe.study.task))
     return f"{recipe.name}-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:8]}-s{seed}"
+
+
+def _contents(source: Path, recipe: Recipe, progress: Progress) -> str:
+    name = hashlib.sha256(os.fsencode(source.resolve())).hexdigest()[:16]
+    known = RESULTS / "workspaces" / ".looks" / f"{name}.json"
+    return contents_digest(source, recipe.study.task, recipe.federation.dicom, known, progress)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
 
 
 def run(
@@ -143,11 +191,12 @@ def run(
     threads: int = 1,
 ) -> tuple[RunFolder, str]:
     """Run the study once by Flower; returns its folder and Flower's status."""
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    folder = RunFolder((RESULTS / f"{workspace.study.name}-{stamp}{label}").resolve())
-    folder.path.mkdir(parents=True)
+    folder = new_run_folder(workspace.study.name, label)
+    asked = folder.path / "asked.yaml"
+    write_yaml(asked, workspace.study)  # this run's own: what another run asks of the workspace is no matter
     config: RunConfig = {
         "workspace": str(workspace.path),
+        "study": str(asked),
         "output": str(folder.path),
         "site-state": str(site_state.resolve()) if site_state else "",
         "threads": threads,
@@ -168,6 +217,18 @@ def run(
     if status != COMPLETED and not folder.study.is_file():
         raise StudyError(f"Flower says {status} before the study began; see app.log in {folder.path}")
     return folder, status
+
+
+def new_run_folder(study: str, label: str = "") -> RunFolder:
+    """Make a folder that no other run has, named by the study and the time (UTC)."""
+    stem = f"{study}-{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}{label}"
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        path = (RESULTS / (stem if number == 1 else f"{stem}-{number}")).resolve()
+        with suppress(FileExistsError):
+            path.mkdir()
+            return RunFolder(path)
+    raise AssertionError
 
 
 def use_all_threads() -> None:
@@ -195,5 +256,6 @@ def link_to(link: Path, target: Path) -> None:
     """Point a symbolic link at a folder, replacing the one before at once."""
     link.parent.mkdir(parents=True, exist_ok=True)
     part = link.with_name(f".{link.name}.{os.getpid()}")
+    part.unlink(missing_ok=True)  # of a process that was killed here
     part.symlink_to(os.path.relpath(target, link.parent.resolve()))
     part.replace(link)

@@ -6,6 +6,7 @@ leaves its records in the output folder. Report, audit and export are made later
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +16,26 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.superlink.grid import InMemoryGrid
 
 from server.exchange import Exchange
+from server.feasible import MadeSite, calibrated, check_made_sites, check_test_patients
 from server.feed.sender import feeding
+from server.prepare import public_sets
 from server.round_maps import RoundMaps
 from server.run_folder import RunFolder
 from server.scoring import round_score
 from server.study import run_study
 from shared.arrays import to_arrays
-from shared.config import Privacy, StudyConfig
+from shared.config import StudyConfig
 from shared.config_files import overridden, parse_site, parse_study, read_yaml, write_yaml
-from shared.errors import ConfigError, RoundsError
+from shared.errors import ConfigError, RoundsError, StudyError
 from shared.models.initial import unpack_initial
 from shared.models.trainable import trainable_names
 from shared.models.weights import find_weights, load_weights
-from shared.privacy.accountant import calibrate, spend_against
-from shared.privacy.mechanisms import PoissonGaussian
-from shared.site_config import check_declared
+from shared.system_errors import system_sentence
 
 log = logging.getLogger("rounds.hub")
 app = ServerApp()
 _PREDECESSOR_SECONDS = 120.0  # Flower gives up on a run after 60 s without a sign of life
-_OWN_KEYS = ("workspace", "output", "site-state", "threads")
+_OWN_KEYS = ("workspace", "study", "output", "site-state", "threads")
 
 
 @app.main()
@@ -46,18 +47,30 @@ def main(grid: Grid, context: Context) -> None:
         try:
             _run(grid, run, folder)
         except RoundsError as error:
-            log.error("%s", error)
-            if folder.path.is_dir():
-                folder.record_event("study_failed", why=str(error))
+            _failed(folder, str(error))
             raise
+        except OSError as error:
+            _failed(folder, system_sentence(error))
+            raise StudyError(system_sentence(error)) from error
+
+
+def _failed(folder: RunFolder, why: str) -> None:
+    """Write down why the study ended, where that can be written."""
+    log.error("%s", why)
+    with suppress(OSError):
+        if folder.path.is_dir():
+            folder.record_event("study_failed", why=why)
 
 
 def _run(grid: Grid, run: Mapping[str, Any], folder: RunFolder) -> None:
     workspace = prepared(Path(str(run["workspace"])))
     folder.path.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(int(run["threads"]))
-    study = submitted_study(workspace, {k: v for k, v in run.items() if k not in _OWN_KEYS})
-    check_made_sites(workspace, study)
+    asked = Path(str(run["study"])) if run.get("study") else workspace / "study.yaml"
+    study = submitted_study(asked, {k: v for k, v in run.items() if k not in _OWN_KEYS})
+    if sites := made_sites(workspace):
+        check_made_sites(study, sites)
+    check_test_patients(public_sets(workspace, study)["test"], study.task)
     write_yaml(folder.study, study)
     compact, _ = unpack_initial(study, initial_state(workspace, study))
     parameters = dict(compact.named_parameters())
@@ -81,39 +94,16 @@ def prepared(workspace: Path) -> Path:
     return workspace.resolve()
 
 
-def submitted_study(workspace: Path, overrides: dict[str, Any]) -> StudyConfig:
-    """Return the prepared study with overrides by dotted name, its noise calibrated where the study leaves it open."""
-    raw = overridden(read_yaml(workspace / "study.yaml"), overrides)
-    study = parse_study(raw, "study.yaml with --run-config")
-    privacy = study.privacy
-    steps = study.federation.rounds * study.federation.steps
-    if not privacy.enabled:
-        return study
-    if privacy.noise_multiplier is not None:
-        _check_stated(privacy, privacy.noise_multiplier, steps)
-        return study
-    sigma = calibrate(privacy.epsilon, privacy.delta, privacy.sample_rate, steps)
-    return parse_study(
-        overridden(raw, {"privacy.noise_multiplier": sigma}), "study.yaml, its noise calibrated"
-    )
+def submitted_study(file: Path, overrides: dict[str, Any]) -> StudyConfig:
+    """Return the study of a file with overrides by dotted name, its noise calibrated where the study leaves it open."""
+    return calibrated(parse_study(overridden(read_yaml(file), overrides), f"{file.name} with --run-config"))
 
 
-def _check_stated(privacy: Privacy, sigma: float, steps: int) -> None:
-    """Refuse a given noise multiplier under which a site would spend more than the study states."""
-    rounds = PoissonGaussian(noise_multiplier=sigma, sample_rate=privacy.sample_rate, steps=steps)
-    spent = spend_against([rounds], privacy.epsilon, privacy.delta).epsilon
-    if spent > privacy.epsilon:
-        raise ConfigError(
-            f"privacy.noise_multiplier is {sigma:g}: {steps} steps would spend epsilon {spent:.3g}, allowed is at most "
-            f"privacy.epsilon ({privacy.epsilon:g}); leave it out, so that it is calibrated, or raise privacy.epsilon"
-        )
-
-
-def check_made_sites(workspace: Path, study: StudyConfig) -> None:
-    """Refuse what a simulation's sites would refuse one by one; of real hospitals the workspace holds no file."""
-    for path in sorted((workspace / "sites").glob("*.yaml")):
-        site = parse_site(read_yaml(path), path.name)
-        check_declared(study, site.declared_patients, site.name)
+def made_sites(workspace: Path) -> list[MadeSite]:
+    """Return a simulation's hospitals; of real ones the workspace holds no file."""
+    files = sorted((workspace / "sites").glob("*.yaml"))
+    sites = [parse_site(read_yaml(path), path.name) for path in files]
+    return [MadeSite(one.name, one.declared_patients, one.cap, one.allow_without_privacy) for one in sites]
 
 
 def initial_state(workspace: Path, study: StudyConfig) -> dict[str, torch.Tensor]:

@@ -18,7 +18,7 @@ from flwr.proto.control_pb2 import ListRunsRequest, StopRunRequest, StreamLogsRe
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.error import ApiErrorCode, FlowerError
 
-from shared.errors import ServiceError, StudyError
+from shared.errors import ConfigError, ServiceError, StudyError
 from shared.flower_environment import bin_folder, flower_environment
 
 
@@ -41,18 +41,33 @@ class Control:
     superlink: str
     ca_file: Path | None
 
-    def start(self, app: str, run_config: RunConfig, federation: RunConfig | None = None) -> int:
+    def start(
+        self,
+        app: str,
+        run_config: RunConfig,
+        federation: RunConfig | None = None,
+        scratch: Path | None = None,
+    ) -> int:
         """Start a run of an app: a folder, or @publisher/name==version; returns Flower's id of the run.
 
-        `federation` says how a simulation is to be made.
+        `federation` says how a simulation is to be made, `scratch` where a folder is made for the while.
         """
-        with tempfile.TemporaryDirectory(prefix="rounds-") as home:
+        with tempfile.TemporaryDirectory(prefix="rounds-", dir=scratch) as home:
             (Path(home) / "config.toml").write_text(
                 f'[superlink]\ndefault = "{_CONNECTION}"\n[superlink.{_CONNECTION}]\naddress = "{self.superlink}"\n'
                 f"{self._trust()}\n",
                 encoding="utf-8",
             )
-            words = ["run", app, _CONNECTION, "--format", "json", "--run-config", _settings(run_config)]
+            (Path(home) / "run.toml").write_text(_as_toml(run_config), encoding="utf-8")
+            words = [
+                "run",
+                app,
+                _CONNECTION,
+                "--format",
+                "json",
+                "--run-config",
+                str(Path(home) / "run.toml"),
+            ]
             if federation is not None:
                 words += ["--federation-config", _settings(federation)]
             try:
@@ -132,6 +147,26 @@ class Control:
             ) from error
         finally:
             client.close()
+
+
+def _as_toml(values: RunConfig) -> str:
+    """Return the values as a TOML file, which takes quotes and every letter: Flower's command line does not.
+
+    `ConfigError` for text that is no UTF-8, as a path may be.
+    """
+    for key, value in values.items():
+        try:
+            str(value).encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError(
+                f"{key} is {value!r}: not in UTF-8, which Flower needs; rename the folder"
+            ) from error
+    return "".join(f"{json.dumps(key)} = {_toml_value(value)}\n" for key, value in values.items())
+
+
+def _toml_value(value: str | float | bool) -> str:
+    """Write a value as JSON does, which TOML reads, but for the sign DEL and pairs of surrogates."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _settings(values: RunConfig) -> str:

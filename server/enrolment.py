@@ -15,6 +15,7 @@ from shared.config import StudyConfig
 from shared.errors import RoundsError, StudyError
 from shared.records import Request, RequestHeader, encode_request
 from shared.releases import EnrolmentRelease, ErrorRelease, decode_release
+from shared.study_rules import sites_needed
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,10 @@ class EnrolledSite:
 def enrol_sites(
     study: StudyConfig, study_uid: str, exchange: Exchange, folder: RunFolder
 ) -> tuple[EnrolledSite, ...]:
-    """Enrol every connected site, in name order; `StudyError` when fewer than min_sites do."""
+    """Enrol every connected site, in name order; `StudyError` when fewer do than min_sites, or than a round needs."""
     rules = study.federation
-    nodes = exchange.wait_for_nodes(rules.min_sites, rules.enrolment_seconds)
+    field, needed = sites_needed(rules)
+    nodes = exchange.wait_for_nodes(needed, rules.enrolment_seconds)
     header = RequestHeader(
         study_uid=study_uid,
         round=0,
@@ -50,7 +52,7 @@ def enrol_sites(
         "enrol",
         dict.fromkeys(nodes, payload),
         rules.enrolment_seconds,
-        enough=lambda: len(enrolled) >= rules.min_sites,
+        enough=lambda: len(enrolled) >= needed,
     )
     for answer in answers:
         if answer.asked_again:
@@ -73,9 +75,9 @@ def enrol_sites(
         folder.record_event("enrolled", site=site.name, declared_patients=site.declared_patients)
     for node in sorted(silent):
         folder.record_event("not_enrolled", **_who(node, admitted), why="no answer by the deadline")
-    if len(enrolled) < rules.min_sites:
+    if len(enrolled) < needed:
         raise StudyError(
-            f"federation.min_sites is {rules.min_sites}: {len(enrolled)} of {len(nodes)} connected sites enrolled; "
+            f"{field} is {needed}: {len(enrolled)} of {len(nodes)} connected sites enrolled; "
             "see events.jsonl here and `rounds-site check` at the sites"
         )
     return tuple(enrolled[name] for name in sorted(enrolled))

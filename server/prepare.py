@@ -26,6 +26,7 @@ from shared.data.source import read_source
 from shared.errors import ConfigError, DataError
 from shared.models.teacher import Teacher, build_teacher
 from shared.models.weights import file_sha256, find_weights, save_weights, store_file, store_weights
+from shared.torch_random import torch_seeded
 
 PUBLIC_SETS = ("cohort", "reference", "test")
 _HELD_OUT = 0.15  # share of cohort patients kept for calibration
@@ -183,7 +184,6 @@ def load_teacher(workspace: Path, study: StudyConfig) -> Teacher:
 def _fitted(
     study: StudyConfig, fit: TeacherFit, cohort: PublicImages, seed: int, progress: Progress
 ) -> dict[str, torch.Tensor]:
-    torch.manual_seed(seed)
     with _hub_online() if fit.pretrained else nullcontext():
         teacher = build_teacher(
             study.models.teacher.name,
@@ -193,15 +193,16 @@ def _fitted(
             seed=seed,
         )
     network = teacher.network.requires_grad_(True)
-    fit_teacher(
-        network,
-        cohort,
-        epochs=fit.epochs,
-        learning_rate=fit.learning_rate,
-        seed=seed,
-        flip=not study.task.laterality_matters,
-        progress=progress,
-    )
+    with torch_seeded(seed):
+        fit_teacher(
+            network,
+            cohort,
+            epochs=fit.epochs,
+            learning_rate=fit.learning_rate,
+            seed=seed,
+            flip=not study.task.laterality_matters,
+            progress=progress,
+        )
     return dict(network.state_dict())
 
 

@@ -24,6 +24,7 @@ from shared.models.fast_depthwise import fast_depthwise
 from shared.models.initial import pack_initial
 from shared.models.student import load_published
 from shared.models.teacher import Teacher
+from shared.torch_random import torch_seeded
 
 _WEIGHT_DECAY = 1e-4
 _MAX_GRAD_NORM = 5.0
@@ -169,8 +170,8 @@ def build_adapters(compact: CompactModel, teacher: Teacher, image_size: int) -> 
 
 
 def _first_adapters(compact: CompactModel, teacher: Teacher, cohort: PublicImages) -> Adapters:
-    torch.manual_seed(0)
-    adapters = build_adapters(compact, teacher, cohort.pixels.shape[1])
+    with torch_seeded(0):
+        adapters = build_adapters(compact, teacher, cohort.pixels.shape[1])
     images = tensors(cohort.pixels[:64])
     with torch.inference_mode():
         features = compact.run(images).features

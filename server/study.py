@@ -60,7 +60,7 @@ def run_study(
         journal.enrolled(sites)
         while state.rounds_done < study.federation.rounds:
             meanwhile = partial(look_back, state, journal, score, look)
-            state = run_round(study, state, sites, exchange, journal, checkpoints.wait, meanwhile)
+            state = run_round(study, state, sites, exchange, journal, checkpoints, meanwhile)
             checkpoints.save(state)
         checkpoints.wait()
         record_last(state, journal, score)
@@ -82,35 +82,41 @@ def run_round(
     sites: tuple[EnrolledSite, ...],
     exchange: Exchange,
     journal: Journal,
-    saved: Callable[[], None],
+    checkpoints: Checkpoints,
     meanwhile: Callable[[], None],
 ) -> StudyState:
     """Ask, collect until all answered or the deadline, merge; `StudyError` below the quorum.
 
-    No request leaves before `saved` has returned: the state that it rests on must be durable. `meanwhile` is done
-    while sites work: scoring the last round must not keep them waiting.
+    No request leaves before the state that it rests on is durable, nor where too few sites are left for the quorum.
+    `meanwhile` is done while sites work: scoring the last round must not keep them waiting. Below the quorum what sites
+    stated to have spent is saved: they have spent it.
     """
     started = time.monotonic()
     number = state.rounds_done + 1
     asked = tuple(site for site in sites if site.name not in state.excluded)
+    quorum = study.federation.quorum
+    if len(asked) < quorum:
+        raise StudyError(
+            f"federation.quorum is {quorum}: {len(asked)} of {len(sites)} sites are still asked in round {number} "
+            f"({_told(state.excluded)}), so nobody was asked and nothing more spent; resuming cannot "
+            "mend it, a new study with a lower quorum or other sites can"
+        )
     journal.record_event("round_started", round=number, sites=[site.name for site in asked])
     stage = Stage(number, "train", state.weights)
-    quorum = study.federation.quorum
 
     def once_sent() -> None:
-        saved()  # also where no site is left to be sent anything
+        checkpoints.wait()  # also where no site is left to be sent anything
         meanwhile()
 
     collected = collect(
         study, state, stage, asked, exchange, journal,
-        at_least=quorum, before_sending=saved, meanwhile=once_sent,
+        at_least=quorum, before_sending=checkpoints.wait, meanwhile=once_sent,
     )  # fmt: skip
     if collected.mean is None or len(collected.releases) < quorum:
         journal.failed_stage(collected.heard)
-        raise StudyError(
-            f"federation.quorum is {quorum}: {len(collected.releases)} of {len(asked)} sites sent an update in round "
-            f"{number}; see events.jsonl and resume with the same output folder"
-        )
+        checkpoints.save(with_statements(state, collected))
+        checkpoints.wait()
+        raise StudyError(_below_quorum(quorum, number, len(asked), collected))
     state = remembered(state, stage, collected, journal)
     step = merged_step(state.velocity, collected.mean.mean(), study.federation.server_momentum)
     record = {
@@ -125,6 +131,27 @@ def run_round(
     # without momentum nobody reads the step: up to 30 MB that a checkpoint can do without
     kept = step if study.federation.server_momentum else {}
     return state.after_round(applied(state.weights, step), kept, record)
+
+
+def _below_quorum(quorum: int, number: int, num_asked: int, collected: Collected) -> str:
+    """Say how many answered, what it cost, and what resuming could mend and could not."""
+    spent = [f"{name} {one.epsilon:.3g}" for name, one in sorted(collected.statements.items()) if one.epsilon]
+    final = {name: why for name, why in collected.missing.items() if why in _FINAL}
+    again = num_asked - len(final)
+    mend = (
+        f"resume with the same output folder: {again} sites are asked again, and those that answered spend nothing more"
+        if again >= quorum
+        else f"to resume helps only once these hospitals mend it ({_told(final)}); else start a new study with a lower "
+        "quorum or other sites"
+    )
+    return (
+        f"federation.quorum is {quorum}: {len(collected.releases)} of {num_asked} sites sent an update in round "
+        f"{number}; epsilon stated as spent: {', '.join(spent) or 'none'}; see events.jsonl; {mend}"
+    )
+
+
+def _told(reasons: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}: {why}" for name, why in sorted(reasons.items())) or "none refused"
 
 
 def record_last(state: StudyState, journal: Journal, score: Score) -> None:
@@ -172,15 +199,19 @@ def remembered(state: StudyState, stage: Stage, collected: Collected, journal: J
     received = {name: list(counts) for name, counts in state.bytes_received.items()}
     for name, count in collected.num_bytes.items():
         received.setdefault(name, []).append(count)
-    statements = {name: one.model_dump(mode="json") for name, one in collected.statements.items()}
     heard = [body.model_dump(mode="json") for body in (*collected.heard, *journal.taken())]
     return replace(
-        state,
+        with_statements(state, collected),
         heard={f"{stage.kind}/{stage.round}": heard},
         bytes_received=received,
-        statements=state.statements | statements,
         excluded=state.excluded | final,
     )
+
+
+def with_statements(state: StudyState, collected: Collected) -> StudyState:
+    """Return the state with what sites last stated to have spent."""
+    stated = {name: one.model_dump(mode="json") for name, one in collected.statements.items()}
+    return replace(state, statements=state.statements | stated)
 
 
 def state_statements(state: StudyState) -> Mapping[str, LedgerStatement]:

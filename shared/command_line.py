@@ -4,6 +4,8 @@ In: a command that raised. Out: its sentence on standard error and exit status 1
 what both ask a person for: the words of a fingerprint, and passphrases.
 """
 
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +15,7 @@ from typer.core import TyperGroup
 
 from shared.errors import ConfigError, RoundsError, TrustError
 from shared.fingerprint import same_fingerprint, words
+from shared.system_errors import system_sentence
 
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON in place of lines and tables")]
 Fingerprint = Annotated[
@@ -32,15 +35,26 @@ EmptyFolder = Annotated[Path, typer.Argument(help="new or empty folder")]
 
 
 class SentenceGroup(TyperGroup):
-    """A group of commands whose `RoundsError` is told in its one sentence; any other error is our own fault."""
+    """A group of commands whose `RoundsError` and `OSError` are one sentence each; any other error is our own fault."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a `RoundsError` ends it with exit status 1."""
+        """Run the command; a `RoundsError`, or what the system refuses, ends it with exit status 1."""
         try:
             return super().invoke(ctx)
         except RoundsError as error:
-            typer.echo(f"Error: {error}", err=True)
+            tell(f"Error: {error}")
             raise typer.Exit(1) from error
+        except BrokenPipeError:
+            raise  # whoever read the output is gone: click ends in silence
+        except OSError as error:
+            tell(f"Error: {system_sentence(error)}")
+            raise typer.Exit(1) from error
+
+
+def tell(sentence: str) -> None:
+    """Say a sentence on standard error, whatever its letters; where nobody can be told any more it is no error."""
+    with suppress(OSError, ValueError):
+        print(sentence.encode("utf-8", "backslashreplace").decode(), file=sys.stderr, flush=True)
 
 
 def program(what_it_is: str) -> typer.Typer:

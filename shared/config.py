@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from shared.one_meaning import check_one_meaning
+from shared.study_rules import check_times
 
 T = TypeVar("T", bound=BaseModel)
 DIGEST, STUDY_NAME = r"^[0-9a-f]{64}$", r"^[a-z0-9][a-z0-9-]{0,39}$"
@@ -287,6 +288,7 @@ class StudyConfig(Setting):
     @model_validator(mode="after")
     def _whole_study_has_a_measure(self) -> Self:
         rules, privacy = self.federation, self.privacy
+        check_times(rules)
         if rules.rounds * rules.steps > MOST_STEPS:
             raise ValueError(
                 f"federation.rounds x federation.steps is {rules.rounds * rules.steps}, allowed is at most "

@@ -74,4 +74,9 @@ def read_yaml(path: Path) -> Settings:
 
 def write_yaml(path: Path, value: BaseModel) -> None:
     """Write a configuration so that `read_yaml` and its parser give it back."""
-    path.write_text(yaml.safe_dump(value.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    path.write_text(yaml_text(value), encoding="utf-8")
+
+
+def yaml_text(value: BaseModel) -> str:
+    """Return a configuration as YAML."""
+    return yaml.safe_dump(value.model_dump(mode="json"), sort_keys=False)

@@ -1,6 +1,8 @@
 """Processes that end with the work they were started for: pools of workers, and whole sessions of others."""
 
+import ctypes
 import os
+import signal
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
@@ -8,6 +10,8 @@ from multiprocessing import active_children, get_context
 from typing import Literal
 
 import psutil
+
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 @contextmanager
@@ -17,7 +21,9 @@ def worker_processes(count: int, start: Literal["fork", "spawn"]) -> Iterator[Pr
     The pool by itself would first wait for everything that was submitted.
     """
     others = set(active_children())
-    pool = ProcessPoolExecutor(count, mp_context=get_context(start))
+    pool = ProcessPoolExecutor(
+        count, mp_context=get_context(start), initializer=_as_worker, initargs=(os.getpid(),)
+    )
     try:
         yield pool
     except BaseException:
@@ -26,6 +32,17 @@ def worker_processes(count: int, start: Literal["fork", "spawn"]) -> Iterator[Pr
         pool.shutdown(cancel_futures=True)
         raise
     pool.shutdown()
+
+
+def _as_worker(parent: int) -> None:
+    """Leave Ctrl-C to the process that owns the pool, which ends this one; end when that one is killed (Linux)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def end_session(leader: int) -> None:

@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
+from shared.endings import ENDINGS
 from shared.errors import ServiceError
 from shared.processes import end_session
 
@@ -82,13 +83,14 @@ class Supervisor:
         self._kept = [_Kept(service) for service in self.services]
 
     def run(self) -> None:
-        """Keep the services running until SIGTERM or SIGINT, then end them and all that they started.
+        """Keep the services running until SIGTERM, SIGINT or SIGHUP, then end them and all that they started.
 
         `ServiceError` where another supervisor is at work on the same status file.
         """
         with _alone(self.status_file.with_suffix(".lock")):
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, self._told_to_end)
+            for number in ENDINGS:
+                if signal.getsignal(number) is not signal.SIG_IGN:  # as SIGHUP under nohup
+                    signal.signal(number, self._told_to_end)
             self._keep()
 
     def _keep(self) -> None:

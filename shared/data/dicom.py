@@ -4,10 +4,7 @@ Of the file only what the picture needs is parsed: no name, identifier, date or 
 Errors carry a word and a sentence of ours, never a value, a path or pydicom's own text, which may quote a tag.
 """
 
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -26,6 +23,7 @@ from shared.data.image_problems import ImageError, image_error
 from shared.data.limits import TooLargeError
 from shared.data.records import TextRule
 
+config.settings.reading_validation_mode = config.IGNORE  # once: values are checked by what reads them
 T = TypeVar("T")
 Grey = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
@@ -92,7 +90,7 @@ def is_dicom(path: Path) -> bool:
 
 def parsed(read: Callable[[], T], kind: str = "image_unreadable") -> T:
     """Let pydicom read silently; whatever it raises becomes an `ImageError` that remembers nothing of it."""
-    with _silent():
+    with np.errstate(all="ignore"):  # of this thread
         try:
             return read()
         except ImageError:
@@ -104,24 +102,6 @@ def parsed(read: Callable[[], T], kind: str = "image_unreadable") -> T:
         except Exception:  # noqa: BLE001, S110 - parsers and codecs raise anything, and their words may quote a tag
             pass
     raise image_error(kind)  # outside: no context that holds the cause
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Keep pydicom and its plugins from warning and logging, since both quote values; restores what was set."""
-    loggers = [logging.getLogger(name) for name in ("pydicom", "pylibjpeg", "openjpeg")]
-    levels, mode = [logger.level for logger in loggers], config.settings.reading_validation_mode
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            for logger in loggers:
-                logger.setLevel(logging.CRITICAL + 1)  # loggers below inherit it
-            config.settings.reading_validation_mode = config.IGNORE
-            yield
-        finally:
-            config.settings.reading_validation_mode = mode
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
 
 
 def _refuse_unfit(dataset: Dataset) -> None:

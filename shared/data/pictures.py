@@ -1,7 +1,6 @@
 """One file of Pillow's kinds as a picture: a path comes in, pixels of at most 8 bits a channel go out."""
 
 import struct
-import warnings
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,11 +40,9 @@ def decoded(path: Path, what: Literal["image", "mask"], field: str) -> Image.Ima
     """
     try:
         check_file(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower
-            with Image.open(path, formats=FORMATS) as image:
-                _check_picture(path, image)
-                image.load()
+        with Image.open(path, formats=FORMATS) as image:
+            _check_picture(path, image)
+            image.load()
         return _eight_bit(np.asarray(image)) if image.mode[:1] in DEEP else image
     except FileNotFoundError as error:
         raise ImageError(

@@ -15,6 +15,7 @@ from torchvision.transforms.functional import gaussian_blur
 from shared.config import StudyConfig
 from shared.models.explainer import Explainer
 from shared.models.student import Student, build_student
+from shared.torch_random import torch_seeded
 
 Fill = Literal["zero", "blur"]
 BLUR_SIDES = 16  # standard deviation of the blur = image side / 16
@@ -91,7 +92,6 @@ def build_compact(study: StudyConfig, *, seed: int = 0) -> CompactModel:
     if study.distillation.method not in METHODS_WITH_MASK:
         return CompactModel(student, None, study.distillation.fill)
     choice = study.models.explainer
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed + 1)
+    with torch_seeded(seed + 1):
         explainer = Explainer(choice.width, choice.stride)
     return CompactModel(student, explainer, study.distillation.fill)

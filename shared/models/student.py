@@ -24,6 +24,7 @@ from shared.config import StudentChoice, Subnet
 from shared.errors import WeightsError
 from shared.models.normalisation import fold_batch_norm, replace_batch_norm
 from shared.models.weights import checked_bytes, load_into
+from shared.torch_random import torch_seeded
 
 WIDTH_MULTIPLIER = 1.2
 FEATURE_STAGES = (4, 5)  # strides 16 and 32
@@ -90,8 +91,7 @@ def build_student(choice: StudentChoice, num_classes: int, *, seed: int = 0) -> 
     Activations are not in place (per-patient gradients need their inputs) and nothing is dropped, so train
     and eval mode are the same.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with torch_seeded(seed):
         network = batch_norm_network(choice, num_classes)
         replace_batch_norm(network, choice.normalisation)
         _replace_ofa_modules(network)

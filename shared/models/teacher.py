@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from shared.errors import ConfigError
 from shared.models.weights import load_into, load_weights
+from shared.torch_random import torch_seeded
 
 POOLED_SIDE = 7
 MATCHED_STRIDE = 16
@@ -98,8 +99,7 @@ def build_teacher(
     """
     _check_name(name)
     state = None if weights is None else load_weights(weights, sha256)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with torch_seeded(seed):
         network = _published(name, num_classes, image_size) if pretrained else None
         try:
             teacher = Teacher(network or _create(name, num_classes, image_size), image_size)

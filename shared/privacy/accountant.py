@@ -8,11 +8,8 @@ from patients.
 
 import math
 import time
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 from pydantic import ConfigDict, Field
 
@@ -188,27 +185,21 @@ def _compose(history: History, delta: float) -> tuple[float, str]:
         return rdp, "rdp"
     try:
         prv = _prv(history, delta)
-    except (ArithmeticError, IndexError, MemoryError, RuntimeError, ValueError, Warning):
+    except (ArithmeticError, IndexError, MemoryError, RuntimeError, ValueError):
         return rdp, "rdp"  # PRV is known to fail at odd settings (opacus issues 601, 604, 637)
     return (prv, "prv") if 0 < prv <= rdp else (rdp, "rdp")
 
 
 def _prv(history: History, delta: float) -> float:
-    from opacus.accountants import PRVAccountant  # noqa: PLC0415 - takes seconds; not everyone accounts
+    from shared.privacy.opacus_bound import prv_bound  # noqa: PLC0415 - takes seconds; not everyone accounts
 
-    accountant: Any = PRVAccountant()
-    accountant.history = list(history)
-    with _library_warnings():
-        return float(accountant.get_epsilon(delta, eps_error=EPS_ERROR))
+    return prv_bound(history, delta, EPS_ERROR)
 
 
 def _rdp(history: History, delta: float) -> float:
-    from opacus.accountants import RDPAccountant  # noqa: PLC0415 - takes seconds; not everyone accounts
+    from shared.privacy.opacus_bound import rdp_bound  # noqa: PLC0415 - takes seconds; not everyone accounts
 
-    accountant: Any = RDPAccountant()
-    accountant.history = list(history)
-    with _library_warnings():
-        return float(accountant.get_epsilon(delta))
+    return rdp_bound(history, delta)
 
 
 @lru_cache(maxsize=1024)
@@ -249,15 +240,3 @@ def _check_delta(delta: float) -> None:
         raise PrivacyError(
             f"delta is {delta}, allowed is between 0 and 1, at most 1 / (10 x patients); lower it"
         )
-
-
-@contextmanager
-def _library_warnings() -> Iterator[None]:
-    """Silence two harmless warnings of Opacus; any other one means that its figure cannot be trusted."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        # PRV takes log(1 - sample_rate); at a rate of 1 that is -inf, which its formula handles
-        warnings.filterwarnings("ignore", "divide by zero encountered in log", RuntimeWarning)
-        # RDP then reports a looser but still valid bound
-        warnings.filterwarnings("ignore", "Optimal order is the", UserWarning)
-        yield

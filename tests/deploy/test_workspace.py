@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deploy.federation import Recipe, find_recipe
-from deploy.workspace import workspace_name
+from deploy.workspace import new_run_folder, workspace_name
 from shared import phantoms
 from shared.config_files import overridden, parse_study
 from shared.phantoms import STYLES
@@ -72,9 +72,18 @@ def test_another_drawing_has_another_name(recipe: Recipe, what: str, monkeypatch
 
 
 def test_own_data_has_no_styles(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For images that are there nothing is drawn, so styles do not matter; the path does."""
+    """For images that are there nothing is drawn, so styles do not matter; the path and the content do."""
     own = replace(recipe, source=tmp_path)
-    before = workspace_name(own, 0)
-    assert before != workspace_name(replace(recipe, source=tmp_path / "other"), 0)
+    before = workspace_name(own, 0, holds="a")
+    assert before != workspace_name(replace(recipe, source=tmp_path / "other"), 0, holds="a")
+    assert before != workspace_name(own, 0, holds="b")
     brighter("film", monkeypatch)
-    assert workspace_name(own, 0) == before
+    assert workspace_name(own, 0, holds="a") == before
+
+
+def test_no_two_runs_have_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders asked for within the same second are different ones."""
+    monkeypatch.setattr("deploy.workspace.RESULTS", tmp_path / "results")
+    folders = {new_run_folder("tiny", "-kd").path for _ in range(5)}
+    assert len(folders) == 5
+    assert all(path.is_dir() for path in folders)

@@ -286,6 +286,20 @@ def test_below_the_quorum_the_study_stops_and_can_resume(tiny_federation, tmp_pa
     assert arrays_digest(state.weights) == arrays_digest(tiny_federation.initial)
 
 
+def test_a_failed_round_keeps_what_sites_stated(tiny_federation, tmp_path: Path) -> None:
+    """Below the quorum the error, the checkpoint and the report hold every epsilon that a ledger stated."""
+    folder = RunFolder(tmp_path)
+    sites = tiny_federation.sites(tmp_path / "state", bedside={"cap": {"epsilon": 0.1}})
+    study = tiny_federation.changed(federation={"quorum": 3})
+    with pytest.raises(StudyError, match=r"children \d.*film \d.* these hospitals mend it \(bedside: "):
+        run_study(study, tiny_federation.initial, tiny_federation.hospitals(sites), folder, score)
+    state = load_state(folder.checkpoint, study.digest())
+    assert state.rounds_done == 0
+    told = recorded_summary(folder, study, state, About("made", "tiny"), completed=False)
+    assert {"children", "film"} <= set(told.epsilon)
+    assert all(told.epsilon[name] > 1 for name in ("children", "film"))
+
+
 def test_a_rounds_line_outlives_the_hub(tiny_federation, tmp_path: Path) -> None:
     """A hub that dies after the checkpoint and before the round's line: the resumed study writes it, once."""
     folder = RunFolder(tmp_path)

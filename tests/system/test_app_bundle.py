@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from shared.config import StudyConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-OWN_KEYS = {"workspace", "output", "site-state", "threads"}
+OWN_KEYS = {"workspace", "study", "output", "site-state", "threads"}
 CHANGEABLE = ("purpose", "expires", "distillation.weights", "distillation.views_per_step", "privacy", "federation",
               "audit")  # fmt: skip
 ONLY_PREPARING_USES = {f"distillation.weights.{term}" for term in
