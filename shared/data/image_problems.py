@@ -33,6 +33,14 @@ PROBLEMS: dict[str, tuple[str, str]] = {
         "nothing installed decodes its transfer syntax",
         "export it uncompressed, or as JPEG, JPEG 2000, JPEG-LS or RLE",
     ),
+    "image_bits": (
+        "its pixels do not stand in the bits that its header gives (BitsStored, HighBit)",
+        "export it again or leave it out",
+    ),
+    "image_inverted": (
+        "its PresentationLUTShape and PhotometricInterpretation contradict each other, so black may be white",
+        "correct one of them after a look at it, or leave it out",
+    ),
     "image_window": ("its window, rescale or lookup table cannot be applied", "export it again without it"),
     "image_burned_in": (
         "its header says that identifying text is burned in",
