@@ -37,3 +37,26 @@ def _percentiles(values: Numbers) -> Numbers:
     flat = values.reshape(-1)
     places = [int(TAIL * (flat.size - 1)), int((1 - TAIL) * (flat.size - 1))]
     return np.partition(flat, places)[places]
+
+
+def eight_bit(pixels: Numbers) -> npt.NDArray[np.uint8]:
+    """Scale pixels (H, W[, channels]) of more than 8 bits, all channels alike; ValueError where one is not finite.
+
+    A picture of 8 bits that was widened to 16, by 257 or 256, is shown as it was: the same picture looks the same.
+    Others are scaled between black and white: twelve bits in sixteen are common.
+    """
+    if pixels.dtype == np.uint8:
+        return pixels
+    if not np.isfinite(pixels).all():
+        raise ValueError("a pixel is not finite")
+    for step in (257, 256) if pixels.dtype == np.uint16 else ():
+        if not any((row % step).any() for row in pixels):
+            return (pixels // step).astype(np.uint8)
+    low, high = black_and_white(pixels) if pixels.size else (0.0, 0.0)
+    height = high - low
+    scaled = np.empty(pixels.shape, np.uint8)
+    for part, wide in zip(
+        scaled, pixels, strict=True
+    ):  # a row at a time: in float64 all take eight bytes a pixel
+        part[:] = ((wide.astype(np.float64) - low) * (255 / height if height > 0 else 0)).clip(0, 255)
+    return scaled

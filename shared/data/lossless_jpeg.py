@@ -65,21 +65,27 @@ def _differences(rows: Ints, first: int, scan: Scan) -> Ints:
     predicted = np.empty_like(rows)
     left = rows[1:, :-1]
     above, corner = rows[:-1, 1:], rows[:-1, :-1]
-    predicted[1:, 1:] = {
-        1: lambda: left,
-        2: lambda: above,
-        3: lambda: corner,
-        4: lambda: left + above - corner,
-        5: lambda: left + ((above - corner) >> 1),
-        6: lambda: above + ((left - corner) >> 1),
-        7: lambda: (left + above) >> 1,
-    }[scan.predictor]()
+    predicted[1:, 1:] = _predicted(left, above, corner, scan.predictor)
     predicted[1:, 0] = rows[:-1, 0]
     numbers = np.arange(first, first + len(rows))
     begins = numbers % scan.interval_rows == 0 if scan.interval_rows else numbers == 0
     predicted[begins, 1:] = rows[begins, :-1]
     predicted[begins, 0] = 1 << (scan.precision - scan.shift - 1)
     return rows - predicted
+
+
+def _predicted(left: Ints, above: Ints, corner: Ints, predictor: int) -> Ints:
+    if predictor in {1, 2, 3}:
+        return (left, above, corner)[predictor - 1]
+    if predictor == 4:
+        return left + above - corner
+    if predictor == 5:
+        return left + ((above - corner) >> 1)
+    if predictor == 6:
+        return above + ((left - corner) >> 1)
+    if predictor == 7:
+        return (left + above) >> 1
+    raise ValueError("no such predictor")
 
 
 def _read(stream: bytes, width: int) -> Scan:
