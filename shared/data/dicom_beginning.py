@@ -44,11 +44,11 @@ def _is_element(header: bytes) -> bool:
     if len(header) < 8:
         return False
     for order in ("little", "big"):
-        group, element = (int.from_bytes(header[at : at + 2], order) for at in (0, 2))  # type: ignore[arg-type]
+        group, element = (int.from_bytes(header[at : at + 2], order) for at in (0, 2))
         if group == 2:
             return order == "little" and element <= 1 and header[4:6] in META_VRS
         if group == 8:
             known = dictionary_has_tag(group << 16 | element) or element == 0
-            length = int.from_bytes(header[4:8], order)  # type: ignore[arg-type]
+            length = int.from_bytes(header[4:8], order)
             return known and (header[4:6] in FIRST_VRS or (order == "little" and length <= MOST_BYTES))
     return False

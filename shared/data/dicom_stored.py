@@ -45,9 +45,8 @@ def stored_values(dataset: Dataset) -> Stored:
         allocated = int(dataset.BitsAllocated)
         if low < 0 or low + bits > allocated:
             raise image_error("image_bits")
-        coded = get_decoder(syntax).as_array(
-            dataset, index=0, raw=True, bits_stored=allocated, pixel_representation=0
-        )[0]
+        whole_words: dict[str, Any] = {"bits_stored": allocated, "pixel_representation": 0}
+        coded = get_decoder(syntax).as_array(dataset, index=0, raw=True, **whole_words)[0]
         return _counting_bits(coded, bits, low, signed=signed, overlays=_overlays(dataset))
     if low != 0:  # a codestream holds values, not bits in a word
         raise image_error("image_bits")
@@ -102,7 +101,8 @@ def _is_extended(words: Stored, bits: int) -> bool:
 
 def _signed(words: Stored, bits: int) -> Stored:
     unused = 8 * words.itemsize - bits
-    return (words << words.dtype.type(unused)).view(f"i{words.itemsize}") >> unused
+    signed: Stored = (words << words.dtype.type(unused)).view(f"i{words.itemsize}") >> unused
+    return signed
 
 
 def _overlays(dataset: Dataset) -> int:

@@ -26,7 +26,8 @@ class Table:
 
     def of(self, values: npt.NDArray[Any], first: int) -> npt.NDArray[np.uint16]:
         """Look values up, with the sign of `first` as given."""
-        return self.entries[(values - first).clip(0, len(self.entries) - 1)]
+        found: npt.NDArray[np.uint16] = self.entries[(values - first).clip(0, len(self.entries) - 1)]
+        return found
 
     def ends(self) -> tuple[float, float]:
         """Return black and white: of the depth the table says, or the entries' own range where they have another."""

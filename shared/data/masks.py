@@ -39,9 +39,9 @@ def _one_channel(colours: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if spread.max(initial=0) <= NEAR_GREY * (np.iinfo(colours.dtype).max // 255):
         return colours[..., 1]
     red, green, blue = np.moveaxis(colours.astype(np.int64), -1, 0)
-    return (
-        (red << 32) | (green << 16) | blue
-    )  # at most two of these are a mask: they span no range from black to white
+    # at most two of these are a mask: they span no range from black to white
+    codes: npt.NDArray[np.int64] = (red << 32) | (green << 16) | blue
+    return codes
 
 
 def _inside(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_] | None:
