@@ -15,8 +15,11 @@ from shared.data.limits import MAX_SCANS, TooLargeError
 Bytes = bytes | mmap.mmap
 MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")  # in coded data a byte of 255 has another byte after it
 FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+LOSSLESS_FRAMES = {0xC3, 0xC7, 0xCB, 0xCF}
 SCAN, END, START = 0xDA, 0xD9, 0xD8
 JPEG_2000 = b"\xff\x4f\xff\x51"
+TILE_HEADER_BYTES = 14
+TILE_PART, CODESTREAM_END = b"\xff\x90", b"\xff\xd9"
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Frame:
     samples: int
     bits: int
     num_scans: int
+    lossless: bool = False  # of a JPEG: predicted value by value (T.81 annex H)
 
 
 def read_jpeg(data: Bytes) -> Frame:
@@ -36,6 +40,7 @@ def read_jpeg(data: Bytes) -> Frame:
     Errors: ValueError for data without a frame header; `TooLargeError` past `MAX_SCANS`.
     """
     width = height = samples = bits = num_scans = 0
+    lossless = False
     at = 0
     while found := MARKER.search(data, at):
         at, code = found.end(), data[found.end() - 1]
@@ -50,13 +55,14 @@ def read_jpeg(data: Bytes) -> Frame:
             precision, rows, columns, parts = struct.unpack(">BHHB", one)
             width, height = max(width, columns), max(height, rows)
             samples, bits = max(samples, parts), max(bits, precision)
+            lossless |= code in LOSSLESS_FRAMES
         num_scans += code == SCAN
         if num_scans > MAX_SCANS:
             raise TooLargeError
         at += int.from_bytes(data[at : at + 2], "big")
     if not width:
         raise ValueError("no frame header")
-    return Frame(width, height, samples, bits, num_scans)
+    return Frame(width, height, samples, bits, num_scans, lossless)
 
 
 def read_jpeg_2000(data: bytes) -> Frame:
@@ -72,6 +78,35 @@ def read_jpeg_2000(data: bytes) -> Frame:
     depths = data[at + 42 : at + 42 + 3 * samples : 3]
     bits = max(((depth & 0x7F) + 1 for depth in depths), default=0)
     return Frame(right - left, lower - upper, samples, bits, 1)
+
+
+def check_tiles(data: bytes) -> None:
+    """Refuse a JPEG 2000 codestream that ends early, or has fewer tiles than its header says (T.800 A.4.2).
+
+    Errors: ValueError.
+    """
+    at = data.find(JPEG_2000)
+    right, lower, _, _, *tile, _ = struct.unpack(">8LH", data[at + 8 : at + 42])
+    across, down = -(-(right - tile[2]) // max(tile[0], 1)), -(-(lower - tile[3]) // max(tile[1], 1))
+    at += 2
+    while data[at : at + 2] != TILE_PART:
+        if data[at : at + 1] != b"\xff":
+            raise ValueError("no tile")
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    tiles = set()
+    while data[at : at + 2] == TILE_PART:
+        number, length = struct.unpack(">HL", data[at + 4 : at + 10])
+        tiles.add(number)
+        if length == 0:  # up to the end, which must be there
+            at = data.find(CODESTREAM_END, at)
+        elif length < TILE_HEADER_BYTES or at + length > len(data):
+            raise ValueError("a tile is cut")
+        else:
+            at += length
+        if at < 0:
+            raise ValueError("no end")
+    if len(tiles) != across * down:
+        raise ValueError("tiles are missing")
 
 
 def check_scans(path: Path) -> None:

@@ -9,25 +9,25 @@ from pathlib import Path
 
 from pydicom import Dataset
 from pydicom.encaps import generate_frames
-from pydicom.filereader import _read_file_meta_info, read_preamble
+from pydicom.filereader import _read_file_meta_info
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
-    JPEG2000TransferSyntaxes,
-    JPEGLSTransferSyntaxes,
-    JPEGTransferSyntaxes,
     RLELossless,
 )
 
 from shared.data.codestream import read_jpeg, read_jpeg_2000
+from shared.data.dicom_beginning import LENGTH, begins_as_dicom, has_known_syntax, has_preamble
 from shared.data.image_problems import image_error
 from shared.data.limits import MAX_DECODED_BYTES, TooLargeError, check_file, check_size
+from shared.data.syntaxes import JPEG, JPEG_2000, JPEG_LS
 
 PART = 1 << 20  # bytes at a time
 FRAME_READERS = {
-    **dict.fromkeys((*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes), read_jpeg),
-    **dict.fromkeys(JPEG2000TransferSyntaxes, read_jpeg_2000),
+    **dict.fromkeys(JPEG | JPEG_LS, read_jpeg),
+    **dict.fromkeys(JPEG_2000, read_jpeg_2000),
 }
+BYTE_BITS = 8
 RUN = 128  # the most that two bytes of RLE stand for
 
 
@@ -38,7 +38,10 @@ def check_dicom_file(path: Path) -> None:
     """
     check_file(path)
     with path.open("rb") as file:
-        read_preamble(file, force=False)
+        beginning = file.read(LENGTH)
+        if not begins_as_dicom(beginning):
+            raise ValueError("no DICOM")
+        file.seek(LENGTH if has_preamble(beginning) else 0)
         if _read_file_meta_info(file).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
             return
         inflater, num_bytes = zlib.decompressobj(-zlib.MAX_WBITS), 0
@@ -66,8 +69,10 @@ def check_dicom_pixels(dataset: Dataset) -> None:
     if not syntax.is_encapsulated:
         if expected and len(dataset.PixelData) >= 2 * expected:
             raise image_error("image_frames")
+        if not has_known_syntax(dataset) and len(dataset.PixelData) != expected + expected % 2:
+            raise image_error("image_syntax")
         return
-    frame = _only_frame(dataset)
+    frame = only_frame(dataset)
     if syntax == RLELossless:
         _check_runs(frame, expected)
     elif syntax in FRAME_READERS:
@@ -75,9 +80,12 @@ def check_dicom_pixels(dataset: Dataset) -> None:
         said = (columns, rows, 1)
         if (found.width, found.height, found.samples) != said or found.bits > allocated:
             raise image_error("image_header")
+        if found.bits <= BYTE_BITS < int(dataset.BitsStored):  # what its window is for is lost
+            raise image_error("image_header")
 
 
-def _only_frame(dataset: Dataset) -> bytes:
+def only_frame(dataset: Dataset) -> bytes:
+    """Return the one compressed frame; `ImageError` where there are several."""
     table = dataset.get("ExtendedOffsetTable"), dataset.get("ExtendedOffsetTableLengths")
     offsets = table if all(table) else None
     frames = generate_frames(dataset.PixelData, number_of_frames=1, extended_offsets=offsets)

@@ -107,7 +107,7 @@ def _header(path: Path, asked: Iterable[str]) -> dict[str, str]:
     r"""Read tags as text: "" where one is absent or empty, several values joined by \ as in the file."""
     check_dicom_file(path)
     numbers = {name: tag_number(name) or 0 for name in asked}
-    dataset = dcmread(path, stop_before_pixels=True, specific_tags=list(numbers.values()))
+    dataset = dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(numbers.values()))
     elements = {name: dataset.get(number) for name, number in numbers.items()}
     return {
         name: "" if one is None or one.value is None else _text(one.value) for name, one in elements.items()

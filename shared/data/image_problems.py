@@ -19,7 +19,11 @@ PROBLEMS: dict[str, tuple[str, str]] = {
     ),
     "image_no_pixels": ("the DICOM file holds no pixel data", "leave out reports and presentation states"),
     "image_not_grey": ("it is in colour", "export MONOCHROME1 or MONOCHROME2, or leave it out"),
-    "image_frames": ("it has several frames", "export single frames or leave it out"),
+    "image_frames": ("its file holds several pictures or frames", "export single ones or leave it out"),
+    "image_alpha": (
+        "it is transparent in part, and what should be seen there cannot be told",
+        "save it without transparency",
+    ),
     "image_depth": ("it is stored with less than 8 or more than 16 bits", "export it with 8 to 16 bits"),
     "image_too_large": (
         "it has more pixels, bytes or scans than a picture here may have (shared/data/limits.py)",
@@ -37,6 +41,14 @@ PROBLEMS: dict[str, tuple[str, str]] = {
         "nothing installed decodes its transfer syntax",
         "export it uncompressed, or as JPEG, JPEG 2000, JPEG-LS or RLE",
     ),
+    "image_bits": (
+        "its pixels do not stand in the bits that its header gives (BitsStored, HighBit)",
+        "export it again or leave it out",
+    ),
+    "image_inverted": (
+        "its PresentationLUTShape and PhotometricInterpretation contradict each other, so black may be white",
+        "correct one of them after a look at it, or leave it out",
+    ),
     "image_window": ("its window, rescale or lookup table cannot be applied", "export it again without it"),
     "image_burned_in": (
         "its header says that identifying text is burned in",
@@ -51,6 +63,11 @@ PROBLEMS: dict[str, tuple[str, str]] = {
     "mask_unreadable": ("the mask is no readable image", "replace it"),
     "mask_too_large": ("the mask has more pixels or bytes than a picture here may have", "save it smaller"),
     "mask_decoder": ("the mask's decoder crashed on it or did not come to an end", "save it again as PNG"),
+    "mask_frames": ("the mask's file holds several pictures", "save one"),
+    "mask_values": (
+        "its values do not say what is inside; allowed are black and one other value, or grey from black to white",
+        "save it as 0 and 255",
+    ),
     "mask_size": ("the mask has another size than its image", "redraw it"),
     "record_label": (
         "its label is no class of the study",
@@ -168,6 +185,10 @@ class ImageError(DataError):
     def __init__(self, kind: str, sentence: str) -> None:
         super().__init__(sentence)
         self.kind = kind
+
+
+class RefusedError(Exception):
+    """A picture is whole and cannot be shown rightly; holds its word without "image_" or "mask_" before it."""
 
 
 def image_error(kind: str) -> ImageError:

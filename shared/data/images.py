@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
+from scipy import ndimage
 from torch import Tensor
 
 from shared.config import Task
@@ -195,9 +196,13 @@ def _box(image: Image.Image, task: Task) -> Box:
 
 
 def _disc(image: Image.Image) -> Box:
-    """Bounding square of the bright disc of a fundus photograph; the whole picture when there is none."""
+    """Bounding square of the bright disc of a fundus photograph; the whole picture when there is none.
+
+    The disc is the largest of what is bright: a printed date or a letter in a corner lies apart from it and is smaller.
+    """
     red = np.asarray(image).max(axis=2)
     bright = red > max(8.0, DISC_LEVEL * float(np.quantile(red, 0.95)))
+    _keep_largest(bright)
     columns = np.flatnonzero(bright.mean(axis=0) > 0.05)
     rows = np.flatnonzero(bright.mean(axis=1) > 0.05)
     if columns.size == 0 or rows.size == 0:
@@ -206,6 +211,20 @@ def _disc(image: Image.Image) -> Box:
     side = int(max(right - left, bottom - top))
     x, y = (int(left) + int(right) - side) // 2, (int(top) + int(bottom) - side) // 2
     return (x, y, x + side, y + side)
+
+
+def _keep_largest(bright: npt.NDArray[np.bool_]) -> None:
+    """Blank (H, W) outside the box of its largest connected part, found in a picture of at most 256 pixels a side."""
+    step = -(-max(bright.shape) // 256)
+    labels, num_parts = ndimage.label(bright[::step, ::step], np.ones((3, 3)))
+    if num_parts < 2:
+        return
+    largest = np.argmax(np.bincount(labels.ravel())[1:])
+    down, across = ndimage.find_objects(labels)[largest]
+    bright[: max(down.start - 1, 0) * step] = False
+    bright[down.stop * step :] = False
+    bright[:, : max(across.start - 1, 0) * step] = False
+    bright[:, across.stop * step :] = False
 
 
 def _square(image: Image.Image, box: Box, task: Task) -> Pixels:

@@ -1,18 +1,27 @@
-"""One file of Pillow's kinds as a picture: a path comes in, pixels of at most 8 bits a channel go out."""
+"""One file of the usual kinds as a picture: a path comes in, pixels of 8 bits a channel go out, upright.
+
+Of several pictures in a file none is taken, and nothing is shown through transparency: both are refused. More than 8
+bits are scaled by one rule for grey and colour (`shared/data/contrast.py`).
+"""
 
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
+from tifffile import TiffFileError
 
+from shared.data.alpha import is_opaque
 from shared.data.codestream import check_scans
-from shared.data.image_problems import ImageError
+from shared.data.contrast import eight_bit
+from shared.data.frame_codecs import decode_jpeg
+from shared.data.image_problems import PROBLEMS, ImageError, RefusedError
 from shared.data.limits import (
     MAX_FILE_BYTES,
     MAX_PIXELS,
@@ -22,28 +31,54 @@ from shared.data.limits import (
     check_file,
     check_size,
 )
+from shared.data.masks import as_mask
+from shared.data.png_file import check_png
+from shared.data.tiff_file import check_tiff, is_tiff, read_tiff
 
-# What Pillow and its codecs raise on damaged files; anything else is our own mistake.
+What = Literal["image", "mask"]
+Pixels = npt.NDArray[Any]
+# What codecs raise on damaged files; anything else is our own mistake.
 UNREADABLE = (
-    OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError,
-    MemoryError, struct.error, zlib.error, Image.DecompressionBombError,
+    OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError, ZeroDivisionError,
+    AssertionError, NotImplementedError, MemoryError, RuntimeError, struct.error, zlib.error, TiffFileError,
+    Image.DecompressionBombError,
 )  # fmt: skip
-DEEP = ("I", "F")  # Pillow's modes of more than 8 bits begin so: I;16, I;16B, I (32 bits), F (floating point)
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # by content; others of Pillow's decode before their size is known
-TIFF_BITS, TIFF_TILE_WIDTH, TIFF_TILE_LENGTH = 258, 322, 323
+ORIENTATION = 0x0112  # of EXIF and TIFF
+JPEG_SPACES: dict[str, Literal["GRAY", "RGB", "CMYK"]] = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
+DEEP_PNG = 16  # bits a channel
+# How a picture of each orientation is turned upright, as rows and columns (TIFF 6.0 tag 274).
+TURNS: dict[int, Callable[[Pixels], Pixels]] = {
+    2: lambda p: p[:, ::-1],
+    3: lambda p: p[::-1, ::-1],
+    4: lambda p: p[::-1],
+    5: lambda p: p.swapaxes(0, 1),
+    6: lambda p: p.swapaxes(0, 1)[:, ::-1],
+    7: lambda p: p.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda p: p.swapaxes(0, 1)[::-1],
+}
 
 
-def decoded(path: Path, what: Literal["image", "mask"], field: str) -> Image.Image:
-    """Open and decode a picture in the mode it is stored in, deep grey scaled to 8 bits; `field` names it in errors.
+def decoded(path: Path, what: What, field: str) -> Image.Image:
+    """Open, decode and turn upright: an image as grey or RGB, a mask as grey of 0 and 255; `field` names it in errors.
 
-    Errors: `ImageError` of a kind that begins with `what`: missing, unreadable or too large.
+    Errors: `ImageError` of a kind that begins with `what`: missing, unreadable, too large, frames, alpha; mask_values.
     """
     try:
         check_file(path)
-        with Image.open(path, formats=FORMATS) as image:
-            _check_picture(path, image)
-            image.load()
-        return _eight_bit(np.asarray(image)) if image.mode[:1] in DEEP else image
+        pixels = _pixels(path)
+        if what == "mask":
+            mask = as_mask(pixels)
+            if mask is None:
+                raise RefusedError("values")
+            return Image.fromarray(mask)
+        if not is_opaque(pixels):
+            raise RefusedError("alpha")
+        return Image.fromarray(eight_bit(_without_alpha(pixels)))
+    except RefusedError as error:
+        kind = f"{what}_{error}"
+        wrong, remedy = PROBLEMS[kind]
+        raise ImageError(kind, f"{field} {path} cannot be used: {wrong}; {remedy}") from None
     except FileNotFoundError as error:
         raise ImageError(
             f"{what}_missing", f"{field} {path} does not exist; restore it or remove it from the data"
@@ -61,47 +96,74 @@ def decoded(path: Path, what: Literal["image", "mask"], field: str) -> Image.Ima
         ) from error
 
 
+def _pixels(path: Path) -> Pixels:
+    """Decode to (H, W) or (H, W, channels) of any depth, upright; the last of 2 or 4 channels is alpha."""
+    if is_tiff(path):
+        plain, orientation = check_tiff(path)
+        if not plain or orientation != 1:  # Pillow 13 turns a TIFF on its side back
+            return _upright(read_tiff(path), orientation)
+    with Image.open(path, formats=FORMATS) as image:
+        _check_picture(path, image)
+        if isinstance(image, TiffImageFile):
+            return _eight_bits_of(image)
+        orientation = int(image.getexif().get(ORIENTATION, 1))
+        if image.format == "JPEG":
+            return _upright(_jpeg(path, image), orientation)
+        if image.format == "PNG":
+            data = path.read_bytes()
+            if check_png(data) == DEEP_PNG and image.mode not in {"I;16", "I"}:
+                return _upright(np.asarray(imagecodecs.png_decode(data)), orientation)
+        return _upright(_eight_bits_of(image), orientation)
+
+
+def _jpeg(path: Path, image: Image.Image) -> Pixels:
+    """Decode with warnings as errors; four inks are then mixed by Pillow."""
+    pixels = decode_jpeg(path.read_bytes(), JPEG_SPACES[image.mode])
+    if image.mode == "CMYK":
+        return np.asarray(image.convert("RGB"))
+    return pixels[..., 0] if pixels.shape[2] == 1 else pixels
+
+
+def _eight_bits_of(image: Image.Image) -> Pixels:
+    """Decode what Pillow reads rightly: palettes and transparency resolved, grey of more bits as it is stored."""
+    image.load()
+    transparent = "transparency" in image.info
+    if image.mode[:1] in {"I", "F"} or (image.mode in {"L", "RGB"} and not transparent):
+        return np.asarray(image)
+    if transparent or image.mode in {"LA", "PA", "RGBA"}:
+        return np.asarray(image.convert("LA" if image.mode in {"L", "LA", "1"} else "RGBA"))
+    if image.mode == "P":
+        return np.asarray(image.convert("RGBA" if image.palette and image.palette.mode == "RGBA" else "RGB"))
+    return np.asarray(image.convert("L" if image.mode == "1" else "RGB"))
+
+
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    turn = TURNS.get(orientation)
+    return pixels if turn is None else np.ascontiguousarray(turn(pixels))
+
+
+def _without_alpha(pixels: Pixels) -> Pixels:
+    if pixels.ndim == 2 or pixels.shape[2] == 3:
+        return pixels
+    return pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
+
+
 def _check_picture(path: Path, image: Image.Image) -> None:
-    """Refuse a picture past the limits by its header (`TooLargeError`); of several only the first is decoded."""
+    """Refuse a picture past the limits by its header (`TooLargeError`), and several in one file (`RefusedError`)."""
     kept_bytes = 1 if image.mode in {"1", "L", "P"} else 2 if image.mode.startswith("I;16") else 4
     check_size(*image.size, kept_bytes)
-    if isinstance(image, TiffImageFile):
-        tags = image.tag_v2
-        bits = tags.get(TIFF_BITS, (1,))
-        stored_bytes = sum(bits if isinstance(bits, tuple) else (bits,)) / 8
-        check_size(*image.size, stored_bytes)
-        check_size(int(tags.get(TIFF_TILE_WIDTH, 0)), int(tags.get(TIFF_TILE_LENGTH, 0)), stored_bytes)
     if image.format in {"JPEG", "MPO"}:
         check_scans(path)
-
-
-def _eight_bit(grey: npt.NDArray[np.integer[Any] | np.floating[Any]]) -> Image.Image:
-    """Scale grey of 16 or 32 bits between its own darkest and brightest value; `ValueError` where one is not finite.
-
-    Twelve bits in sixteen are common, and Pillow's own conversion cuts off at 255.
-    """
-    if not np.isfinite(grey).all():
-        raise ValueError("a pixel is not finite")
-    low, high = (np.float64(grey.min()), np.float64(grey.max())) if grey.size else (0.0, 0.0)
-    height = high - low
-    scaled = np.empty(grey.shape, np.uint8)
-    for part, wide in zip(
-        scaled, grey, strict=True
-    ):  # a row at a time: in float64 all take eight bytes a pixel
-        part[:] = (wide.astype(np.float64) - low) * (255 / height if height > 0 else 0)
-    return Image.fromarray(scaled)
+    if not isinstance(image, TiffImageFile) and getattr(image, "n_frames", 1) != 1:
+        raise RefusedError("frames")
 
 
 def _image(job: Mapping[str, str]) -> Image.Image:
-    return _plain(decoded(Path(job["file"]), "image", job["field"]))
+    return decoded(Path(job["file"]), "image", job["field"])
 
 
 def _mask(job: Mapping[str, str]) -> Image.Image:
-    return decoded(Path(job["file"]), "mask", job["field"]).convert("L")
-
-
-def _plain(image: Image.Image) -> Image.Image:
-    return image if image.mode in {"L", "RGB"} else image.convert("RGB")
+    return decoded(Path(job["file"]), "mask", job["field"])
 
 
 def load_codecs() -> None:

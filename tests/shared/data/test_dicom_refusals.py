@@ -35,7 +35,7 @@ def kind_of(path: Path, rule: Any = "allow") -> str:
         ("image_frames", {"NumberOfFrames": 2}),
         ("image_depth", {"BitsStored": 4}),
         ("image_too_large", {"Rows": 60000, "Columns": 60000}),
-        ("image_window", {"WindowCenter": 0, "WindowWidth": 0}),
+        ("image_window", {"WindowCenter": 0, "WindowWidth": -5}),
         ("image_window", {"RescaleSlope": "1e308", "RescaleIntercept": "1e308"}),
         ("image_unreadable", {"Rows": 61}),
         ("image_no_pixels", {"PixelData": None}),
