@@ -18,6 +18,7 @@ from shared.data.dicom_beginning import begins_as_dicom, with_syntax
 from shared.data.dicom_grey import Grey, shown, text
 from shared.data.dicom_limits import check_dicom_file, check_dicom_pixels, check_dicom_size
 from shared.data.dicom_stored import OVERLAY_TAGS, stored_values
+from shared.data.frame_codecs import load_frame_codecs
 from shared.data.image_problems import ImageError, image_error
 from shared.data.limits import TooLargeError
 from shared.data.records import TextRule
@@ -65,9 +66,10 @@ def _asked(job: Mapping[str, str]) -> Image.Image:
 
 
 def load_codecs() -> None:
-    """Load what pydicom loads with the first picture of a transfer syntax."""
+    """Load what is otherwise loaded with the first picture of a transfer syntax."""
     for syntax in AllTransferSyntaxes:
         can_decode(syntax, 8)
+    load_frame_codecs()
 
 
 OPENERS = {"dicom": _asked}  # for shared/data/decoding_worker.py

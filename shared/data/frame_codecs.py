@@ -55,3 +55,9 @@ def decode_jpeg(data: bytes, space: Literal["GRAY", "RGB", "CMYK"]) -> npt.NDArr
         if not HARMLESS.fullmatch(str(error)):
             raise
     return np.asarray(simplejpeg.decode_jpeg(data, space, strict=False))
+
+
+def load_frame_codecs() -> None:
+    """Load codecs that come with their first use."""
+    for name in ("jpeg8", "jpegls", "jpeg2k", "png"):
+        getattr(imagecodecs, f"{name}_decode")

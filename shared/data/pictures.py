@@ -20,7 +20,7 @@ from tifffile import TiffFileError
 from shared.data.alpha import is_opaque
 from shared.data.codestream import check_scans
 from shared.data.contrast import eight_bit
-from shared.data.frame_codecs import decode_jpeg
+from shared.data.frame_codecs import decode_jpeg, load_frame_codecs
 from shared.data.image_problems import PROBLEMS, ImageError, RefusedError
 from shared.data.limits import (
     MAX_FILE_BYTES,
@@ -167,8 +167,9 @@ def _mask(job: Mapping[str, str]) -> Image.Image:
 
 
 def load_codecs() -> None:
-    """Load what Pillow loads with the first picture."""
+    """Load what is otherwise loaded with the first picture."""
     Image.init()
+    load_frame_codecs()
 
 
 OPENERS = {"image": _image, "mask": _mask}  # for shared/data/decoding_worker.py
