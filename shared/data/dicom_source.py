@@ -155,8 +155,8 @@ def _listed(path: Path) -> list[Path | LeftOut]:
 def _reviewed(rules: DicomData, folder: Path) -> set[Path]:
     """Read which files a person has looked at; a line that names none lets none through.
 
-    A line of `rounds-site refused` counts where it is about text: a file may stand there for another reason as well, and
-    a person who takes out the one line means the file.
+    A line of `rounds-site refused` counts where it is about text: a file may stand there for another reason as well,
+    and a person who takes out the one line means the file.
     """
     if rules.reviewed is None:
         return set()
