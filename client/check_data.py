@@ -49,7 +49,7 @@ def data_findings(site: Site, study: StudyConfig) -> Generator[Finding, None, in
     for note in describe_source(data.source, study.task, data.dicom):
         yield Finding("warn", "data", f"{note} If that is not what you want, change the data or site.yaml.")
     yield from _classes(patients, study)
-    yield from identity_findings(found)
+    yield from identity_findings(found, study.task)
     yield from _images(site, found, study)
     yield from passed_over_findings(found)
     yield _masks(patients)

@@ -7,9 +7,12 @@ under two identifiers is protected as two people, so the claim of privacy would 
 from collections.abc import Iterator
 
 from client.findings import Finding
+from shared.config import Task
 from shared.data.hospital import HospitalPatients
 from shared.data.image_problems import makes_unusable
-from shared.data.same_pictures import same_pictures
+from shared.data.images import refused_images
+from shared.data.records import Patient
+from shared.data.same_pictures import Same, same_pictures
 from shared.data.told import told_of
 
 SETTLED = ("record_shared", "record_nobody", "record_rounded")  # a person must settle these before a study
@@ -17,7 +20,7 @@ LOOKED_AT = frozenset({"patient_alike", "unsplit", "other_format", "linked_folde
 HALF = "a person under two patient_ids is protected as two, so that privacy holds for only a part of what is theirs"
 
 
-def identity_findings(found: HospitalPatients) -> Iterator[Finding]:
+def identity_findings(found: HospitalPatients, task: Task) -> Iterator[Finding]:
     """Yield what is wrong between patients, by name and by content of files; read them once where two are alike."""
     told = told_of(found.left_out)
     settled = [kind for kind in SETTLED if told.kinds.get(kind)]
@@ -25,7 +28,7 @@ def identity_findings(found: HospitalPatients) -> Iterator[Finding]:
         yield Finding("fail", "identity", told.sentence(kind))
     if told.kinds.get("patient_alike"):
         yield Finding("warn", "identity", told.sentence("patient_alike"))
-    same = [one for one in same_pictures(found.patients) if one.num_files > 1]  # one file is told above
+    same = [one for one in _used_copies(found, task) if one.num_files > 1]  # one file is told above
     people = sum(one.num_patients > 1 for one in same)
     labels = sum(one.num_labels > 1 for one in same)
     splits = sum(len({record.split for record in one.records}) > 1 for one in same)
@@ -43,6 +46,16 @@ def identity_findings(found: HospitalPatients) -> Iterator[Finding]:
         yield Finding("warn", "identity", sentence)
     if not settled and not same and not told.kinds.get("patient_alike"):
         yield Finding("ok", "identity", "no file and no picture stands under two patients")
+
+
+def _used_copies(found: HospitalPatients, task: Task) -> list[Same]:
+    """Return pictures in several places less those that cannot be used, which contribute nothing to either patient."""
+    groups = same_pictures(found.patients)
+    files = {record for one in groups for record in one.records}
+    patients = [Patient(record.patient_id, (record,)) for record in files]
+    refused = {file for kind, file in refused_images(patients, task) if makes_unusable(kind)}
+    kept = (Same(tuple(record for record in one.records if record.file not in refused)) for one in groups)
+    return [one for one in kept if one.num_patients > 1 or one.num_labels > 1]
 
 
 def passed_over_findings(found: HospitalPatients) -> Iterator[Finding]:

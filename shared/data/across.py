@@ -50,7 +50,9 @@ def picture(row: Row) -> str:
     """Return what is the same for two rows of one picture."""
     if row.picture:
         return row.picture
-    path = os.path.normpath(row.file)
+    path = os.fspath(row.file)  # a Path has no // and no /./ in it
+    if ".." in path:
+        path = os.path.normpath(path)
     return path if row.index is None else f"{path}\0{row.split}\0{row.index}"
 
 

@@ -38,7 +38,10 @@ def plain_identifier(identifier: str) -> str:
     return re.sub(r"^([^0-9]*)0+(?=[0-9])", r"\1", whole[1] if whole else text, flags=re.ASCII)
 
 
+@lru_cache(maxsize=1 << 16)
 def _folded(identifier: str) -> str:
+    if identifier.isascii() and identifier.isprintable():  # as nearly all are
+        return identifier.lower().replace(" ", "")
     text = unicodedata.normalize("NFKC", identifier).casefold()
     kinds = ((mark, unicodedata.category(mark)) for mark in unicodedata.normalize("NFKC", text))
     return "".join("-" if kind == "Pd" else mark for mark, kind in kinds if kind[0] not in {"Z", "C"})
