@@ -24,7 +24,7 @@ simulate = $(BIN)/python -m deploy.simulate
 lint = @if [ -x $(BIN)/$(1) ]; then echo $(BIN)/$(1) $(2) && $(BIN)/$(1) $(2); \
 	else echo "$(1): not made for this machine, so these are NOT linted: $(2)" >&2; fi
 
-.PHONY: help setup demo prepare teacher compare membership test e2e browser load check advisories bench privacy-check proto format clean
+.PHONY: help setup demo prepare teacher compare membership test e2e browser load check advisories bench privacy-check images proto format clean
 help: ## show the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -81,6 +81,9 @@ bench: $(READY) ## time and memory against the alternatives; writes results/benc
 
 privacy-check: $(READY) ## attack our own privacy claim, plant faults and see them caught; writes docs/privacy-check.md
 	$(BIN)/python -m tests.privacy.run --docs docs/privacy-check.md
+
+images: $(READY) ## build hub, site and offline bundle as images, look inside, run a study between them; as root; writes results/images
+	$(BIN)/python -m deploy.images.make --out results/images $(IMAGES)
 
 proto: $(READY) ## make the audit feed's code from server/feed/feed.proto
 	PATH="$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I . --python_out=. --mypy_out=. --grpc_python_out=. --mypy_grpc_out=. server/feed/feed.proto
