@@ -27,6 +27,11 @@ COPY client /src/client
 COPY server /src/server
 RUN /opt/rounds/bin/pip install -c /src/constraints.txt /src \
     && /opt/rounds/bin/pip uninstall --yes pip
+# what nobody uses there, 0.3 GB: torch's headers, programs and tests, and libraries' tests with their private keys
+RUN rm -rf /opt/rounds/lib/python3*/site-packages/torch/include /opt/rounds/lib/python3*/site-packages/torch/bin \
+      /opt/rounds/lib/python3*/site-packages/torch/test /opt/rounds/lib/python3*/site-packages/Crypto/SelfTest \
+    && find /opt/rounds/lib/python3*/site-packages -depth -type d \
+      -regex '.*/site-packages/\(networkx\|numpy\|scipy\|sklearn\|sympy\)/.*/?tests' -exec rm -r {} +
 
 FROM ${BASE}
 RUN groupadd --gid 10001 rounds \

@@ -17,7 +17,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name
 
 from deploy.images.storage import ImageError
 
@@ -71,7 +71,7 @@ def installed(root: Path) -> list[Distribution]:
 def _python_component(one: Distribution) -> Component:
     name, version = one.metadata["Name"], one.version
     url = PackageURL("pypi", None, canonicalize_name(name), version)
-    told = one.metadata.get("License-Expression") or one.metadata.get("License") or ""
+    told = _told(one, "License-Expression") or _told(one, "License")
     known = (
         [LicenseFactory().make_from_string(told)]
         if told and "\n" not in told and len(told) < _LONGEST_LICENCE
@@ -79,11 +79,15 @@ def _python_component(one: Distribution) -> Component:
     )
     return Component(
         name=name, version=version, purl=url, bom_ref=str(url), licenses=known,
-        description=one.metadata.get("Summary"),
+        description=_told(one, "Summary"),
     )  # fmt: skip
 
 
-def _needs(one: Distribution) -> list[str]:
+def _told(one: Distribution, field: str) -> str:
+    return str((one.metadata.get_all(field) or [""])[0])
+
+
+def _needs(one: Distribution) -> list[NormalizedName]:
     """Return the names of what a distribution needs here, without extras."""
     needs = map(Requirement, one.requires or ())
     return [

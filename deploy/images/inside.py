@@ -30,7 +30,7 @@ _EMPTY = (
 )
 _OF_APT = {"lock", "partial"}
 _NEVER = re.compile(  # our own tests and papers of the repository, settings, keys
-    r"(^|/)(\.git|\.venv|pip\.conf|\.pip|\.netrc|\.dockerignore|\.pytest_cache|\.mypy_cache|\.ruff_cache|id_[a-z0-9]+)(/|$)"
+    r"(^|/)(\.git|\.venv|pip\.conf|\.pip|\.netrc|\.dockerignore|\.pytest_cache|\.mypy_cache|\.ruff_cache|id_(rsa|dsa|ecdsa|ed25519))(/|$)"
     r"|^(app|src)/(tests|docs|results)(/|$)|/site-packages/(tests|deploy)(/|$)|\.(whl|tar\.gz|part|orig)$"
 )
 _KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\s+[A-Za-z0-9+/=]{40}")

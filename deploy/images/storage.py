@@ -27,10 +27,12 @@ class Storage:
     """One folder with all that buildah and podman keep."""
 
     folder: Path
+    driver: str = "vfs"
 
     def words(self, program: str = "buildah") -> list[str]:
         """Return the beginning of each command."""
-        return [program, "--root", str(self.folder / "root"), "--runroot", str(self.folder / "run")]
+        places = ("--root", str(self.folder / "root"), "--runroot", str(self.folder / "run"))
+        return [program, *places, "--storage-driver", self.driver]
 
     def call(self, *words: str | Path, program: str = "buildah", log: Path | None = None) -> str:
         """Run a command to its end; returns what it printed, which goes to `log` where one is given."""
@@ -106,5 +108,5 @@ class Container:
 
 
 def environment() -> dict[str, str]:
-    """Return an environment in which buildah needs neither an engine nor an overlay."""
-    return os.environ | {"STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
+    """Return an environment in which buildah needs neither an engine nor a runtime."""
+    return os.environ | {"BUILDAH_ISOLATION": "chroot"}
