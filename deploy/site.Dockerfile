@@ -7,7 +7,7 @@
 ARG BASE=python:3.11.14-slim-bookworm
 FROM ${BASE} AS build
 ARG TORCH_INDEX=
-# another torch than constraints.txt has, such as --build-arg TORCH="torch==2.13.0+cpu torchvision==0.28.0"
+# another torch than constraints.txt has, such as --build-arg TORCH="torch==2.13.0+cpu"; torchvision follows it
 ARG TORCH=
 # pip's settings of the machine that builds, where it needs some: mounted for the build, never copied
 ARG PIP_CONFIG_FILE
@@ -26,7 +26,8 @@ COPY shared /src/shared
 COPY client /src/client
 COPY server /src/server
 RUN /opt/rounds/bin/pip install -c /src/constraints.txt /src \
-    && /opt/rounds/bin/pip uninstall --yes pip
+    && /opt/rounds/bin/pip uninstall --yes pip \
+    && rm -r /src/build /src/*.egg-info
 # what nobody uses there, 0.3 GB: torch's headers, programs and tests, and libraries' tests with their private keys
 RUN rm -rf /opt/rounds/lib/python3*/site-packages/torch/include /opt/rounds/lib/python3*/site-packages/torch/bin \
       /opt/rounds/lib/python3*/site-packages/torch/test /opt/rounds/lib/python3*/site-packages/Crypto/SelfTest \

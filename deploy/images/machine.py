@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from packaging.version import Version
+
 PLACE = "/mnt"  # is there in every Debian, and empty
 SETTINGS = f"{PLACE}/pip.conf"
 CERTIFICATES = "certificates.pem"
@@ -47,6 +49,19 @@ def read_settings(told: str) -> dict[str, str]:
         where, _, value = line.partition("=")
         found[where.rpartition(".")[2]] = value.strip().strip("'\"").replace("\\n", " ")
     return found
+
+
+def torch_without_cuda() -> str:
+    """Return the newest CPU build of torch that pip can reach from here, as pip takes it; "" where there is none."""
+    command = [sys.executable, "-m", "pip", "index", "versions", "torch"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return newest_cpu_build(told)
+
+
+def newest_cpu_build(told: str) -> str:
+    """Read what `pip index versions torch` prints."""
+    builds = sorted(set(re.findall(r"\d[\d.]*\+cpu", told)), key=Version)
+    return f"torch=={builds[-1]}" if builds else ""
 
 
 def write_settings(settings: Mapping[str, str], folder: Path) -> tuple[str, ...]:

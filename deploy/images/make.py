@@ -24,7 +24,15 @@ import typer
 from deploy.images.base import BASE, make_base
 from deploy.images.bill import as_json, bill_of
 from deploy.images.inside import LIMIT_BYTES, Entry, Finding, entries, look_inside, size
-from deploy.images.machine import PLACE, SETTINGS, Traces, pip_settings, traces, write_settings
+from deploy.images.machine import (
+    PLACE,
+    SETTINGS,
+    Traces,
+    pip_settings,
+    torch_without_cuda,
+    traces,
+    write_settings,
+)
 from deploy.images.storage import Container, ImageError, Storage, environment
 from deploy.images.study import REPOSITORY, SITES, Study, run_study
 from shared.command_line import program
@@ -60,7 +68,9 @@ def make(
         str, typer.Option(help="a base image that buildah can reach; made of Debian when not given")
     ] = "",
     mirror: Annotated[str, typer.Option(help="Debian's mirror")] = "http://deb.debian.org/debian",
-    torch: Annotated[str, typer.Option(help="torch and torchvision without CUDA, as pip takes them")] = "",
+    torch: Annotated[
+        str, typer.Option(help="torch as pip takes it; else the newest CPU build that pip finds")
+    ] = "",
     torch_index: Annotated[str, typer.Option(help="torch's own CPU index")] = "",
     driver: Annotated[
         str, typer.Option(help="how images lie on the disk: overlay, or vfs where a kernel has none")
@@ -69,11 +79,13 @@ def make(
 ) -> None:
     """Build, look inside, run. About half an hour on two cores."""
     _require_tools(work)
+    chosen = torch or ("" if torch_index else torch_without_cuda())
+    _say(f"torch: {chosen or 'as constraints.txt has it'}")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     with _folder(work, keep=keep) as folder:
         here, hospital = (Storage(folder / part, driver) for part in ("builder", "hospital"))
-        arguments = {"TORCH": torch, "TORCH_INDEX": torch_index, "PIP_CONFIG_FILE": SETTINGS}
+        arguments = {"TORCH": chosen, "TORCH_INDEX": torch_index, "PIP_CONFIG_FILE": SETTINGS}
         known = _built(here, folder, out, base, mirror, arguments)
         with ExitStack() as open_now:
             hub = open_now.enter_context(here.container(HUB))

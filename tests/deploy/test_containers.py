@@ -91,6 +91,7 @@ def test_a_site_with_a_gpu_gets_that_and_nothing_else() -> None:
     assert gpu["build"]["args"] == {"TORCH_INDEX": ""}
     assert base["build"]["args"] == {"TORCH_INDEX": "${TORCH_INDEX:-}"}
     assert gpu["image"] == f"{base['image']}-gpu"
+    assert service(DEPLOY / "hub.compose.yaml")["build"]["args"] == base["build"]["args"]
 
 
 def test_nobody_dials_a_site() -> None:

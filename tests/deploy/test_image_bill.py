@@ -21,7 +21,10 @@ Architecture: amd64
 Version: 1.0
 """
 INSTALLED = {
-    "Torch_X": ("2.13.0+cpu", "License-Expression: BSD-3-Clause\nRequires-Dist: jinja2\nRequires-Dist: no; extra == 'x'"),
+    "Torch_X": (
+        "2.13.0+cpu",
+        "License-Expression: BSD-3-Clause\nRequires-Dist: jinja2\nRequires-Dist: no; extra == 'x'",
+    ),
     "Jinja2": ("3.1.6", "License: BSD\nSummary: templates"),
 }  # fmt: skip
 

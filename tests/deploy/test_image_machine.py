@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from deploy.images.machine import read_settings, traces, write_settings
+from deploy.images.machine import newest_cpu_build, read_settings, traces, write_settings
 
 LISTED = """\
 :env:.find-links='/opt/wheels'
@@ -80,3 +80,10 @@ def test_what_everybody_has_is_no_word_of_the_machine() -> None:
     ours = traces(read_settings(LISTED), (), public + private, public)
     assert ours.found(b"https://pypi.org/simple" + public) == []
     assert ours.found(b"\n".join((public, private))) == ["certificate 0 of this machine"]
+
+
+def test_the_newest_cpu_build_is_taken() -> None:
+    """Among all versions that pip lists, by number and not by letter; none is none."""
+    listed = "Available versions: 2.15.0, 2.14.0, 2.9.1+cpu, 2.13.0+cpu, 2.13.0, 2.2.0+cpu"
+    assert newest_cpu_build(listed) == "torch==2.13.0+cpu"
+    assert newest_cpu_build("Available versions: 2.15.0, 2.14.0") == ""
