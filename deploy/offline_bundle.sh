@@ -6,6 +6,7 @@ set -euo pipefail
 SUMS=SHA256SUMS
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 python=${PYTHON:-python3}
+read -ra engine <<< "${ENGINE:-docker}"
 
 usage() {
   cat >&2 << 'TEXT'
@@ -18,7 +19,8 @@ usage, at the site:
   offline_bundle.sh verify BUNDLE DIGEST           nothing altered, missing or added
   offline_bundle.sh load BUNDLE DIGEST             verify, then load the images
   offline_bundle.sh install BUNDLE DIGEST VENV     verify, then install the wheels into a new virtual environment
-TORCH_INDEX=ADDRESS takes torch from its own CPU index (200 MB in place of 5 GB); PYTHON=PROGRAM, another Python.
+TORCH_INDEX=ADDRESS takes torch from its own CPU index (200 MB in place of 5 GB); PYTHON=PROGRAM, another Python;
+ENGINE=podman, another engine than docker.
 TEXT
   exit 2
 }
@@ -30,7 +32,10 @@ fail() {
 
 images() {
   mkdir -p "$bundle/images"
-  docker save "$@" | gzip -n -1 > "$bundle/images/images.tar.gz"
+  local several=()
+  # docker takes several images without being told; podman would take the others for names of the first
+  case ${engine[0]##*/} in podman) several=(--format docker-archive --multi-image-archive) ;; esac
+  "${engine[@]}" save "${several[@]}" "$@" | gzip -n -1 > "$bundle/images/images.tar.gz"
 }
 
 wheels() {
@@ -80,7 +85,7 @@ verify() {
 
 load() {
   verify "$1"
-  gzip -dc "$bundle/images/images.tar.gz" | docker load
+  gzip -dc "$bundle/images/images.tar.gz" | "${engine[@]}" load
 }
 
 install() {

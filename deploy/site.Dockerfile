@@ -3,19 +3,38 @@
 #     docker build -f deploy/site.Dockerfile -t teaching-rounds-site:0.1.0-gpu .
 #   without: give the address of torch's own CPU index (about 200 MB)
 #     docker build -f deploy/site.Dockerfile --build-arg TORCH_INDEX=... -t teaching-rounds-site:0.1.0 .
-FROM python:3.11.14-slim-bookworm AS build
+# another base needs Debian's tools, Python 3.11 under the name `python`, and its venv
+ARG BASE=python:3.11.14-slim-bookworm
+FROM ${BASE} AS build
 ARG TORCH_INDEX=
+# another torch than constraints.txt has, such as --build-arg TORCH="torch==2.13.0+cpu"; torchvision follows it
+ARG TORCH=
+# pip's settings of the machine that builds, where it needs some: mounted for the build, never copied
+ARG PIP_CONFIG_FILE
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/rounds
 COPY constraints.txt /src/constraints.txt
-RUN /opt/rounds/bin/pip install ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} -c /src/constraints.txt torch torchvision
+RUN if [ -n "${TORCH}" ]; then \
+      echo "${TORCH}" > /src/torch.txt \
+      && sed -i '/^torch\(vision\)\?==/d' /src/constraints.txt \
+      && sed 's/ /\n/g' /src/torch.txt >> /src/constraints.txt \
+      && rm /src/torch.txt; \
+    fi \
+    && /opt/rounds/bin/pip install ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} -c /src/constraints.txt torch torchvision
 COPY pyproject.toml README.md LICENSE /src/
 COPY shared /src/shared
 COPY client /src/client
 COPY server /src/server
-RUN /opt/rounds/bin/pip install -c /src/constraints.txt /src
+RUN /opt/rounds/bin/pip install -c /src/constraints.txt /src \
+    && /opt/rounds/bin/pip uninstall --yes pip \
+    && rm -r /src/build /src/*.egg-info
+# what nobody uses there, 0.3 GB: torch's headers, programs and tests, and libraries' tests with their private keys
+RUN rm -rf /opt/rounds/lib/python3*/site-packages/torch/include /opt/rounds/lib/python3*/site-packages/torch/bin \
+      /opt/rounds/lib/python3*/site-packages/torch/test /opt/rounds/lib/python3*/site-packages/Crypto/SelfTest \
+    && find /opt/rounds/lib/python3*/site-packages -depth -type d \
+      -regex '.*/site-packages/\(networkx\|numpy\|scipy\|sklearn\|sympy\)/.*/?tests' -exec rm -r {} +
 
-FROM python:3.11.14-slim-bookworm
+FROM ${BASE}
 RUN groupadd --gid 10001 rounds \
     && useradd --uid 10001 --gid rounds --no-create-home --home-dir /tmp --shell /usr/sbin/nologin rounds \
     && install --directory --owner=rounds --group=rounds --mode=0700 /site /site/head

@@ -8,10 +8,10 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import timm
 import torch
 from huggingface_hub import constants as hub
 from numpy.typing import NDArray
@@ -223,7 +223,7 @@ def _recipe(study: StudyConfig, fit: TeacherFit, seed: int) -> str:
         study.task.model_dump_json(),
         asdict(fit),
         seed,
-        timm.__version__,
+        version("timm"),
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 

@@ -46,7 +46,10 @@ def manifest_notes(path: Path, task: Task) -> tuple[str, ...]:  # noqa: ARG001 -
 
 
 def write_manifest(patients: Iterable[Patient], path: Path, task: Task) -> None:
-    """Write patients as a manifest with absolute paths that `read_source` gives back unchanged."""
+    """Write patients as a manifest that `read_source` gives back unchanged.
+
+    Paths are absolute, but for files below the manifest's folder or its parent: those move with it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -54,17 +57,26 @@ def write_manifest(patients: Iterable[Patient], path: Path, task: Task) -> None:
         for record in (record for patient in patients for record in patient.images):
             writer.writerow(
                 (
-                    record.file.resolve(),
+                    _written(record.file, path),
                     task.classes[record.label],
                     record.site,
                     record.patient_id,
                     record.split,
-                    record.mask.resolve() if record.mask else "",
+                    _written(record.mask, path) if record.mask else "",
                     "" if record.index is None else record.index,
-                    record.lesion_mask.resolve() if record.lesion_mask else "",
+                    _written(record.lesion_mask, path) if record.lesion_mask else "",
                     "" if record.text_rule == "refuse" else record.text_rule,
                 )
             )
+
+
+def _written(file: Path, manifest: Path) -> Path:
+    """Return how a manifest names a file: from its folder's parent, where it is read from there, else as a whole."""
+    whole, folder = file.resolve(), manifest.resolve().parent
+    if folder.parent == folder.parent.parent or not whole.is_relative_to(folder.parent):
+        return whole
+    short = whole.relative_to(folder.parent)
+    return short if beside(folder, str(short)) == whole else whole
 
 
 def manifest_digest(path: Path) -> str:

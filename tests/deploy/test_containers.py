@@ -23,7 +23,10 @@ DEPLOY = REPOSITORY / "deploy"
 COMPOSE = sorted(DEPLOY.glob("*.compose.yaml"))
 SETS = (["hub.compose.yaml"], ["site.compose.yaml"], ["site.compose.yaml", "site.gpu.compose.yaml"])
 DOCKERFILES = sorted(DEPLOY.glob("*.Dockerfile"))
-PINNED = r"[a-z0-9./-]+:[0-9][a-z0-9.-]*( AS [a-z]+)?"
+OWN = {
+    "constraints.txt", "pyproject.toml", "README.md", "LICENSE", "shared", "client", "server", "deploy/studies",
+}  # fmt: skip
+PINNED = r"[a-z0-9./-]+:[0-9][a-z0-9.-]*"
 LINT = "extends: default\nrules: {line-length: {max: 120}, document-start: disable, comments: disable, braces: disable}"
 
 
@@ -88,6 +91,7 @@ def test_a_site_with_a_gpu_gets_that_and_nothing_else() -> None:
     assert gpu["build"]["args"] == {"TORCH_INDEX": ""}
     assert base["build"]["args"] == {"TORCH_INDEX": "${TORCH_INDEX:-}"}
     assert gpu["image"] == f"{base['image']}-gpu"
+    assert service(DEPLOY / "hub.compose.yaml")["build"]["args"] == base["build"]["args"]
 
 
 def test_nobody_dials_a_site() -> None:
@@ -111,23 +115,43 @@ def test_the_hub_publishes_the_proxy_alone() -> None:
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
 def test_images_are_pinned_and_hold_no_secret(path: Path) -> None:
-    """Base images have a version, nothing is fetched by ADD, and what is copied is the code and its pins."""
-    assert all(re.fullmatch(PINNED, base) for base in instructions(path, "FROM"))
+    """The base has a version unless another is given, nothing is fetched by ADD, and what is copied is the code."""
+    assert instructions(path, "FROM") == ["${BASE} AS build", "${BASE}"]
+    assert re.fullmatch(PINNED, arguments(path)["BASE"])
     assert instructions(path, "ADD") == []
-    copied = {
-        word for line in instructions(path, "COPY") for word in shlex.split(line)[:-1] if word[:2] != "--"
-    }
-    own = {
-        "constraints.txt",
-        "pyproject.toml",
-        "README.md",
-        "LICENSE",
-        "shared",
-        "client",
-        "server",
-        "deploy/studies",
-    }
-    assert copied <= own | {"/opt/rounds", "/src"}
+    assert copied(path) <= OWN | {"/opt/rounds", "/src"}
+
+
+def copied(path: Path) -> set[str]:
+    """Return what a Dockerfile copies, from the build's folder or from another stage."""
+    lines = instructions(path, "COPY")
+    return {word for line in lines for word in shlex.split(line)[:-1] if word[:2] != "--"}
+
+
+def arguments(path: Path) -> dict[str, str]:
+    """Return the build arguments of a Dockerfile with their defaults; "" where there is none."""
+    pairs = (line.partition("=") for line in instructions(path, "ARG"))
+    return {name: value for name, _, value in pairs}
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_builds_take_the_same_arguments(path: Path) -> None:
+    """Base, torch and the machine's own pip settings are given from outside; by default there are none of the last."""
+    assert arguments(path) | {"BASE": ""} == dict.fromkeys(
+        ("BASE", "TORCH_INDEX", "TORCH", "PIP_CONFIG_FILE"), ""
+    )
+    kept = " ".join(instructions(path, "ENV")[1:])  # those of the stage that is kept
+    assert not {"PIP", "TORCH_INDEX", "BASE"} & set(re.findall(r"[A-Z_]+", kept))
+
+
+def test_a_build_sees_what_it_copies_and_nothing_else() -> None:
+    """.dockerignore leaves everything out but what the Dockerfiles copy: no repository, tests, results or caches."""
+    lines = (REPOSITORY / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    rules = [line for line in lines if line and not line.startswith("#")]
+    assert rules[0] == "*"
+    assert rules[-1] == "**/__pycache__"
+    let_in = {rule.removeprefix("!") for rule in rules[1:-1]}
+    assert let_in == OWN == {word for path in DOCKERFILES for word in copied(path)} - {"/opt/rounds", "/src"}
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
