@@ -32,7 +32,6 @@ from shared.data.limits import (
     check_size,
 )
 from shared.data.masks import as_mask
-from shared.data.png_file import check_png
 from shared.data.tiff_file import check_tiff, is_tiff, read_tiff
 
 What = Literal["image", "mask"]
@@ -46,7 +45,7 @@ UNREADABLE = (
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # by content; others of Pillow's decode before their size is known
 ORIENTATION = 0x0112  # of EXIF and TIFF
 JPEG_SPACES: dict[str, Literal["GRAY", "RGB", "CMYK"]] = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
-DEEP_PNG = 16  # bits a channel
+DEPTH_AT, DEEP_PNG = 24, 16  # where a PNG says its bits a channel; of which Pillow keeps 8, but for grey
 # How a picture of each orientation is turned upright, as rows and columns (TIFF 6.0 tag 274).
 TURNS: dict[int, Callable[[Pixels], Pixels]] = {
     2: lambda p: p[:, ::-1],
@@ -111,7 +110,7 @@ def _pixels(path: Path) -> Pixels:
             return _upright(_jpeg(path, image), orientation)
         if image.format == "PNG":
             data = path.read_bytes()
-            if check_png(data) == DEEP_PNG and image.mode not in {"I;16", "I"}:
+            if data[DEPTH_AT] == DEEP_PNG and image.mode not in {"I;16", "I"}:
                 return _upright(np.asarray(imagecodecs.png_decode(data)), orientation)
         return _upright(_eight_bits_of(image), orientation)
 
