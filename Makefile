@@ -83,7 +83,7 @@ privacy-check: $(READY) ## attack our own privacy claim, plant faults and see th
 	$(BIN)/python -m tests.privacy.run --docs docs/privacy-check.md
 
 images: $(READY) ## build hub, site and offline bundle as images, look inside, run a study between them; as root; writes results/images
-	$(BIN)/python -m deploy.images.make --out results/images $(IMAGES)
+	$(BIN)/python -m deploy.images.make all --out results/images $(IMAGES)
 
 proto: $(READY) ## make the audit feed's code from server/feed/feed.proto
 	PATH="$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I . --python_out=. --mypy_out=. --grpc_python_out=. --mypy_grpc_out=. server/feed/feed.proto

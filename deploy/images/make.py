@@ -1,6 +1,6 @@
 """`make images`: build hub, site and offline bundle from our Dockerfiles, look inside, and run a study between them.
 
-    python -m deploy.images.make --out results/images
+    python -m deploy.images.make all --out results/images
 
 Needs root, and Debian's buildah, podman, mmdebstrap and iproute2. Everything it builds is removed in the end but for
 `--out`: a bill of materials an image, the logs, and the table. Exit status 0 only where every rule holds.
@@ -46,6 +46,11 @@ _COLUMNS = ("image", "size", "beyond the base", "user", "health", "packages in i
 cli = program("Build the images, look inside, and run a study between them.")
 
 
+@cli.callback()
+def _group() -> None:
+    """Be a group of one, whose errors are sentences."""
+
+
 @dataclass
 class Shown:
     """What is known of one image."""
@@ -58,7 +63,7 @@ class Shown:
     findings: list[Finding] = field(default_factory=list)
 
 
-@cli.command()
+@cli.command("all")
 def make(
     out: Annotated[Path, typer.Option(help="where bills of materials, logs and the table go")] = Path(
         "results/images"
@@ -84,6 +89,8 @@ def make(
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     with _folder(work, keep=keep) as folder:
+        for part in ("builder", "hospital"):
+            (folder / part).mkdir()
         here, hospital = (Storage(folder / part, driver) for part in ("builder", "hospital"))
         arguments = {"TORCH": chosen, "TORCH_INDEX": torch_index, "PIP_CONFIG_FILE": SETTINGS}
         known = _built(here, folder, out, base, mirror, arguments)
