@@ -89,7 +89,7 @@ fuzz: $(READY) ## read damaged pictures of every kind; FILES=100000 SEED=0; keep
 	$(BIN)/python -m tests.fuzz.pictures --files $(or $(FILES),100000) --seed $(SEED)
 
 images: $(READY) ## build hub, site and offline bundle as images, look inside, run a study between them; as root; writes results/images
-	$(BIN)/python -m deploy.images.make --out results/images $(IMAGES)
+	$(BIN)/python -m deploy.images.make all --out results/images $(IMAGES)
 
 proto: $(READY) ## make the audit feed's code from server/feed/feed.proto
 	PATH="$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I . --python_out=. --mypy_out=. --grpc_python_out=. --mypy_grpc_out=. server/feed/feed.proto

@@ -20,19 +20,21 @@ RUN if [ -n "${TORCH}" ]; then \
       && sed 's/ /\n/g' /src/torch.txt >> /src/constraints.txt \
       && rm /src/torch.txt; \
     fi \
-    && /opt/rounds/bin/pip install ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} -c /src/constraints.txt torch torchvision
+    && /opt/rounds/bin/pip install --no-compile ${TORCH_INDEX:+--extra-index-url "${TORCH_INDEX}"} -c /src/constraints.txt torch torchvision
 COPY pyproject.toml README.md LICENSE /src/
 COPY shared /src/shared
 COPY client /src/client
 COPY server /src/server
-RUN /opt/rounds/bin/pip install -c /src/constraints.txt /src \
+RUN /opt/rounds/bin/pip install --no-compile -c /src/constraints.txt /src \
     && /opt/rounds/bin/pip uninstall --yes pip \
     && rm -r /src/build /src/*.egg-info
-# what nobody uses there, 0.3 GB: torch's headers, programs and tests, and libraries' tests with their private keys
+# What nobody uses there, 0.3 GB: torch's headers, programs and tests, and libraries' tests with their private keys.
+# Compiled by content: layers round the times of files, and half of all modules would be compiled at every start.
 RUN rm -rf /opt/rounds/lib/python3*/site-packages/torch/include /opt/rounds/lib/python3*/site-packages/torch/bin \
       /opt/rounds/lib/python3*/site-packages/torch/test /opt/rounds/lib/python3*/site-packages/Crypto/SelfTest \
     && find /opt/rounds/lib/python3*/site-packages -depth -type d \
-      -regex '.*/site-packages/\(networkx\|numpy\|scipy\|sklearn\|sympy\)/.*/?tests' -exec rm -r {} +
+      -regex '.*/site-packages/\(networkx\|numpy\|scipy\|sklearn\|sympy\)/.*/?tests' -exec rm -r {} + \
+    && /opt/rounds/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash -x '/py3[0-9]*_' /opt/rounds/lib
 
 FROM ${BASE}
 RUN groupadd --gid 10001 rounds \

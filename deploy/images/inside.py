@@ -33,6 +33,7 @@ _NEVER = re.compile(  # our own tests and papers of the repository, settings, ke
     r"(^|/)(\.git|\.venv|pip\.conf|\.pip|\.netrc|\.dockerignore|\.pytest_cache|\.mypy_cache|\.ruff_cache|id_(rsa|dsa|ecdsa|ed25519))(/|$)"
     r"|^(app|src)/(tests|docs|results)(/|$)|/site-packages/(tests|deploy)(/|$)|\.(whl|tar\.gz|part|orig)$"
 )
+_UNCHECKED = 1  # PEP 552: compiled by content, and not compared with the source
 _KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\s+[A-Za-z0-9+/=]{40}")
 
 
@@ -108,6 +109,7 @@ def look_inside(
                 tuple(one.place for one in added if one.is_file and one.bits & (stat.S_ISUID | stat.S_ISGID))),
         Finding("no cache, list, or file for a while is left", tuple(_left(found))),
         Finding("no settings, repository, tests or parcels", tuple(o.place for o in added if _NEVER.search(o.place))),
+        _compiled(added),
         *_contents(added, traces),
     ]  # fmt: skip
 
@@ -152,6 +154,15 @@ def _left(found: list[Entry]) -> Iterator[str]:
             any(one.place.startswith(f"{folder}/") for folder in _EMPTY) and name not in _OF_APT
         ):
             yield one.place
+
+
+def _compiled(added: list[Entry]) -> Finding:
+    """Layers round times to seconds: a module that was compiled by time would be compiled anew at every start."""
+    by_time = (
+        one.place for one in added if one.is_file and one.place.startswith("opt/") and one.place.endswith(".pyc")
+        and int.from_bytes(one.path.read_bytes()[4:8], "little") != _UNCHECKED
+    )  # fmt: skip
+    return Finding("modules are compiled, and stay so", tuple(by_time))
 
 
 def _contents(added: list[Entry], traces: Traces) -> list[Finding]:

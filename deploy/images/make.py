@@ -1,6 +1,6 @@
 """`make images`: build hub, site and offline bundle from our Dockerfiles, look inside, and run a study between them.
 
-    python -m deploy.images.make --out results/images
+    python -m deploy.images.make all --out results/images
 
 Needs root, and Debian's buildah, podman, mmdebstrap and iproute2. Everything it builds is removed in the end but for
 `--out`: a bill of materials an image, the logs, and the table. Exit status 0 only where every rule holds.
@@ -41,9 +41,15 @@ from shared.tables import plain_table, wide_console
 HUB, SITE = "localhost/teaching-rounds-hub:0.1.0", "localhost/teaching-rounds-site:0.1.0"
 _TOOLS = ("buildah", "podman", "mmdebstrap", "ip", "newuidmap")
 _FREE_BYTES = 16_000_000_000  # vfs copies every layer whole; overlay takes half
+_LONGEST_WORK = 25  # podman's own places below it may have 50
 _CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
 _COLUMNS = ("image", "size", "beyond the base", "user", "health", "packages in its bill", "rules")
 cli = program("Build the images, look inside, and run a study between them.")
+
+
+@cli.callback()
+def _group() -> None:
+    """Be a group of one, whose errors are sentences."""
 
 
 @dataclass
@@ -58,7 +64,7 @@ class Shown:
     findings: list[Finding] = field(default_factory=list)
 
 
-@cli.command()
+@cli.command("all")
 def make(
     out: Annotated[Path, typer.Option(help="where bills of materials, logs and the table go")] = Path(
         "results/images"
@@ -84,7 +90,9 @@ def make(
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     with _folder(work, keep=keep) as folder:
-        here, hospital = (Storage(folder / part, driver) for part in ("builder", "hospital"))
+        for part in ("here", "away"):
+            (folder / part).mkdir()
+        here, hospital = (Storage(folder / part, driver) for part in ("here", "away"))
         arguments = {"TORCH": chosen, "TORCH_INDEX": torch_index, "PIP_CONFIG_FILE": SETTINGS}
         known = _built(here, folder, out, base, mirror, arguments)
         with ExitStack() as open_now:
@@ -228,7 +236,7 @@ def _rules(findings: list[Finding]) -> str:
 @contextmanager
 def _folder(work: Path, *, keep: bool) -> Iterator[Path]:
     """Make a folder for everything, and remove it in the end."""
-    folder = Path(tempfile.mkdtemp(prefix="rounds-images-", dir=work))
+    folder = Path(tempfile.mkdtemp(prefix="rounds-", dir=work))
     try:
         yield folder
     finally:
@@ -250,6 +258,10 @@ def _require_tools(work: Path) -> None:
         )
     if importlib.util.find_spec("cyclonedx") is None:
         raise ImageError("cyclonedx: not installed; `make setup`")
+    if len(str(work.absolute())) > _LONGEST_WORK:
+        raise ImageError(
+            f"--work is {str(work)!r}: at most {_LONGEST_WORK} characters, as podman has it"
+        )
     free = shutil.disk_usage(work).free
     if free < _FREE_BYTES:
         raise ImageError(

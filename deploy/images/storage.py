@@ -83,7 +83,12 @@ class Storage:
         """Make a working container of an image, and remove it in the end."""
         name = self.call("from", "--pull-never", image)
         try:
-            yield Container(self, name, Path(self.call("mount", name)), self.config(image))
+            config = self.config(image)
+            for place in (
+                config.get("Volumes") or ()
+            ):  # else buildah mounts one of its own over a volume in a volume
+                self.call("config", "--volume", f"{place}-", name)
+            yield Container(self, name, Path(self.call("mount", name)), config)
         finally:
             self.call("rm", name)
 

@@ -61,6 +61,9 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "our tests": (lambda root: written(root / "app/tests/test_a.py"), "no settings"),
     "our tests, installed": (lambda root: written(root / LIBRARY / "tests/test_a.py"), "no settings"),
     "a wheel": (lambda root: written(root / "opt/torch.whl"), "no settings"),
+    "a module compiled by time": (
+        lambda root: written(root / LIBRARY / "__pycache__/a.cpython-311.pyc", b"\xa7\r\r\n" + bytes(12)), "compiled",
+    ),
     "a private key": (lambda root: written(root / LIBRARY / "test_keys.py", KEY), "no private key"),
     "a word of the machine": (lambda root: written(root / LIBRARY / "a.py", b"in /home/ada/x"), "words of the machine"),
     "a link to the machine": (lambda root: (root / "opt/a").symlink_to("/home/ada/a"), "words of the machine"),

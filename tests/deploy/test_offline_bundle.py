@@ -3,11 +3,14 @@
 import os
 import shutil
 import subprocess
+import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from deploy.images.storage import Storage
 
 SCRIPT = Path(__file__).resolve().parents[2] / "deploy" / "offline_bundle.sh"
 PROBE = {
@@ -99,6 +102,35 @@ def test_equal_bundles_have_equal_digests(sealed: tuple[Path, str], tmp_path: Pa
     assert bundle("seal", tmp_path / "copy").stdout.strip() == digest
     (tmp_path / "copy" / "papers" / "link").symlink_to("study one.yaml")
     assert "holds links" in bundle("seal", tmp_path / "copy", check=False).stderr
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """Make a folder with a short name: podman takes no place of more than 50 characters."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not {shutil.which("buildah"), shutil.which("podman")}.isdisjoint({None}),
+    reason="saves and loads images: needs root, buildah and podman",
+)
+def test_images_travel_with_another_engine(tmp_path: Path, short: Path) -> None:
+    """With ENGINE=podman several images are saved, each under its own name, and loaded where nobody had them."""
+    here, there = (Storage(short / part) for part in ("here", "there"))
+    for name in ("hub", "site"):
+        context = tmp_path / name
+        context.mkdir()
+        (context / "Dockerfile").write_text("FROM scratch\nCOPY name /name\n")
+        (context / "name").write_text(name)
+        here.build(context / "Dockerfile", f"localhost/{name}:1", context, arguments={})
+    made = tmp_path / "bundle"
+    bundle("images", made, "localhost/hub:1", "localhost/site:1", ENGINE=" ".join(here.words("podman")))
+    digest = bundle("seal", made).stdout.strip()
+    bundle("load", made, digest, ENGINE=" ".join(there.words("podman")))
+    for name in ("hub", "site"):
+        with there.container(f"localhost/{name}:1") as container:
+            assert (container.root / "name").read_text() == name
 
 
 @pytest.mark.parametrize(
