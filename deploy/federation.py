@@ -166,14 +166,24 @@ def build_workspace(recipe: Recipe, workspace: Path, *, seed: int, progress: Pro
 def check_recipe(recipe: Recipe) -> None:
     """Refuse what the declared sites would refuse, before anything is drawn or trained; `ConfigError`."""
     federation = recipe.federation
-    cap = Cap(epsilon=federation.cap_epsilon, delta=federation.cap_delta)
     for site, declared in federation.declared_patients.items():
         check_site_name(site, "declared_patients of the sites file, and in the data")
         check_declared(recipe.study, declared, site)
         try:
-            check_delta(cap.delta, declared, "cap_delta")
+            check_delta(federation.cap_delta, declared, "cap_delta")
         except ValueError as error:
             raise ConfigError(f"site {site}: {error}") from error
+    calibrated(recipe.study)
+
+
+def check_can_run(recipe: Recipe) -> None:
+    """Refuse a study that its simulated hospitals could not bring to its end, before anything is made; `ConfigError`.
+
+    A workspace may be prepared for other hospitals than these.
+    """
+    check_recipe(recipe)
+    federation = recipe.federation
+    cap = Cap(epsilon=federation.cap_epsilon, delta=federation.cap_delta)
     sites = [MadeSite(name, declared, cap) for name, declared in federation.declared_patients.items()]
     check_made_sites(calibrated(recipe.study), sites)
 

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from deploy.compare import add_comparisons
-from deploy.federation import Recipe, build_workspace, find_recipe
+from deploy.federation import Recipe, build_workspace, check_can_run, find_recipe
 from deploy.flower_run import ray_base
 from deploy.membership import measure_membership, tell_membership
 from deploy.progress import Progress
@@ -62,6 +62,7 @@ def demo(
     progress = Progress()
     started = time.monotonic()
     recipe = chosen(data, study, sites, set_ or [])
+    check_can_run(recipe)
     ray_base()  # refuses a TMPDIR that is too long before anything is made
     workspace = prepare(recipe, seed, progress, teacher_file=teacher_file, student_file=student_file)
     prepared = time.monotonic()
@@ -150,6 +151,7 @@ def compare(
     progress = Progress()
     use_all_threads()
     recipe = chosen(data, study, sites, [])
+    check_can_run(recipe)
     ray_base()
     folder = add_comparisons(
         recipe, seeds or [0], progress, teacher_file=teacher_file, student_file=student_file
@@ -177,9 +179,11 @@ def membership(
     """
     progress = Progress()
     use_all_threads()
+    recipe = chosen(None, study, sites, set_ or [])
+    check_can_run(recipe)
     ray_base()
     folder, found = measure_membership(
-        chosen(None, study, sites, set_ or []),
+        recipe,
         seed,
         progress,
         num_references=references,

@@ -16,7 +16,7 @@ import torch
 
 from deploy.alone_at import alone_at
 from deploy.contents import contents_digest
-from deploy.federation import Recipe, accept_weights, build_workspace, drawing_digest
+from deploy.federation import Recipe, accept_weights, build_workspace, check_recipe, drawing_digest
 from deploy.flower_run import run_app, superlink
 from deploy.progress import Progress
 from server.control import COMPLETED, RunConfig
@@ -86,6 +86,7 @@ def prepare(
     limits start from the same one. Nothing in it changes later but, with `publish`, the study of plain `flwr run .`;
     a second process that wants it waits until it is made.
     """
+    check_recipe(recipe)
     holds = "" if recipe.source is None else _contents(recipe.source, recipe, progress)
     shown = RESULTS / "workspaces" / workspace_name(recipe, seed, teacher_file, holds)
     path = shown.resolve()

@@ -30,6 +30,7 @@ from shared.errors import ConfigError, RoundsError, StudyError
 from shared.models.initial import unpack_initial
 from shared.models.trainable import trainable_names
 from shared.models.weights import find_weights, load_weights
+from shared.site_config import check_declared
 from shared.system_errors import system_sentence
 
 log = logging.getLogger("rounds.hub")
@@ -68,8 +69,11 @@ def _run(grid: Grid, run: Mapping[str, Any], folder: RunFolder) -> None:
     torch.set_num_threads(int(run["threads"]))
     asked = Path(str(run["study"])) if run.get("study") else workspace / "study.yaml"
     study = submitted_study(asked, {k: v for k, v in run.items() if k not in _OWN_KEYS})
-    if sites := made_sites(workspace):
+    sites = made_sites(workspace)
+    if isinstance(grid, InMemoryGrid):
         check_made_sites(study, sites)
+    for site in sites:
+        check_declared(study, site.declared_patients, site.name)
     check_test_patients(public_sets(workspace, study)["test"], study.task)
     write_yaml(folder.study, study)
     compact, _ = unpack_initial(study, initial_state(workspace, study))
@@ -100,7 +104,7 @@ def submitted_study(file: Path, overrides: dict[str, Any]) -> StudyConfig:
 
 
 def made_sites(workspace: Path) -> list[MadeSite]:
-    """Return a simulation's hospitals; of real ones the workspace holds no file."""
+    """Return the hospitals that were made beside the public sets; of real ones the workspace holds no file."""
     files = sorted((workspace / "sites").glob("*.yaml"))
     sites = [parse_site(read_yaml(path), path.name) for path in files]
     return [MadeSite(one.name, one.declared_patients, one.cap, one.allow_without_privacy) for one in sites]

@@ -102,7 +102,7 @@ def report(
     source = origin(folder, workspace)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"Measuring, auditing and writing the report of {folder.path.name}")
+    console.print(f"Measuring, auditing and writing the report of {folder.path.name}", markup=False)
     summary = finish_run(folder, source, about(folder, source), _Steps(console))
     console.print(f"{summary.status}, verdict: {summary.verdict} {' '.join(summary.reasons)}", markup=False)
     console.print(f"Report: {folder.path / 'report.html'}", markup=False)

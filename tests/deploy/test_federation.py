@@ -16,7 +16,8 @@ from deploy.federation import Federation, MadeSites, PhantomHospital, Recipe, bu
 from deploy.progress import Progress
 from deploy.simulate import chosen
 from deploy.workspace import prepare
-from server.app import check_made_sites
+from server.app import made_sites
+from server.feasible import check_made_sites
 from server.prepare import PUBLIC_SETS, public_sets
 from shared.config_files import parse_study, read_site, read_study, read_yaml
 from shared.data.images import check_images
@@ -302,21 +303,24 @@ def test_a_kept_workspace_takes_no_study_its_sites_would_refuse(tmp_path: Path, 
 
 def test_a_run_takes_no_study_its_made_sites_would_refuse(tiny_federation: Any) -> None:
     """What `flwr run` overrides is checked too, before a site is asked."""
-    workspace = tiny_federation.workspace
-    check_made_sites(workspace, tiny_federation.study)
+    sites = made_sites(tiny_federation.workspace)
+    check_made_sites(tiny_federation.study, sites)
     with pytest.raises(
         ConfigError, match=r"site bedside would refuse the study: privacy\.sample_rate is 0\.1"
     ):
-        check_made_sites(workspace, tiny_federation.changed(privacy={"sample_rate": 0.1}))
-    check_made_sites(workspace, tiny_federation.changed(privacy={"sample_rate": 0.1, "enabled": False}))
+        check_made_sites(tiny_federation.changed(privacy={"sample_rate": 0.1}), sites)
+    without = tiny_federation.changed(privacy={"sample_rate": 0.1, "enabled": False})
+    check_made_sites(without, [replace(site, without_privacy=True) for site in sites])
 
 
 def test_dicom_files_become_hospitals_without_their_identifiers(tmp_path: Path) -> None:
     """Simulated sites of a DICOM folder list files and labels; a PatientID is nowhere, the text rule is kept."""
     for number in range(60):
         tags = {"PatientID": f"PLANTED-{number}", "BurnedInAnnotation": "YES"}
+        tags |= {} if number % 2 else {"StudyDescription": "clear"}
         dicom_file(tmp_path / "films" / f"{number}.dcm", picture(number, top=255).astype(np.uint8), **tags)
-    rules = {"label_tag": "StudyDescription", "label_rules": {"*pneumonia*": "opacity"}, "text": "allow"}
+    rules = {"label_tag": "StudyDescription", "label_rules": {"*pneumonia*": "opacity", "clear": "normal"}}
+    rules["text"] = "allow"
     raw = {
         "title": "t", "dicom": rules, "declared_patients": {"site-1": 20, "site-2": 20},
         "made_sites": {"num_sites": 2, "skew": 0},

@@ -104,11 +104,14 @@ def test_a_killed_service_is_started_again(supervise: Callable[[str], Supervised
     assert "one: mind" in (one.folder / "log").read_text(encoding="utf-8")
 
 
-def test_the_end_takes_everything_with_it(supervise: Callable[[str], Supervised]) -> None:
-    """After SIGTERM neither the service nor what it started is left, even one that hears no SIGTERM."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_the_end_takes_everything_with_it(
+    supervise: Callable[[str], Supervised], number: signal.Signals
+) -> None:
+    """After SIGTERM, Ctrl-C or a closed terminal nothing is left, not even a process that hears no SIGTERM."""
     one = supervise(PARENT)
     service, grandchild = one.running(1), one.child()
-    one.process.terminate()
+    one.process.send_signal(number)
     assert one.process.wait(timeout=30) == 0
     assert not service.is_running()
     assert not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE

@@ -1,7 +1,7 @@
 """Every way to end a demo, at each of its moments: what it says, and what is left of it.
 
-`python -m tests.system.process_ends` tries them all, in about a quarter of an hour where the machine has nothing else
-to do, and prints a table; some ways need the rights to mount a small volume.
+`python -m tests.system.process_ends` tries them all and prints a table: a quarter of an hour where the machine has
+nothing else to do. Some ways need the rights to mount a small volume.
 """
 
 import os
