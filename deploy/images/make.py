@@ -259,9 +259,7 @@ def _require_tools(work: Path) -> None:
     if importlib.util.find_spec("cyclonedx") is None:
         raise ImageError("cyclonedx: not installed; `make setup`")
     if len(str(work.absolute())) > _LONGEST_WORK:
-        raise ImageError(
-            f"--work is {str(work)!r}: at most {_LONGEST_WORK} characters, as podman has it"
-        )
+        raise ImageError(f"--work is {str(work)!r}: at most {_LONGEST_WORK} characters, as podman has it")
     free = shutil.disk_usage(work).free
     if free < _FREE_BYTES:
         raise ImageError(
