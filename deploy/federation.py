@@ -13,7 +13,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from deploy.copies import copies_told
-from server.feasible import MadeSite, calibrated, check_made_sites, check_test_patients
+from server.feasible import MadeSite, calibrated, check_made_sites
 from server.prepare import PUBLIC_SETS, TeacherFit
 from server.public_data import Progress
 from shared.config import Setting, StudyConfig, Task
@@ -157,7 +157,6 @@ def build_workspace(recipe: Recipe, workspace: Path, *, seed: int, progress: Pro
     for site in division.sites:  # names become file names
         check_site_name(site, "the data, and in declared_patients of the sites file")
     told = (*told, *copies_told(division))
-    check_test_patients(division.test, task)
     check_public_images(division, task, progress)
     _write(division, recipe, workspace)
     return (*notes, *told)
@@ -181,10 +180,11 @@ def check_can_run(recipe: Recipe) -> None:
 
     A workspace may be prepared for other hospitals than these.
     """
-    check_recipe(recipe)
     federation = recipe.federation
     cap = Cap(epsilon=federation.cap_epsilon, delta=federation.cap_delta)
     sites = [MadeSite(name, declared, cap) for name, declared in federation.declared_patients.items()]
+    check_made_sites(recipe.study, sites)  # at once; what follows takes seconds
+    check_recipe(recipe)
     check_made_sites(calibrated(recipe.study), sites)
 
 

@@ -6,7 +6,8 @@ import json
 import os
 import shutil
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,12 +21,19 @@ from deploy.federation import Recipe, accept_weights, build_workspace, check_rec
 from deploy.flower_run import run_app, superlink
 from deploy.progress import Progress
 from server.control import COMPLETED, RunConfig
-from server.prepare import check_student, given_teacher, with_public_digests, with_teacher, with_warm_start
+from server.feasible import check_test_set
+from server.prepare import (
+    check_student,
+    given_teacher,
+    with_public_digests,
+    with_teacher,
+    with_warm_start,
+)
 from server.recorded import About
 from server.run_folder import RunFolder
 from shared.config import StudyConfig
 from shared.config_files import read_study, write_yaml, yaml_text
-from shared.errors import StudyError
+from shared.errors import DataError, StudyError
 from shared.models.weights import file_sha256
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -109,6 +117,8 @@ def prepare(
         if publish and filed != found:
             _replace(path / "study.yaml", yaml_text(filed))
     told = json.loads(kept.read_text(encoding="utf-8"))
+    with told_as_note(progress):
+        check_test_set(path, found.task)
     return Workspace(path, as_prepared(recipe.study, found), recipe, tuple(told["notes"]), told["seconds"])
 
 
@@ -148,6 +158,15 @@ def _make(
         "notes": notes,
         "seconds": rounded(seconds),
     }
+
+
+@contextmanager
+def told_as_note(progress: Progress) -> Iterator[None]:
+    """Say what is wrong with the test patients where a workspace is prepared; only a run of it is refused."""
+    try:
+        yield
+    except DataError as error:
+        progress.say(f"Note: {error}", "yellow")
 
 
 def as_prepared(study: StudyConfig, prepared: StudyConfig) -> StudyConfig:
@@ -192,6 +211,7 @@ def run(
     threads: int = 1,
 ) -> tuple[RunFolder, str]:
     """Run the study once by Flower; returns its folder and Flower's status."""
+    check_test_set(workspace.path, workspace.study.task)
     folder = new_run_folder(workspace.study.name, label)
     asked = folder.path / "asked.yaml"
     write_yaml(asked, workspace.study)  # this run's own: what another run asks of the workspace is no matter

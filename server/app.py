@@ -16,9 +16,8 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.superlink.grid import InMemoryGrid
 
 from server.exchange import Exchange
-from server.feasible import MadeSite, calibrated, check_made_sites, check_test_patients
+from server.feasible import MadeSite, calibrated, check_made_sites, check_test_set
 from server.feed.sender import feeding
-from server.prepare import public_sets
 from server.round_maps import RoundMaps
 from server.run_folder import RunFolder
 from server.scoring import round_score
@@ -74,7 +73,7 @@ def _run(grid: Grid, run: Mapping[str, Any], folder: RunFolder) -> None:
         check_made_sites(study, sites)
     for site in sites:
         check_declared(study, site.declared_patients, site.name)
-    check_test_patients(public_sets(workspace, study)["test"], study.task)
+    check_test_set(workspace, study.task)
     write_yaml(folder.study, study)
     compact, _ = unpack_initial(study, initial_state(workspace, study))
     parameters = dict(compact.named_parameters())

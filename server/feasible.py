@@ -7,10 +7,12 @@ or one sentence. All of it is public or typed by a person.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 from shared.config import Privacy, StudyConfig, Task
 from shared.config_files import overridden, parse_study
 from shared.data.records import Patient
+from shared.data.source import read_source
 from shared.errors import ConfigError, DataError
 from shared.privacy.accountant import calibrate, spend_against
 from shared.privacy.mechanisms import PoissonGaussian
@@ -99,6 +101,11 @@ def _check_caps(study: StudyConfig, sites: Iterable[MadeSite]) -> None:
                 f"site {site.name}'s cap, allowed there is {site.cap.epsilon:g}; lower privacy.epsilon, take fewer "
                 "rounds, or raise the cap"
             )
+
+
+def check_test_set(workspace: Path, task: Task) -> None:
+    """Refuse a workspace whose public test patients no student can be judged by, as `check_test_patients` does."""
+    check_test_patients(read_source(workspace / "public" / "test.csv", task), task)
 
 
 def check_test_patients(patients: Sequence[Patient], task: Task) -> None:
