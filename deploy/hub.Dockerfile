@@ -35,7 +35,7 @@ RUN rm -rf /opt/rounds/lib/python3*/site-packages/torch/include /opt/rounds/lib/
     && find /opt/rounds/lib/python3*/site-packages/torch/bin -type f ! -name torch_shm_manager -delete \
     && find /opt/rounds/lib/python3*/site-packages -depth -type d \
       -regex '.*/site-packages/\(networkx\|numpy\|scipy\|sklearn\|sympy\)/.*/?tests' -exec rm -r {} + \
-    && /opt/rounds/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash -x '/py3[0-9]*_' /opt/rounds/lib \
+    && /opt/rounds/bin/python -m compileall -q -f -j 0 --invalidation-mode unchecked-hash -x '/py3[0-9]*_' /opt/rounds/lib \
     && /opt/rounds/bin/python -c "import server.main, server.app, shared.models.teacher"
 
 FROM ${BASE}
