@@ -28,13 +28,16 @@ COPY server /src/server
 RUN /opt/rounds/bin/pip install --no-compile -c /src/constraints.txt /src \
     && /opt/rounds/bin/pip uninstall --yes pip \
     && rm -r /src/build /src/*.egg-info
-# What nobody uses there, 0.3 GB: torch's headers, programs and tests, and libraries' tests with their private keys.
+# What nobody uses there, 0.3 GB: torch's headers, tools and tests, and libraries' tests with their private keys.
 # Compiled by content: layers round the times of files, and half of all modules would be compiled at every start.
-RUN rm -rf /opt/rounds/lib/python3*/site-packages/torch/include /opt/rounds/lib/python3*/site-packages/torch/bin \
-      /opt/rounds/lib/python3*/site-packages/torch/test /opt/rounds/lib/python3*/site-packages/Crypto/SelfTest \
+# The last line shows that nothing is gone that is needed.
+RUN rm -rf /opt/rounds/lib/python3*/site-packages/torch/include /opt/rounds/lib/python3*/site-packages/torch/test \
+      /opt/rounds/lib/python3*/site-packages/Crypto/SelfTest \
+    && find /opt/rounds/lib/python3*/site-packages/torch/bin -type f ! -name torch_shm_manager -delete \
     && find /opt/rounds/lib/python3*/site-packages -depth -type d \
       -regex '.*/site-packages/\(networkx\|numpy\|scipy\|sklearn\|sympy\)/.*/?tests' -exec rm -r {} + \
-    && /opt/rounds/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash -x '/py3[0-9]*_' /opt/rounds/lib
+    && /opt/rounds/bin/python -m compileall -q -f -j 0 --invalidation-mode unchecked-hash -x '/py3[0-9]*_' /opt/rounds/lib \
+    && /opt/rounds/bin/python -c "import client.main, client.app, shared.models.teacher"
 
 FROM ${BASE}
 RUN groupadd --gid 10001 rounds \

@@ -82,25 +82,36 @@ def make(
         str, typer.Option(help="how images lie on the disk: overlay, or vfs where a kernel has none")
     ] = ("overlay"),
     keep: Annotated[bool, typer.Option("--keep", help="leave what was built, and say where")] = False,
+    again: Annotated[
+        Path | None, typer.Option(help="a folder that --keep left: look and run again, build nothing")
+    ] = None,
 ) -> None:
     """Build, look inside, run. About half an hour on two cores."""
     _require_tools(work)
-    chosen = torch or ("" if torch_index else torch_without_cuda())
-    _say(f"torch: {chosen or 'as constraints.txt has it'}")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    with _folder(work, keep=keep) as folder:
-        for part in ("here", "away"):
-            (folder / part).mkdir()
+    with _folder(again, work, keep=keep) as folder:
         here, hospital = (Storage(folder / part, driver) for part in ("here", "away"))
-        arguments = {"TORCH": chosen, "TORCH_INDEX": torch_index, "PIP_CONFIG_FILE": SETTINGS}
-        known = _built(here, folder, out, base, mirror, arguments)
+        settings = pip_settings()
+        if again is None:
+            chosen = torch or ("" if torch_index else torch_without_cuda())
+            _say(f"torch: {chosen or 'as constraints.txt has it'}")
+            for passed in write_settings(settings, folder / "settings"):
+                _say(f"passed over, as it is of this machine alone: {passed}")
+            if not base:
+                _say("the base, from Debian's packages")
+                make_base(here, mirror, out / "base.log")
+            else:
+                here.call("pull", base, log=out / "base.log")
+            arguments = {"TORCH": chosen, "TORCH_INDEX": torch_index, "PIP_CONFIG_FILE": SETTINGS}
+            _build(here, folder, out, arguments | {"BASE": base or BASE})
+            _carry_over(here, hospital, folder, out)
+        known = _known(here, folder, base or BASE, settings)
         with ExitStack() as open_now:
             hub = open_now.enter_context(here.container(HUB))
-            shown = [_looked_at(here, HUB, hub, known, out)]
-            _carry_over(here, hospital, folder, out)
             sites = {name: open_now.enter_context(hospital.container(SITE)) for name in SITES}
-            shown.append(_looked_at(hospital, SITE, sites[SITES[0]], known, out))
+            looked_at = ((here, HUB, hub), (hospital, SITE, sites[SITES[0]]))
+            shown = [_looked_at(*which, known, out) for which in looked_at]
             study = run_study(hub, sites, folder / "study", _say)
             for log in (folder / "study").glob("*.log"):
                 shutil.copy(log, out)
@@ -116,28 +127,21 @@ class Known:
     traces: Traces
 
 
-def _built(
-    here: Storage, folder: Path, out: Path, base: str, mirror: str, arguments: Mapping[str, str]
-) -> Known:
-    """Make base, hub and site; returns what to compare them with."""
-    settings = pip_settings()
-    for passed in write_settings(settings, folder / "settings"):
-        _say(f"passed over, as it is of this machine alone: {passed}")
-    if base:
-        here.call("pull", base, log=out / "base.log")
-    else:
-        _say("the base, from Debian's packages")
-        make_base(here, mirror, out / "base.log")
+def _build(here: Storage, folder: Path, out: Path, arguments: Mapping[str, str]) -> None:
+    """Build hub and site."""
     for name, image in (("site", SITE), ("hub", HUB)):
         begun = time.monotonic()
         _say(f"the {name}'s image")
         here.build(
-            REPOSITORY / "deploy" / f"{name}.Dockerfile", image, REPOSITORY,
-            arguments={"BASE": base or BASE, **arguments}, volumes=(f"{folder / 'settings'}:{PLACE}:ro",),
-            log=out / f"{name}.build.log",
+            REPOSITORY / "deploy" / f"{name}.Dockerfile", image, REPOSITORY, arguments=arguments,
+            volumes=(f"{folder / 'settings'}:{PLACE}:ro",), log=out / f"{name}.build.log",
         )  # fmt: skip
         _say(f"the {name}'s image took {time.monotonic() - begun:.0f} s")
-    with here.container(base or BASE) as bare:
+
+
+def _known(here: Storage, folder: Path, base: str, settings: Mapping[str, str]) -> Known:
+    """Collect what images are compared with."""
+    with here.container(base) as bare:
         found = entries(bare.root)
         believed = (bare.root / _CERTIFICATES).read_bytes()
         own = Path(settings.get("cert") or f"/{_CERTIFICATES}")
@@ -234,16 +238,20 @@ def _rules(findings: list[Finding]) -> str:
 
 
 @contextmanager
-def _folder(work: Path, *, keep: bool) -> Iterator[Path]:
-    """Make a folder for everything, and remove it in the end."""
-    folder = Path(tempfile.mkdtemp(prefix="rounds-", dir=work))
+def _folder(again: Path | None, work: Path, *, keep: bool) -> Iterator[Path]:
+    """Make a folder for everything, or take the one that was left, and remove it in the end."""
+    folder = again or Path(tempfile.mkdtemp(prefix="rounds-", dir=work))
+    if again is None:
+        for part in ("here", "away"):
+            (folder / part).mkdir()
+    shutil.rmtree(folder / "study", ignore_errors=True)
     try:
         yield folder
     finally:
         if keep:
             _say(f"left in {folder}")
         else:
-            for one in psutil.disk_partitions(all=True):  # overlay is a mount of its own
+            for one in reversed(psutil.disk_partitions(all=True)):  # overlay is a mount of its own
                 if Path(one.mountpoint).is_relative_to(folder):
                     subprocess.run(["umount", one.mountpoint], check=False)
             shutil.rmtree(folder)

@@ -213,7 +213,7 @@ def run_study(
         shown.find("roots are as they were: they could be read-only",
                    [f"{one.name}: {place}" for one in everybody
                     for place in _changed(roots[one.name], _listing(one.container.root))])  # fmt: skip
-        shown.find(f"volumes are {_OWN}'s, folders with keys and ledgers nobody else's",
+        shown.find(f"volumes are {_OWN}'s, and nobody else reads them, nor a key in them",
                    [wrong for one in everybody for wrong in _open_files(one)])  # fmt: skip
     return shown
 
@@ -245,6 +245,9 @@ def prepared(folder: Path) -> Path:
     if done.returncode:
         raise ImageError(f"preparing: ended with {done.returncode}: {done.stderr.strip()[-400:]}")
     (workspace,) = {path.parent.resolve() for path in folder.glob("results/workspaces/*/study.yaml")}
+    subprocess.run(
+        ["chmod", "--recursive", "a+rX", workspace], check=True
+    )  # weights are written for their owner
     return workspace
 
 
@@ -428,7 +431,9 @@ def _open_files(place: Place) -> list[str]:
             continue
         for path in [folder, *folder.rglob("*")]:
             status, told = path.lstat(), f"{place.name}{where}/{path.relative_to(folder)}"
-            private = path.suffix in {".key", ".sqlite", ".secret"} or path == folder
+            private = path.suffix in {".key", ".secret"} or path == folder
+            if f"{where}/{path.relative_to(folder)}" in place.volumes:
+                continue  # where another volume is mounted
             if status.st_uid != _OWN:
                 wrong.append(f"{told} belongs to {status.st_uid}")
             elif private and status.st_mode & 0o077 and not path.is_symlink():
