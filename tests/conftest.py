@@ -1,5 +1,6 @@
 """A whole federation in miniature, made once a session: three phantom hospitals, a teacher, a warm start."""
 
+import csv
 import sqlite3
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +29,7 @@ from shared.arrays import Arrays, arrays_digest, to_arrays
 from shared.code import code_digest
 from shared.config import StudyConfig
 from shared.config_files import parse_site, parse_study, read_yaml
+from shared.data.manifest import COLUMNS
 from shared.models.initial import unpack_initial
 from shared.models.trainable import trainable_names
 from shared.phantoms import STYLES, SitePlan, write_phantoms
@@ -200,6 +202,7 @@ def make_tiny_federation(workspace: Path, raw: Mapping[str, Any] = STUDY) -> Tin
     )
     study = parse_study(raw)
     build_workspace(Recipe("tiny", study, federation, source), workspace, seed=0, progress=_quiet)
+    name_whole_paths(workspace / "manifests")
     study = with_public_digests(study, workspace)
     study = with_teacher(study, workspace, federation.teacher_fit, seed=0, progress=_quiet)
     study = with_warm_start(study, workspace, seed=0, progress=_quiet)
@@ -208,6 +211,23 @@ def make_tiny_federation(workspace: Path, raw: Mapping[str, Any] = STUDY) -> Tin
     parameters = dict(compact.named_parameters())
     names = trainable_names(compact, study.privacy.trainable)
     return TinyFederation(workspace, study, to_arrays({name: parameters[name] for name in names}))
+
+
+def name_whole_paths(manifests: Path) -> None:
+    """Name files by whole paths, so that tests can copy a manifest to another folder."""
+    for manifest in manifests.glob("*.csv"):
+        with manifest.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            row |= {
+                name: str(manifests.parent / row[name])
+                for name in ("file", "mask", "lesion_mask")
+                if row[name]
+            }
+        with manifest.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 def _quiet(_what: str, _done: int, _total: int) -> None:

@@ -27,6 +27,7 @@ from shared.models.weights import file_sha256
 from shared.privacy.noise import Coins
 from shared.privacy.step_plan import step_plan
 from shared.release_kinds import THIS_RUN_ALONE
+from tests.conftest import name_whole_paths
 
 KEY = bytes(range(32))
 CLIP = 0.7
@@ -51,7 +52,12 @@ def study_of(method: Method, published: Path | None = None) -> StudyConfig:
             },
             "distillation": {"method": method, "num_views": 3, "views_per_step": 2},
             "warm_start": {"epochs": 0},
-            "privacy": {"sample_rate": 0.8, "max_grad_norm": CLIP, "noise_multiplier": 1.0},
+            "privacy": {
+                "sample_rate": 0.8,
+                "max_grad_norm": CLIP,
+                "noise_multiplier": 1.0,
+                "epsilon": 50.0,
+            },
         }
     )
 
@@ -73,6 +79,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Recipe]:
     recipe = Recipe("neighbours", study_of("rounds"), federation, None)
     path = tmp_path_factory.mktemp("neighbours")
     build_workspace(recipe, path, seed=3, progress=lambda *_: None)
+    name_whole_paths(path / "manifests")
     return path, recipe
 
 
