@@ -49,8 +49,9 @@ compare: $(READY) ## add the comparisons to the report; SEEDS="0 1 2"
 membership: $(READY) ## measure what the demo's student tells of who trained it, with and without privacy
 	$(simulate) membership $(if $(STUDY),--study $(STUDY)) $(if $(SITES),--sites $(SITES)) --seed $(SEED) $(MEMBERSHIP)
 
-# Whole runs and a browser take all cores by themselves; whatever else is tested has one thread a process.
-WHOLE := tests/system tests/browser
+# Whole runs and a browser take all cores by themselves, and gRPC's own log is not seen from a worker of pytest;
+# whatever else is tested has one thread a process.
+WHOLE := tests/system tests/browser tests/server/feed
 test: $(READY) ## run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile $(WHOLE:%=--ignore=%)
 	$(BIN)/python -m pytest $(WHOLE)

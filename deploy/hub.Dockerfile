@@ -43,6 +43,7 @@ FROM ${BASE}
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends nginx-light \
+    && apt-get clean \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 rounds \
     && useradd --uid 10001 --gid rounds --no-create-home --home-dir /tmp --shell /usr/sbin/nologin rounds \

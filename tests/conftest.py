@@ -202,7 +202,8 @@ def make_tiny_federation(workspace: Path, raw: Mapping[str, Any] = STUDY) -> Tin
     )
     study = parse_study(raw)
     build_workspace(Recipe("tiny", study, federation, source), workspace, seed=0, progress=_quiet)
-    name_whole_paths(workspace / "manifests")
+    for manifests in ("manifests", "public"):
+        name_whole_paths(workspace / manifests)
     study = with_public_digests(study, workspace)
     study = with_teacher(study, workspace, federation.teacher_fit, seed=0, progress=_quiet)
     study = with_warm_start(study, workspace, seed=0, progress=_quiet)

@@ -3,9 +3,6 @@
 Those are samples of more than 8 bits, signed or floating ones, planes, alpha and other extra samples. Source: TIFF 6.0.
 """
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +38,7 @@ def check_tiff(path: Path) -> tuple[bool, int]:
     and its orientation.
     Errors: `TooLargeError`, `RefusedError`; others for what is no TIFF.
     """
-    with _silent(), TiffFile(path) as file:
+    with TiffFile(path) as file:
         pages = [page for _, page in zip(range(PAGES_LOOKED_AT), file.pages, strict=False)]
         full = [page for page in pages if isinstance(page, TiffPage) and not page.is_reduced]
         if len(full) != 1 or len(pages) == PAGES_LOOKED_AT or full[0] is not pages[0]:
@@ -66,7 +63,7 @@ def read_tiff(path: Path) -> Pixels:
 
     Signed samples become unsigned ones in the same order; an extra sample counts as alpha.
     """
-    with _silent(), TiffFile(path) as file:
+    with TiffFile(path) as file:
         page = file.pages.first
         if page.compression not in COMPRESSIONS or page.photometric not in CHANNELS:
             raise ValueError("a kind of TIFF that is not read here")
@@ -85,15 +82,3 @@ def read_tiff(path: Path) -> Pixels:
         grey = pixels if samples == 1 else pixels[..., 0]
         grey = -grey if grey.dtype.kind == "f" else np.iinfo(grey.dtype).max - grey
         return grey if samples == 1 else np.dstack([grey, pixels[..., 1]])
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Keep tifffile from logging, since it quotes names and tags; restores what was set."""
-    logger = logging.getLogger("tifffile")
-    level = logger.level
-    try:
-        logger.setLevel(logging.CRITICAL + 1)
-        yield
-    finally:
-        logger.setLevel(level)

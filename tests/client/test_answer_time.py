@@ -113,7 +113,10 @@ def test_a_made_site_has_no_time_of_its_own(tiny_federation: Any, tmp_path: Path
             {"deadline_seconds": 50.0, "evaluate_sites": True},
             r"deadline_seconds is 50, allowed is at least 56 ",
         ),
-        ({"reply_after_seconds": 550.0}, r"federation\.enrolment_seconds is 300, allowed is at least 612 "),
+        (
+            {"reply_after_seconds": 550.0, "enrolment_seconds": 600.0, "deadline_seconds": 900.0},
+            r"federation\.enrolment_seconds is 600, allowed is at least 612 ",
+        ),
     ],
 )
 def test_a_study_that_leaves_no_time_is_refused(

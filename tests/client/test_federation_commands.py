@@ -144,7 +144,7 @@ def test_a_backup_is_put_back_whole(site: Path, tmp_path: Path) -> None:
     [
         (("init", "{site}", "--name", "north"), "a site was made there already"),
         (("join", "{none}", "--site", "{site}/site.yaml"), "is no federation file in format 1"),
-        (("keys", "show", "{none}"), "cannot be read as YAML"),
+        (("keys", "show", "{none}"), "cannot be read: there is no such file"),
         (("backup", "{site}/site.yaml", "{none}", "--passphrase-file", "{none}"), "--passphrase-file"),
         (("restore", "{none}", "{none}-folder", "--passphrase-file", "{site}/site.yaml"), "BACKUP is"),
         (("ledger", "new-head", "{site}/site.yaml", "--head", "x"), "--head is 'x', allowed is ROW:HASH"),

@@ -88,8 +88,8 @@ def test_what_came_by_the_deadline_is_taken(flower: Callable) -> None:
     grid = flower(2)
     first, second = grid.nodes
     grid.behaviour[first] = echo
-    end = time.monotonic() + 2.5
-    answers = Exchange(grid).ask("train", dict.fromkeys(grid.nodes, b"?"), 1.5)
+    end = time.monotonic() + 6.5
+    answers = Exchange(grid).ask("train", dict.fromkeys(grid.nodes, b"?"), 5.0)
     assert next(answers).node_id == first
     (request,) = grid.requests(second)
     assert grid.reply(request, {"update": b"in time"})

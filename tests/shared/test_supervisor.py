@@ -17,7 +17,9 @@ from shared.supervisor import MAX_PAUSE_SECONDS, pause_after
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SUPERVISE = """
-import sys, os, logging
+import sys, os, logging, signal
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever started the tests may have it ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from shared.supervisor import Service, Supervisor
 logging.basicConfig(level=logging.INFO)
