@@ -15,7 +15,7 @@ _LEFT = "etc/hostname etc/resolv.conf var/log/* var/cache/debconf/* var/cache/ld
 
 
 def make_base(storage: Storage, mirror: str, log: Path) -> None:
-    """Make the base as an image of one layer."""
+    """Make the base as an image of one layer; without a mirror from the one that mmdebstrap takes."""
     with tempfile.TemporaryDirectory(dir=storage.folder) as scratch:
         folder = Path(scratch)
         options = [f"--dpkgopt=path-exclude={pattern}" for pattern in _WITHOUT]
@@ -23,7 +23,7 @@ def make_base(storage: Storage, mirror: str, log: Path) -> None:
         with log.open("ab") as file:
             done = subprocess.run(
                 ["mmdebstrap", "--variant=apt", f"--include={_PACKAGES}", *options, clean, "bookworm",
-                 str(folder / "base.tar"), mirror],
+                 str(folder / "base.tar"), *filter(None, [mirror])],
                 stdout=file, stderr=file, check=False,
             )  # fmt: skip
         if done.returncode:

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from packaging.version import Version
+from pip._internal.models.index import PyPI
 
 PLACE = "/mnt"  # is there in every Debian, and empty
 SETTINGS = f"{PLACE}/pip.conf"
@@ -29,7 +30,7 @@ _TAKEN = (
     "default-timeout",
     "retries",
 )
-_PUBLIC = {"pypi.org", "files.pythonhosted.org", "localhost", "127.0.0.1"}
+_PUBLIC = {PyPI.netloc, PyPI.file_storage_domain, "localhost", "127.0.0.1"}  # as pip itself names them
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\s+(.+?)\s+-----END CERTIFICATE-----", re.DOTALL)
 _SHORTEST_NAME = 6  # of a machine: shorter words are found anywhere
 

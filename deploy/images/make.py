@@ -73,7 +73,7 @@ def make(
     base: Annotated[
         str, typer.Option(help="a base image that buildah can reach; made of Debian when not given")
     ] = "",
-    mirror: Annotated[str, typer.Option(help="Debian's mirror")] = "http://deb.debian.org/debian",
+    mirror: Annotated[str, typer.Option(help="Debian's mirror; none: mmdebstrap's own")] = "",
     torch: Annotated[
         str, typer.Option(help="torch as pip takes it; else the newest CPU build that pip finds")
     ] = "",

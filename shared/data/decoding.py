@@ -19,11 +19,11 @@ from typing import IO, Any, Literal, cast, get_args
 
 from PIL import Image
 
+from shared.code import code_root
 from shared.data.image_problems import PROBLEMS, ImageError
 from shared.data.limits import MAX_PIXELS
 from shared.errors import ServiceError
 
-ROOT = Path(__file__).resolve().parents[2]
 MODES = {"L": 1, "RGB": 3}  # bytes a pixel
 MAX_BYTES = 3 * MAX_PIXELS
 KEPT_BYTES = 1 << 24  # memory of the largest pictures is given back
@@ -66,6 +66,7 @@ class Decoder:
         self._lock = threading.Lock()
         self._worker: _Worker | None = None
         atexit.register(self.close)
+        os.register_at_fork(after_in_child=self._after_fork)
 
     def open(self, file: Path, how: str, **more: str) -> Image.Image:
         """Open a file; `how` and `more` are for the openers.
@@ -89,6 +90,10 @@ class Decoder:
         with self._lock:
             self._end()
 
+    def _after_fork(self) -> None:
+        """Take a lock of one's own: another thread of the parent may have held the one that was copied."""
+        self._lock = threading.Lock()
+
     def _started(self) -> "_Worker":
         if self._worker is None or self._worker.owner != os.getpid():
             try:
@@ -111,10 +116,8 @@ class _Worker:
         self._number = 0
         self._memory = _memory()
         self._pixels = mmap.mmap(self._memory.fileno(), 0, access=mmap.ACCESS_READ)
-        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-        threads = dict.fromkeys(
-            ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"
-        )  # it forks, so it has one thread
+        paths = [str(code_root()), *filter(None, [os.environ.get("PYTHONPATH")])]
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # since it forks
         words = [str(one) for one in (self._memory.fileno(), *astuple(limits))]
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "shared.data.decoding_worker", openers, *words],

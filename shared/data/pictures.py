@@ -21,7 +21,7 @@ from shared.data.alpha import is_opaque
 from shared.data.codestream import check_scans
 from shared.data.contrast import eight_bit
 from shared.data.frame_codecs import decode_jpeg, load_frame_codecs
-from shared.data.image_problems import PROBLEMS, ImageError, RefusedError
+from shared.data.image_problems import ImageError, RefusedError, advice_on
 from shared.data.limits import (
     MAX_FILE_BYTES,
     MAX_PIXELS,
@@ -76,8 +76,7 @@ def decoded(path: Path, what: What, field: str) -> Image.Image:
         return Image.fromarray(eight_bit(_without_alpha(pixels)))
     except RefusedError as error:
         kind = f"{what}_{error}"
-        wrong, remedy = PROBLEMS[kind]
-        raise ImageError(kind, f"{field} {path} cannot be used: {wrong}; {remedy}") from None
+        raise ImageError(kind, f"{field} {path} cannot be used: {advice_on(kind)}") from None
     except FileNotFoundError as error:
         raise ImageError(
             f"{what}_missing", f"{field} {path} does not exist; restore it or remove it from the data"

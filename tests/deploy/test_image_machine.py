@@ -8,15 +8,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from pip._internal.models.index import PyPI
 
 from deploy.images.machine import newest_cpu_build, read_settings, traces, write_settings
 
-LISTED = """\
+PUBLIC = PyPI.simple_url  # that of pip, where nothing else is set
+LISTED = f"""\
 :env:.find-links='/opt/wheels'
 :env:.default-timeout='180'
 global.index-url='https://wheels.hospital.example/simple'
 global.find-links='/opt/older'
-global.extra-index-url='file:///opt/index/simple https://pypi.org/simple'
+global.extra-index-url='file:///opt/index/simple {PUBLIC}'
 """
 
 
@@ -51,7 +53,7 @@ def test_a_build_gets_the_settings_at_its_own_place(tmp_path: Path) -> None:
         "[global]\n"
         "index-url = https://wheels.hospital.example/simple\n"
         "find-links = /mnt/links/0\n"
-        "extra-index-url = https://pypi.org/simple\n"
+        f"extra-index-url = {PUBLIC}\n"
         "timeout = 180\n"
         "cert = /mnt/certificates.pem\n"
     )
@@ -78,7 +80,7 @@ def test_what_everybody_has_is_no_word_of_the_machine() -> None:
     """The public registry's name, and certificates that the base has too, may stand in an image."""
     public, private = certificate("public"), certificate("private")
     ours = traces(read_settings(LISTED), (), public + private, public)
-    assert ours.found(b"https://pypi.org/simple" + public) == []
+    assert ours.found(PUBLIC.encode() + public) == []
     assert ours.found(b"\n".join((public, private))) == ["certificate 0 of this machine"]
 
 
