@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from shared.config import Task
+from shared.data.ahead import ahead
 from shared.data.images import load_pixels, normalise
 from shared.data.records import Patient
 
@@ -44,8 +46,9 @@ def load_public(patients: Sequence[Patient], task: Task) -> PublicImages:
     images = [(number, image) for number, patient in enumerate(patients) for image in patient.images]
     size = task.image_size
     pixels = np.empty((len(images), size, size, 3), np.uint8)
-    for row, (_, image) in enumerate(images):
-        pixels[row] = load_pixels(image, task)
+    opened = ahead(partial(load_pixels, task=task), (image for _, image in images))
+    for row, one in enumerate(opened):
+        pixels[row] = one
     return PublicImages(
         pixels,
         np.array([image.label for _, image in images], np.int64),

@@ -27,6 +27,7 @@ from shared.errors import ServiceError
 MODES = {"L": 1, "RGB": 3}  # bytes a pixel
 MAX_BYTES = 3 * MAX_PIXELS
 KEPT_BYTES = 1 << 24  # memory of the largest pictures is given back
+WORKERS = 2  # that decode at a time
 STARTS = 2  # of a process that is ended from outside while it is asked
 
 
@@ -55,18 +56,18 @@ class UndecodedError(Exception):
 
 
 class Decoder:
-    """Asks a process of its own to open pictures, one after the other; it is started when it is first needed.
+    """Asks processes of its own to open pictures; they are started when they are first needed.
 
     `openers` names a module with `OPENERS`: how a file is opened, by a word; each takes a job and returns a picture of
-    mode L or RGB. May be used by several threads, and after a fork by both processes.
+    mode L or RGB. May be used by several threads, of which `WORKERS` are served at a time, and after a fork by both
+    processes.
     """
 
     def __init__(self, openers: str, limits: Limits = Limits()) -> None:
         self._openers, self._limits = openers, limits
-        self._lock = threading.Lock()
-        self._worker: _Worker | None = None
+        self._begin()
         atexit.register(self.close)
-        os.register_at_fork(after_in_child=self._after_fork)
+        os.register_at_fork(after_in_child=self._begin)
 
     def open(self, file: Path, how: str, **more: str) -> Image.Image:
         """Open a file; `how` and `more` are for the openers.
@@ -74,45 +75,49 @@ class Decoder:
         Errors: `ImageError` of the opener; `UndecodedError`; `ServiceError` where no process can be started.
         """
         job = {"file": str(file.absolute()), "how": how, **more}
-        with self._lock:
+        with self._turns:
+            worker = self._idle_worker() or self._new_worker()
             for _ in range(STARTS):
-                worker = self._started()
                 try:
                     answer = worker.ask(job)
                 except OSError:  # it was ended from outside: no file can, since it decodes nothing itself
-                    self._end()
+                    worker.end()
+                    worker = self._new_worker()
                     continue
-                return worker.picture(answer)
+                try:
+                    return worker.picture(answer)
+                finally:
+                    self._idle.append(worker)
+            worker.end()
         raise _no_worker()
 
     def close(self) -> None:
-        """End the process; the next picture starts another."""
-        with self._lock:
-            self._end()
+        """End the processes; the next picture starts another."""
+        while worker := self._idle_worker():
+            worker.end()
 
-    def _after_fork(self) -> None:
-        """Take a lock of one's own: another thread of the parent may have held the one that was copied."""
-        self._lock = threading.Lock()
+    def _begin(self) -> None:
+        """Begin without processes; a fork has its own, whatever another thread of the parent did at that moment."""
+        self._turns = threading.Semaphore(WORKERS)
+        self._idle: list[_Worker] = []
 
-    def _started(self) -> "_Worker":
-        if self._worker is None or self._worker.owner != os.getpid():
-            try:
-                self._worker = _Worker(self._openers, self._limits)
-            except OSError as error:
-                raise _no_worker() from error
-        return self._worker
+    def _idle_worker(self) -> "_Worker | None":
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
 
-    def _end(self) -> None:
-        if self._worker is not None and self._worker.owner == os.getpid():
-            self._worker.end()
-        self._worker = None
+    def _new_worker(self) -> "_Worker":
+        try:
+            return _Worker(self._openers, self._limits)
+        except OSError as error:
+            raise _no_worker() from error
 
 
 class _Worker:
     """A running process of `shared/data/decoding_worker.py`; it ends when its requests do, also when we die."""
 
     def __init__(self, openers: str, limits: Limits) -> None:
-        self.owner = os.getpid()
         self._number = 0
         self._memory = _memory()
         self._pixels = mmap.mmap(self._memory.fileno(), 0, access=mmap.ACCESS_READ)

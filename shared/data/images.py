@@ -8,6 +8,7 @@ only in part (ribs look flatter), and the audit must still look for it.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
@@ -19,6 +20,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from shared.config import Task
+from shared.data.ahead import ahead
 from shared.data.decoding import Decoder, UndecodedError
 from shared.data.dicom import is_dicom
 from shared.data.image_problems import ImageError, advice_on, image_error, makes_unusable
@@ -99,7 +101,7 @@ def normalise(pixels: Pixels) -> Tensor:
 def check_images(patients: Iterable[Patient], task: Task) -> ImageProblems:
     """Decode every image and mask once and count what cannot be used; names nothing."""
     records = [record for patient in patients for record in patient.images]
-    kinds = Counter(kind for record in records for kind in _problems(record, task))
+    kinds = Counter(kind for found in ahead(partial(_problems, task=task), records) for kind in found)
     return ImageProblems(
         num_images=len(records),
         num_unreadable=sum(count for kind, count in kinds.items() if kind.startswith("image")),
@@ -110,8 +112,9 @@ def check_images(patients: Iterable[Patient], task: Task) -> ImageProblems:
 
 def refused_images(patients: Iterable[Patient], task: Task) -> Iterator[tuple[str, Path]]:
     """Yield (kind, file) of every image that cannot be used, for a person at the hospital who asks which they are."""
-    for record in (record for patient in patients for record in patient.images):
-        yield from ((kind, record.file) for kind in _problems(record, task))
+    records = [record for patient in patients for record in patient.images]
+    for record, found in zip(records, ahead(partial(_problems, task=task), records), strict=True):
+        yield from ((kind, record.file) for kind in found)
 
 
 def _problems(record: ImageRecord, task: Task) -> list[str]:

@@ -144,11 +144,11 @@ decoder = Decoder("tests.shared.data.openers")
 picture, note, end = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 first = decoder.open(picture, "process", note=note)
 if end == "fork":
-    decoder._lock.acquire()  # as another thread does that is being answered just now
+    held = decoder._turns.acquire(), decoder._turns.acquire()  # as other threads that are being answered just now
     child = os.fork()
     if not child:
         os._exit(0 if decoder.open(picture, "read").tobytes() == first.tobytes() else 1)
-    decoder._lock.release()
+    decoder._turns.release(2)
     _, status = os.waitpid(child, 0)
     assert status == 0
     assert decoder.open(picture, "read").tobytes() == first.tobytes()
