@@ -13,7 +13,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from deploy.copies import copies_told
-from server.feasible import MadeSite, calibrated, check_made_sites
+from server.feasible import MadeSite, calibrated, check_made_sites, check_test_patients
 from server.prepare import PUBLIC_SETS, TeacherFit
 from server.public_data import Progress
 from shared.config import Setting, StudyConfig, Task
@@ -134,10 +134,13 @@ def find_recipe(data: Path | None, study: Path | None, sites: Path | None) -> Re
     return Recipe(name, read_study(study_path), federation, data)
 
 
-def build_workspace(recipe: Recipe, workspace: Path, *, seed: int, progress: Progress) -> tuple[str, ...]:
+def build_workspace(
+    recipe: Recipe, workspace: Path, *, seed: int, progress: Progress, to_run: bool = False
+) -> tuple[str, ...]:
     """Write public sets and site files; returns the notes that every report of this data must show.
 
-    Refuses public images and masks that cannot be used before a teacher is fitted on them; `DataError`.
+    Refuses public images and masks that cannot be used before a teacher is fitted on them, and with `to_run` test
+    patients by whom no student can be judged; `DataError`.
     """
     check_recipe(recipe)
     task, federation = recipe.study.task, recipe.federation
@@ -154,6 +157,8 @@ def build_workspace(recipe: Recipe, workspace: Path, *, seed: int, progress: Pro
         public_site=federation.public_site,
         reference_fraction=federation.reference_fraction,
     )
+    if to_run:
+        check_test_patients(division.test, task)
     for site in division.sites:  # names become file names
         check_site_name(site, "the data, and in declared_patients of the sites file")
     told = (*told, *copies_told(division))

@@ -69,7 +69,9 @@ def measure_membership(
             "leave DATA out"
         )
     started = time.monotonic()
-    workspace = prepare(recipe, seed, progress, teacher_file=teacher_file, student_file=student_file)
+    workspace = prepare(
+        recipe, seed, progress, teacher_file=teacher_file, student_file=student_file, to_run=True
+    )
     folder, summary = judged_run(workspace, progress)
     study = read_study(folder.study)
     runs = [Released("released", study, _most(summary), folder)]

@@ -64,7 +64,9 @@ def demo(
     recipe = chosen(data, study, sites, set_ or [])
     check_can_run(recipe)
     ray_base()  # refuses a TMPDIR that is too long before anything is made
-    workspace = prepare(recipe, seed, progress, teacher_file=teacher_file, student_file=student_file)
+    workspace = prepare(
+        recipe, seed, progress, teacher_file=teacher_file, student_file=student_file, to_run=True
+    )
     prepared = time.monotonic()
     progress.say("Running the study by Flower")
     folder, status = run(workspace, progress, site_state=site_state)

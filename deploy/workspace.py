@@ -6,8 +6,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +30,7 @@ from server.prepare import (
 )
 from server.recorded import About
 from server.run_folder import RunFolder
-from shared.config import StudyConfig
+from shared.config import StudyConfig, Task
 from shared.config_files import read_study, write_yaml, yaml_text
 from shared.errors import DataError, StudyError
 from shared.models.weights import file_sha256
@@ -87,12 +86,14 @@ def prepare(
     teacher_file: Path | None = None,
     student_file: Path | None = None,
     publish: bool = False,
+    to_run: bool = False,
 ) -> Workspace:
     """Divide the data, fit or load the teacher, warm-start; kept and done only once.
 
     A workspace is kept by seed and by what preparing depends on, the data's content among it: other rounds, budgets or
     limits start from the same one. Nothing in it changes later but, with `publish`, the study of plain `flwr run .`;
-    a second process that wants it waits until it is made.
+    a second process that wants it waits until it is made. With `to_run`, test patients by whom no student can be judged
+    are refused before anything is fitted; else they are a note, for a workspace may be prepared for other runs.
     """
     check_recipe(recipe)
     holds = "" if recipe.source is None else _contents(recipe.source, recipe, progress)
@@ -107,7 +108,7 @@ def prepare(
         if not kept.is_file():
             progress.say(f"Preparing {recipe.federation.title} in {shown}")
             shutil.rmtree(path, ignore_errors=True)
-            told = _make(recipe, path, seed, progress, teacher_file, student_file)
+            told = _make(recipe, path, seed, progress, teacher_file, student_file, to_run=to_run)
             _replace(kept, json.dumps(told))  # last: its presence says that all the rest is there
         found = read_study(path / "study.yaml")
         link = RESULTS / "workspaces" / recipe.name
@@ -117,8 +118,8 @@ def prepare(
         if publish and filed != found:
             _replace(path / "study.yaml", yaml_text(filed))
     told = json.loads(kept.read_text(encoding="utf-8"))
-    with told_as_note(progress):
-        check_test_set(path, found.task)
+    if not to_run:  # a run looks by itself
+        _note_test_set(path, found.task, progress)
     return Workspace(path, as_prepared(recipe.study, found), recipe, tuple(told["notes"]), told["seconds"])
 
 
@@ -129,9 +130,11 @@ def _make(
     progress: Progress,
     teacher_file: Path | None,
     student_file: Path | None,
+    *,
+    to_run: bool,
 ) -> dict[str, Any]:
     """Fill the workspace, whose study is the file's; returns what reports must say of it."""
-    notes = build_workspace(recipe, path, seed=seed, progress=progress)
+    notes = build_workspace(recipe, path, seed=seed, progress=progress, to_run=to_run)
     for note in notes:
         progress.say(f"  {note}")
     use_all_threads()
@@ -160,11 +163,9 @@ def _make(
     }
 
 
-@contextmanager
-def told_as_note(progress: Progress) -> Iterator[None]:
-    """Say what is wrong with the test patients where a workspace is prepared; only a run of it is refused."""
+def _note_test_set(workspace: Path, task: Task, progress: Progress) -> None:
     try:
-        yield
+        check_test_set(workspace, task)
     except DataError as error:
         progress.say(f"Note: {error}", "yellow")
 

@@ -234,6 +234,21 @@ def test_reports_are_told_which_seed_made_the_phantoms(tmp_path: Path) -> None:
     assert not any("dealt" in note for note in notes)
 
 
+def test_a_run_is_refused_by_its_test_patients_before_anything_is_fitted(tmp_path: Path) -> None:
+    """Test patients of one class end a demo before public sets are written; a workspace alone is prepared."""
+    federation = Federation(
+        title="t",
+        phantoms={"a": PhantomHospital(style="film", train=4, test=4, prevalence=1.0)},
+        declared_patients={"a": 100},
+    )
+    recipe = Recipe("t", parse_study(read_yaml(DEPLOY / "studies" / "phantoms.yaml")), federation, None)
+    with pytest.raises(DataError, match="only patients with opacity, so there is no AUC"):
+        build_workspace(recipe, tmp_path / "run", seed=0, progress=lambda *_: None, to_run=True)
+    assert not (tmp_path / "run" / "public").exists()
+    build_workspace(recipe, tmp_path / "prepared", seed=0, progress=lambda *_: None)
+    assert (tmp_path / "prepared" / "public" / "test.csv").is_file()
+
+
 @pytest.mark.parametrize("setting", ["privacy.epsilon", "privacy.epsilon=", "=4"])
 def test_a_setting_without_field_or_value_is_refused(setting: str) -> None:
     """--set takes field=value only; anything less is one sentence, and not ignored."""
