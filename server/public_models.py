@@ -1,6 +1,8 @@
 """Models on the public test set: their predictions, kept by the digest of their weights, and their figures."""
 
+import io
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,12 @@ from server.prepare import load_teacher, public_sets, training_part
 from server.public_data import PublicImages, load_public, predict_logits, softmax
 from server.trivial import trivial_probabilities
 from shared.config import StudyConfig
+from shared.errors import ConfigError
 from shared.models.compact import CompactModel
 from shared.models.initial import unpack_initial
 from shared.models.trainable import load_trainable
 from shared.models.weights import find_weights, load_weights
+from shared.private_files import PUBLIC, write_file
 
 Predictions = NDArray[np.float64]
 
@@ -41,13 +45,20 @@ class Public:
         )
 
     def predictions(self, name: str, digest: str, model: nn.Module) -> Predictions:
-        """Test probabilities of a model, computed once for each digest of its weights."""
+        """Test probabilities of a model, computed once for each digest of its weights where a workspace can be written.
+
+        The hub's container has its workspaces read-only: there they are computed each time.
+        """
         path = self.workspace / "predictions" / f"{name}-{digest[:16]}.npy"
-        if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.save(path, softmax(predict_logits(model, self.test)))
-        kept: Predictions = np.load(path)
-        return kept
+        if path.is_file():
+            kept: Predictions = np.load(path)
+            return kept
+        made, raw = softmax(predict_logits(model, self.test)), io.BytesIO()
+        np.save(raw, made)
+        with suppress(OSError, ConfigError):
+            path.parent.mkdir(exist_ok=True)
+            write_file(path, raw.getvalue(), mode=PUBLIC, replace=True)
+        return made
 
     def metrics(self, probabilities: Predictions) -> Metrics:
         """All figures of one model on the public test set."""

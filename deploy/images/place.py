@@ -3,6 +3,7 @@
 import signal
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,7 +92,8 @@ class Place:
         if self.process is not None:
             if self.process.poll() is None:
                 for one in [*_below(self.process), psutil.Process(self.process.pid)]:
-                    one.kill()
+                    with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+                        one.kill()
             self.process.wait()
 
 

@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -23,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from server.run_folder import read_lines
+from tests.system.disks import fill
 from tests.system.small_demo import demo_environment, demo_words, small_study
 
 SECONDS = 300.0  # until a moment comes, and until a demo is gone
@@ -172,6 +174,14 @@ def ended(folder: Path, way: str, moment: str, *words: str, tmpdir: str = "tmp")
         return _end_of(tried)
 
 
+def filled(volume: Path, moment: str) -> End:
+    """Start a demo on a small volume, fill the volume at this moment, and look at what becomes of it."""
+    with demo(volume, tmpdir="tmp") as (tried, _):
+        tried.until(MOMENTS[moment])
+        fill(volume / "others")
+        return _end_of(tried)
+
+
 def completed(folder: Path, *words: str, tmpdir: str = "tmp", command: str = "demo") -> End:
     """Let a demo, or a part of it, run to its end."""
     with demo(folder, *words, tmpdir=tmpdir, command=command) as (tried, _):
@@ -221,17 +231,26 @@ def _all(base: Path) -> Iterator[tuple[str, str, End | str]]:
                 ended(usual, way, moment, tmpdir=LONG_TMPDIR if moment == "in a round" else "tmp"),
             )
     yield "none", "after all these", completed(usual)
+    for moment in MOMENTS:
+        folder = base / f"fills-{moment.replace(' ', '-')}"
+        yield from _on_volume(folder, "300m", ("the disk is full", moment), partial(filled, moment=moment))
     for size in ("1m", "4m", "10m", "20m", "37m", "45m", "56m", "64m"):
-        yield from _on_volume(base / f"full-{size}", size, f"a volume of {size}", readonly=False)
-    yield from _on_volume(base / "readonly", "10m", "an unwritable folder", readonly=True)
+        yield from _on_volume(
+            base / f"full-{size}", size, (f"a volume of {size}", "the whole demo"), completed
+        )
+    yield from _on_volume(
+        base / "readonly", "10m", ("an unwritable folder", "the whole demo"), completed, readonly=True
+    )
 
 
-def _on_volume(folder: Path, size: str, what: str, *, readonly: bool) -> Iterator[tuple[str, str, End | str]]:
+def _on_volume(
+    folder: Path, size: str, told: tuple[str, str], end: Callable[[Path], End], *, readonly: bool = False
+) -> Iterator[tuple[str, str, End | str]]:
     try:
         with small_volume(folder, size, readonly=readonly) as volume:
-            yield what, "the whole demo", completed(volume)
+            yield *told, end(volume)
     except OSError as error:
-        yield what, "the whole demo", f"not tried: {error}"
+        yield *told, f"not tried: {error}"
 
 
 def main() -> int:
