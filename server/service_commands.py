@@ -1,6 +1,6 @@
-"""`rounds-hub serve` and `rounds-hub healthy`: the hub's processes, started, kept running and looked at.
+"""`rounds-hub serve`: the hub's processes, started and kept running.
 
-In: the hub's folder. Out: a log on standard output, and exit statuses for whoever runs the container.
+In: the hub's folder. Out: a log on standard output.
 """
 
 import logging
@@ -9,30 +9,21 @@ from typing import Annotated
 
 import typer
 
-from server import feed_commands, store_commands, study_commands
-from server.cli_code import code_app, serve_app
+from server import feed_commands
 from server.cli_hub import DEFAULT_HUB, HubArgument
 from server.control import Control
 from server.dashboard import commands as dashboard_commands
-from server.dashboard import people_commands, token_commands
 from server.dashboard.serve import Door, serve_results
 from server.doors import Doors, absolute_store
+from server.hub import Hub
 from server.hub_folder import STORE_VARIABLE, open_hub
 from server.keeper import look_after
-from server.services import SUPERLINK_PORT, Hub, is_healthy, let_send, serve
+from server.services import SUPERLINK_PORT, let_send, serve
 from server.superlink_nodes import align_nodes
-from shared.command_line import examples, program
+from shared.command_line import examples
 
 HUB_LISTEN = "0.0.0.0:8443"
-app = program("The hub's services.")
-app.add_typer(study_commands.app, name="study")
-app.add_typer(store_commands.app, name="store")
-app.add_typer(feed_commands.app, name="feed")
-app.add_typer(code_app, name="code")
-app.add_typer(serve_app, name="registry")
-app.add_typer(people_commands.app, name="people")
-app.add_typer(token_commands.app, name="token")
-app.add_typer(dashboard_commands.app, name="dashboard")
+app = typer.Typer()
 
 
 @app.command(
@@ -106,9 +97,3 @@ def serve_hub(
         look_after(hub.studies, Control(superlink, hub.ca_file), lambda study: let_send(hub, doors, study))
 
     serve(hub, doors, ready, tick)
-
-
-@app.command(epilog=examples("rounds-hub healthy hub"))
-def healthy(folder: HubArgument = DEFAULT_HUB) -> None:
-    """Say whether all of the hub's processes run and the SuperLink answers; exit status 1 where not."""
-    typer.echo(is_healthy(Hub(folder)))

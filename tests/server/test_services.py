@@ -14,9 +14,9 @@ from server.feed.credential import read_credential
 from server.feed.probe import FeedProbe
 from server.feed.senders import hub_senders
 from server.feed.service import start_server
+from server.hub import Hub
 from server.hub_folder import make_hub
 from server.services import (
-    Hub,
     _Watch,
     check_start,
     feed_command,
