@@ -12,8 +12,8 @@ import typer
 from server import feed_commands
 from server.cli_hub import DEFAULT_HUB, HubArgument
 from server.control import Control
-from server.dashboard import commands as dashboard_commands
-from server.dashboard.serve import Door, serve_results
+from server.dashboard import door_options
+from server.dashboard.door import Door
 from server.doors import Doors, absolute_store
 from server.hub import Hub
 from server.hub_folder import STORE_VARIABLE, open_hub
@@ -44,7 +44,7 @@ def serve_hub(
         str | None,
         typer.Option(
             help=f"address:port at which sites reach the hub, {HUB_LISTEN} when not given; with --results that of "
-            f"the dashboard, {dashboard_commands.LISTEN}"
+            f"the dashboard, {door_options.LISTEN}"
         ),
     ] = None,
     superlink_port: Annotated[
@@ -65,12 +65,12 @@ def serve_hub(
     ] = None,
     dashboard_listen: Annotated[
         str, typer.Option(help="address:port for browsers, with a hub; without TLS this machine's own alone")
-    ] = dashboard_commands.LISTEN,
-    certificate: dashboard_commands.Certificate = None,
-    key: dashboard_commands.Key = None,
-    proxy: dashboard_commands.ProxyAddress = "",
-    name: dashboard_commands.Names = None,
-    workers: dashboard_commands.Workers = 1,
+    ] = door_options.LISTEN,
+    certificate: door_options.Certificate = None,
+    key: door_options.Key = None,
+    proxy: door_options.ProxyAddress = "",
+    name: door_options.Names = None,
+    workers: door_options.Workers = 1,
 ) -> None:
     """Run the hub until SIGTERM: SuperLink and SuperExec on the loopback, nginx before them, audit feed and dashboard.
 
@@ -78,9 +78,11 @@ def serve_hub(
     that are finished or still going on. Certificate, key, proxy, name and workers are the dashboard's.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    readers = dashboard_listen if results is None else listen or dashboard_commands.LISTEN
+    readers = dashboard_listen if results is None else listen or door_options.LISTEN
     door = Door(readers, certificate, key, proxy, tuple(name or ()))
     if results is not None:
+        from server.dashboard.serve import serve_results  # noqa: PLC0415 - a hub's supervisor makes no pages
+
         serve_results(results, store, door, workers, typer.echo)
         return
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells each request to our own SuperLink

@@ -7,7 +7,7 @@ whoever asks for the list, completes a name or mistypes one waits for no library
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 import typer
@@ -57,6 +57,8 @@ def program_of(what_it_is: str, *rows: Row) -> typer.Typer:
 
     class Table(SentenceGroup):
         """Lists commands by the table, and resolves them by importing."""
+
+        rows: ClassVar[Mapping[str, Row]] = table
 
         def __init__(self, *, commands: Mapping[str, click.Command], **settings: Any) -> None:
             listed = {name: row.listed() for name, row in table.items()}

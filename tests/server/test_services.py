@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from server.authority import Names
-from server.dashboard.serve import Door
+from server.dashboard.door import Door
 from server.dashboard_service import dashboard_answers, dashboard_command
 from server.doors import Doors, absolute_store
 from server.feed.credential import read_credential
