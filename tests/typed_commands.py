@@ -56,7 +56,7 @@ ACCOUNTING = Typed(
 
 
 def made(folder: Path) -> dict[str, str]:
-    """Make hub, admitted site, a ledger, a submitted study and an unfinished run below a folder; returns what lines name."""
+    """Make a hub, an admitted site with a ledger, a submitted study and an unfinished run; returns what lines name."""
     hub, registry, bundle = found_hub(folder / "hub", "127.0.0.1:8443", ())
     rules = {
         "name": "north",

@@ -33,10 +33,11 @@ except SystemExit as ended:
     print("\\n" + json.dumps({"status": ended.code or 0, "loaded": loaded}))
 """
 SERVICES = {
-    "server.service_commands": set(CONTROL)
-    | {"fastapi", "sqlalchemy", "starlette"},  # sends what studies left
+    # it looks after runs by the Control API, and sends what studies left
+    "server.service_commands": CONTROL | {"fastapi", "sqlalchemy", "starlette"},
     "server.registry_commands": {"fastapi", "starlette", "uvicorn"},
     "server.feed_commands": {"grpc", "sqlalchemy"},
+    "server.dashboard.commands": {"PIL", "fastapi", "jinja2", "sqlalchemy", "starlette", "uvicorn"},
     "client.node_commands": set(),
 }
 
