@@ -13,7 +13,7 @@ import typer.main
 from client.cli import app as rounds_site
 from server.cli import app as rounds_hub
 from tests.system.commands import MODULES
-from tests.typed_commands import COMMANDS, REPOSITORY, Typed, made
+from tests.typed_commands import ACCOUNTING, COMMANDS, REPOSITORY, Typed, made
 
 # each takes between a third of a second and seven to import
 HEAVY = {
@@ -22,7 +22,10 @@ HEAVY = {
     "scipy", "sklearn", "sqlalchemy", "starlette", "tifffile", "timm", "torch", "torchvision", "uvicorn",
 }  # fmt: skip
 CONTROL = {"flwr", "grpc", "httpx"}  # Flower's Control API
-USES = {"rounds-hub sites": CONTROL, "rounds-hub admit": CONTROL}  # these ask the SuperLink
+USES = {
+    "rounds-hub sites": CONTROL, "rounds-hub admit": CONTROL,  # these ask the SuperLink
+    "rounds-site study show": {"absl", "dp_accounting", "scipy"},  # this asks both accountants, but not for torch
+}  # fmt: skip
 LOADED = """
 import json, runpy, sys
 module, *sys.argv = sys.argv[1:]
@@ -48,7 +51,7 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return made(tmp_path_factory.mktemp("federation"))
 
 
-@pytest.mark.parametrize("typed", COMMANDS, ids=lambda typed: " ".join(typed.line.split()[:3]))
+@pytest.mark.parametrize("typed", [*COMMANDS, ACCOUNTING], ids=lambda typed: " ".join(typed.line.split()[:3]))
 def test_a_light_command_loads_no_heavy_library(federation: dict[str, str], typed: Typed) -> None:
     """A command that is typed in a fresh process does its work without a library that it does not use."""
     status, loaded = _loaded(typed.program, *typed.words(federation))
