@@ -13,7 +13,8 @@ import numpy as np
 
 from client.door import Door
 from client.ledger import Ledger, Reservation
-from client.site import Site, describe
+from client.site import Site
+from client.site_rules import describe
 from shared.arrays import Arrays
 from shared.errors import ErrorCode
 from shared.privacy.noise import NoiseSource

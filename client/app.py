@@ -12,7 +12,8 @@ from flwr.app import ArrayRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from client.round import answer, failure
-from client.site import Site, describe
+from client.site import Site
+from client.site_rules import describe
 from shared.config_files import parse_site, read_site, read_yaml
 from shared.errors import ConfigError, ErrorCode
 from shared.release_kinds import KEPT_SIMULATION, THIS_RUN_ALONE

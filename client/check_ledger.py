@@ -8,14 +8,14 @@ from collections.abc import Iterator
 
 from client.findings import Finding
 from client.ledger import Ledger
-from client.site import Site
+from client.site_rules import SiteRules
 from shared.config import StudyConfig
 from shared.errors import RoundsError
 from shared.privacy.accountant import calibrate, spend_against, stated_spend
 from shared.privacy.mechanisms import Declared, Gaussian, Mechanism, PoissonGaussian, Unprotected
 
 
-def ledger_findings(site: Site, study: StudyConfig) -> Iterator[Finding]:
+def ledger_findings(site: SiteRules, study: StudyConfig) -> Iterator[Finding]:
     """Yield what is to be said of ledger, head file and budget; a ledger that is not there is not begun."""
     path, head = site.config.state_dir / "ledger.sqlite", site.config.head_file
     rows: list[Mechanism] = []
@@ -39,7 +39,7 @@ def ledger_findings(site: Site, study: StudyConfig) -> Iterator[Finding]:
     yield from _budget(site, study, rows, evaluated)
 
 
-def enrolment_finding(site: Site, looked: int) -> Finding:
+def enrolment_finding(site: SiteRules, looked: int) -> Finding:
     """Say how often enrolment for the study has looked at the patients, and how often it still may."""
     most = site.config.max_enrolments
     sentence = f"this study has looked at the patients {looked} times, max_enrolments is {most}"
@@ -52,7 +52,7 @@ def enrolment_finding(site: Site, looked: int) -> Finding:
 
 
 def _budget(
-    site: Site, study: StudyConfig, train: list[Mechanism], evaluated: list[Mechanism]
+    site: SiteRules, study: StudyConfig, train: list[Mechanism], evaluated: list[Mechanism]
 ) -> Iterator[Finding]:
     """Say what the whole study would bring each partition to; rows of a study already begun count as well."""
     rules, cap = study.federation, site.config.cap
@@ -70,7 +70,7 @@ def _budget(
         yield Finding("warn", "budget", sentence)
 
 
-def _not_yet_charged(site: Site, study: StudyConfig, train: list[Mechanism]) -> list[Mechanism]:
+def _not_yet_charged(site: SiteRules, study: StudyConfig, train: list[Mechanism]) -> list[Mechanism]:
     """Return the spends of this study's weights, private-dp or unlisted, that the ledger does not hold yet."""
     held = [one for one in train if isinstance(one, Declared)]
     missing: list[Mechanism] = []
@@ -93,7 +93,7 @@ def one_round(study: StudyConfig) -> Mechanism:
     return PoissonGaussian(noise_multiplier=noise, sample_rate=privacy.sample_rate, steps=rules.steps)
 
 
-def _affordable(site: Site, what: str, before: list[Mechanism], asked: list[Mechanism]) -> Finding:
+def _affordable(site: SiteRules, what: str, before: list[Mechanism], asked: list[Mechanism]) -> Finding:
     cap = site.config.cap
     spent = stated_spend(before, cap.delta).epsilon
     after = spend_against([*before, *asked], cap.epsilon, cap.delta).epsilon

@@ -1,16 +1,22 @@
-"""What a person types at several of the hospital's commands: SITE.yaml, STUDY.yaml, ROW:HASH."""
+"""What a person types at several of the hospital's commands: SITE.yaml, STUDY.yaml, ROW:HASH, `--site-state`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from shared.config_files import parse_site, read_yaml
 from shared.errors import ConfigError
+from shared.site_config import SiteConfig
 
 SiteFile = Annotated[Path, typer.Argument(metavar="SITE.yaml", help="the hospital's own configuration")]
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="the study as the hub sends it")]
 SiteOption = Annotated[
     Path, typer.Option("--site", metavar="SITE.yaml", help="the hospital's own configuration")
+]
+SiteState = Annotated[
+    Path | None,
+    typer.Option("--site-state", help="ledgers of a simulation: the `sites` folder of its result folder"),
 ]
 DEFAULT_SITE = Path("site.yaml")
 
@@ -23,3 +29,14 @@ def head_of(text: str) -> tuple[int, str]:
             f"--head is {text!r}, allowed is ROW:HASH such as 8:3fa9...; copy it from the report"
         )
     return int(seq), digest
+
+
+def site_config_of(path: Path, site_state: Path | None) -> SiteConfig:
+    """Read a site file; a simulation keeps each site's state below one folder, as `client/app.py` says."""
+    raw = read_yaml(path)
+    if site_state is not None and "name" in raw:
+        raw |= {
+            "state_dir": str(site_state / str(raw["name"])),
+            "head_file": str(site_state / "heads" / f"{raw['name']}.head"),
+        }
+    return parse_site(raw, path.name)

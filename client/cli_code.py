@@ -14,7 +14,7 @@ from client.cli_site import open_site
 from client.code_review import changes, installed_files, unexpected_files, visible
 from client.code_signing import signatures, write_trusted_entities, write_whole
 from client.kept_papers import bundle_file, bundle_of, is_digest
-from client.site import Site
+from client.site_rules import SiteRules
 from shared.bundle import Bundle
 from shared.code import code_digest
 from shared.command_line import examples
@@ -97,7 +97,7 @@ def list_bundles(site: SiteOption = DEFAULT_SITE) -> None:
         typer.echo(f"{entry.digest}  code {str(entry.code_digest)[:12]}  decision {entry.number}")
 
 
-def _write(site: Site, approvals: Approvals, site_file: Path) -> None:
+def _write(site: SiteRules, approvals: Approvals, site_file: Path) -> None:
     name = site.config.name
     path = write_whole(
         site_file.parent / f"{name}.signatures.json", signatures(approvals, name).model_dump_json(indent=1)
@@ -106,7 +106,7 @@ def _write(site: Site, approvals: Approvals, site_file: Path) -> None:
     typer.echo(f"send the hub {path}: it holds signatures and public keys only")
 
 
-def _show_changes(site: Site, approvals: Approvals, bundle: Bundle, diff: bool) -> None:
+def _show_changes(site: SiteRules, approvals: Approvals, bundle: Bundle, diff: bool) -> None:
     others = [one.digest for one in approvals.approved_bundles() if one.digest != bundle.sha256]
     kept = [sha256 for sha256 in others if bundle_file(site, sha256).is_file()]
     if kept:

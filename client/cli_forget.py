@@ -11,11 +11,13 @@ import typer
 from client.cli_arguments import DEFAULT_SITE, SiteOption
 from client.cli_site import open_site
 from client.forget import forget_patient
+from client.site import Site
 from shared.command_line import examples
 
-FORGET_EXAMPLES = examples("rounds-site forget 1234567", "rounds-site forget - < identifier.txt")
+app = typer.Typer()
 
 
+@app.command(epilog=examples("rounds-site forget 1234567", "rounds-site forget - < identifier.txt"))
 def forget(
     patient_id: Annotated[
         str,
@@ -29,7 +31,7 @@ def forget(
 
     A shell remembers what is typed behind a command: give - and type the identifier when asked.
     """
-    opened = open_site(site)
+    opened = Site(open_site(site).config)
     if patient_id == "-":
         patient_id = sys.stdin.readline().strip()
     for sentence in forget_patient(opened, patient_id):

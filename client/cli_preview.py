@@ -18,13 +18,16 @@ from shared.config_files import read_site, read_study
 from shared.errors import ConfigError
 from shared.tables import printable
 
-PREVIEW_EXAMPLES = examples(
-    "rounds-site preview site.yaml study.yaml --out preview",
-    "rounds-site preview site.yaml study.yaml --out preview --films 16",
-    "rounds-site preview site.yaml study.yaml --who 17",
+app = typer.Typer()
+
+
+@app.command(
+    epilog=examples(
+        "rounds-site preview site.yaml study.yaml --out preview",
+        "rounds-site preview site.yaml study.yaml --out preview --films 16",
+        "rounds-site preview site.yaml study.yaml --who 17",
+    )
 )
-
-
 def preview(
     site: SiteFile,
     study: StudyFile,

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from client.cli_arguments import DEFAULT_SITE, SiteFile, SiteOption, head_of
+from client.cli_arguments import DEFAULT_SITE, SiteFile, SiteOption
 from client.ledger_file import LedgerFile
-from client.new_head import make_head_file
 from client.new_keys import replace_both_keys
 from client.site_backup import back_up_site, restore_site
 from client.site_folder import SITE_FILE, join_federation, make_site, write_introduction
@@ -36,7 +35,6 @@ app = typer.Typer(no_args_is_help=True)
 keys_app = typer.Typer(
     help="The hospital's keys: show their public halves, make new ones.", no_args_is_help=True
 )
-app.add_typer(keys_app, name="keys")
 
 
 @app.command(epilog=examples("rounds-site init /site --name north"))
@@ -147,18 +145,6 @@ def restore(source: KeptBackup, folder: EmptyFolder, passphrase_file: Passphrase
     if ledger.is_file():
         rows = LedgerFile(ledger, config.head_file).verify()
         typer.echo(f"The ledger is whole and the newest: {rows} rows.")
-
-
-def new_head(
-    site: SiteFile,
-    head: Annotated[str, typer.Option(help="ROW:HASH of the newest report, or as the hub remembers it")],
-) -> None:
-    """Write a lost head file anew, once somebody else's memory of the ledger agrees with the ledger."""
-    config = read_site(site)
-    rows, after = make_head_file(config.state_dir / "ledger.sqlite", config.head_file, *head_of(head))
-    typer.echo(
-        f"{config.head_file}: written anew, {rows} rows, {after} of them newer than the head you gave."
-    )
 
 
 def _keys_of(site: Path) -> tuple[str, Path]:

@@ -8,14 +8,14 @@ import re
 from pathlib import Path
 
 from client.code_signing import write_whole
-from client.site import Site
+from client.site_rules import SiteRules
 from shared.bundle import Bundle, read_bundle
 from shared.config import StudyConfig
 from shared.config_files import read_study
 from shared.errors import ConfigError, DataError
 
 
-def bundle_of(site: Site, name: str) -> Bundle:
+def bundle_of(site: SiteRules, name: str) -> Bundle:
     """Return the bundle of a .fab file, which is then kept, or of the digest of a kept one."""
     if not is_digest(name):
         bundle = read_bundle(Path(name))
@@ -29,12 +29,12 @@ def bundle_of(site: Site, name: str) -> Bundle:
     return bundle
 
 
-def bundle_file(site: Site, sha256: str) -> Path:
+def bundle_file(site: SiteRules, sha256: str) -> Path:
     """Return where a bundle's copy lies, if it was shown here."""
     return site.config.state_dir / "bundles" / f"{sha256}.fab"
 
 
-def study_of(site: Site, name: str) -> StudyConfig:
+def study_of(site: SiteRules, name: str) -> StudyConfig:
     """Return the study of a YAML file, which is then kept, or of the digest of a kept one."""
     folder = site.config.state_dir / "studies"
     if not is_digest(name):

@@ -17,8 +17,8 @@ from client.approvals import Approvals
 from client.check_keys import key_findings
 from client.code_signing import write_trusted_entities
 from client.ledger import Ledger
-from client.site import Site
 from client.site_keys import NODE_FILE
+from client.site_rules import SiteRules
 from client.upkeep import Upkeep
 from shared.errors import ConfigError
 from shared.flower_environment import bin_folder, flower_environment
@@ -59,7 +59,7 @@ def run_node(config: SiteConfig, site_file: Path) -> None:
     with _node_service(config, site_file, connection) as service:
         log.info("site %s: the node dials %s", config.name, connection.hub)
         facts: dict[str, object] = {"site": config.name, "hub": connection.hub}
-        trust, upkeep = _Trust(connection.trusted_entities), Upkeep(Site(config))
+        trust, upkeep = _Trust(connection.trusted_entities), Upkeep(SiteRules(config))
 
         def tick(supervisor: Supervisor) -> None:
             trust(supervisor)

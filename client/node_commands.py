@@ -9,10 +9,10 @@ import typer
 
 from client.cli_arguments import SiteFile
 from client.node import is_healthy, run_node
-from shared.command_line import examples, program
+from shared.command_line import examples
 from shared.config_files import read_site
 
-app = program("The hospital's node.")
+app = typer.Typer()
 
 
 @app.command(epilog=examples("rounds-site run site.yaml", "rounds-site run /site/site.yaml"))

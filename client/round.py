@@ -18,7 +18,8 @@ from client.charging import charge_weights, checked_ledger, may_leave, reserve, 
 from client.device import find_device, working_on
 from client.door import Door
 from client.evaluation import noised_confusion
-from client.site import Site, describe
+from client.site import Site
+from client.site_rules import describe
 from client.training_round import fill_target_cache, private_update, rehearse_on_gpu
 from shared.arrays import Arrays
 from shared.code import code_digest

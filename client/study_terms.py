@@ -6,13 +6,13 @@ In: the study and `site.yaml`. Out: pairs of a name and a sentence, for this hos
 from collections.abc import Iterator
 
 from client.check_ledger import ledger_findings, one_round
-from client.site import Site
+from client.site_rules import SiteRules
 from shared.config import StudyConfig
 from shared.privacy.accountant import stated_spend
 from shared.privacy.mechanisms import Gaussian
 
 
-def study_terms(site: Site, study: StudyConfig) -> Iterator[tuple[str, str]]:
+def study_terms(site: SiteRules, study: StudyConfig) -> Iterator[tuple[str, str]]:
     """Yield purpose, ethics, expiry, what would leave, epsilon asked, and what is decided here."""
     rules = study.federation
     yield "study", f"{study.name}, digest {study.digest()}"
@@ -37,7 +37,7 @@ def study_terms(site: Site, study: StudyConfig) -> Iterator[tuple[str, str]]:
     yield "decided", _decided(site, study.digest())
 
 
-def _releases(site: Site, study: StudyConfig) -> Iterator[str]:
+def _releases(site: SiteRules, study: StudyConfig) -> Iterator[str]:
     yield f"enrolment (name, versions, {site.config.declared_patients} declared patients) once"
     trained = study.privacy.trainable
     yield f"update (noised difference of the weights '{trained}') in each of {study.federation.rounds} rounds"
@@ -60,7 +60,7 @@ def _epsilon(study: StudyConfig) -> str:
     )
 
 
-def _decided(site: Site, digest: str) -> str:
+def _decided(site: SiteRules, digest: str) -> str:
     decided = site.approvals().is_approved("study", digest)
     if decided is None:
         return (

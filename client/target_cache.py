@@ -9,10 +9,8 @@ Nothing of it may leave the hospital.
 import hashlib
 import hmac
 import os
-import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
@@ -20,20 +18,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from safetensors.torch import load, save
 
 from client.forgotten import forgotten_name
+from client.target_table import open_table
 from shared.config import StudyConfig
 from shared.distillation import Targets, method_terms
 from shared.models.teacher import Teacher
 from shared.targets import PatientViews, compute_targets
 
 _NONCE_BYTES = 12
-_VERSION = 2
-_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS targets (name TEXT PRIMARY KEY, patient TEXT NOT NULL, sealed BLOB NOT NULL)",
-    """CREATE TABLE IF NOT EXISTS uses (
-        name TEXT NOT NULL, study TEXT NOT NULL, expires TEXT NOT NULL, PRIMARY KEY (name, study)
-    )""",
-    f"PRAGMA user_version = {_VERSION}",
-)
 
 
 class TargetCache:
@@ -42,7 +33,7 @@ class TargetCache:
     def __init__(
         self, path: Path, site_key: bytes, study: StudyConfig, teacher: Callable[[], Teacher]
     ) -> None:
-        self._database = _opened(path)
+        self._database = open_table(path)
         self._seal = AESGCM(hashlib.sha256(b"targets|" + site_key).digest())
         self._site_key = site_key
         self._study = study
@@ -108,34 +99,3 @@ class TargetCache:
         tensors = load(self._seal.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], name.encode()))
         features = [tensors[f"feature{i}"] for i in range(len(tensors) - 1)]
         return Targets(tensors["logits"], tuple(features))
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    """Open the file; what is deleted is overwritten, and a file of another format is begun anew."""
-    database = sqlite3.connect(path, timeout=60)
-    database.execute("PRAGMA secure_delete = ON")
-    (version,) = database.execute("PRAGMA user_version").fetchone()
-    if version != _VERSION:
-        database.execute("DROP TABLE IF EXISTS targets")
-    for statement in _SCHEMA:
-        database.execute(statement)
-    return database
-
-
-def purge_targets(path: Path, is_approved: Callable[[str], bool], forgotten: Iterable[str]) -> int:
-    """Delete rows that no approved study before its end uses, and all of forgotten patients; returns their number.
-
-    `forgotten` holds names as `client.forgotten.forgotten_name` makes them.
-    """
-    today = datetime.now(UTC).date().isoformat()
-    with closing(_opened(path)) as database, database:
-        (before,) = database.execute("SELECT count(*) FROM targets").fetchone()
-        studies = database.execute("SELECT DISTINCT study, expires FROM uses").fetchall()
-        for study, expires in studies:
-            if expires < today or not is_approved(study):
-                database.execute("DELETE FROM uses WHERE study = ?", (study,))
-        database.executemany("DELETE FROM targets WHERE patient = ?", [(name,) for name in forgotten])
-        database.execute("DELETE FROM targets WHERE name NOT IN (SELECT name FROM uses)")
-        database.execute("DELETE FROM uses WHERE name NOT IN (SELECT name FROM targets)")
-        (after,) = database.execute("SELECT count(*) FROM targets").fetchone()
-    return int(before - after)

@@ -10,7 +10,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from client.site import Site, describe
+from client.site_rules import SiteRules, describe
 from shared.errors import RoundsError
 
 log = logging.getLogger("rounds.site")
@@ -21,7 +21,7 @@ EVERY_SECONDS = 3600.0
 class Upkeep:
     """Called often; purges at once and then every hour, beside what the caller does: a busy cache makes it wait."""
 
-    site: Site
+    site: SiteRules
     next_time: float = 0.0
     running: threading.Thread | None = None
 

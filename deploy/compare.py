@@ -19,7 +19,7 @@ from deploy.workspace import RESULTS, Workspace, link_to, prepare, run, use_thre
 from server.checkpoints import load_state
 from server.control import COMPLETED
 from server.finish import finish_run, written
-from server.metrics import Metrics
+from server.measured import Metrics
 from server.prepare import load_teacher
 from server.public_data import PublicImages, load_public, predict_logits, softmax
 from server.public_models import Public, merged_student

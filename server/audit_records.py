@@ -8,7 +8,7 @@ from typing import Any
 
 from server.audit_result import FIGURES, AuditResult, Group
 from server.journal import plain
-from server.metrics import Metrics
+from server.measured import Metrics
 from server.results import Summary
 from server.store.records import (
     EVERY,

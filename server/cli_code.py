@@ -1,6 +1,6 @@
-"""`rounds-hub code` and `rounds-hub registry`: app bundles, hospitals' signatures, and the service that offers both.
+"""`rounds-hub code`: app bundles and hospitals' signatures.
 
-In: bundles, and the files that hospitals send. Out: the registry's folder below the hub's, and a local service.
+In: bundles, and the files that hospitals send. Out: the registry's folder below the hub's.
 """
 
 import json
@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvicorn
 
 from server.cli_hub import DEFAULT_HUB, HubOption
 from server.registry import Registry
-from server.registry_app import registry_app
 from shared.command_line import examples
 from shared.errors import ConfigError
 from shared.strict_json import one_meaning
@@ -20,7 +18,6 @@ from shared.strict_json import one_meaning
 code_app = typer.Typer(
     help="Offer app bundles to the hospitals' nodes, with the hospitals' signatures.", no_args_is_help=True
 )
-serve_app = typer.Typer(help="The service that the SuperLink takes bundles from.", no_args_is_help=True)
 
 
 @code_app.command(
@@ -31,7 +28,7 @@ def add(
     hub: HubOption = DEFAULT_HUB,
 ) -> None:
     """Add an app bundle; send the file to the hospitals, which decide on it."""
-    found = _registry(hub).add(bundle)
+    found = registry_of(hub).add(bundle)
     app, version = found.app
     typer.echo(f"added: {app} {version}, sha256 {found.sha256}, code {found.code_digest}")
     typer.echo(f"start it with: flwr run {app}=={version}")
@@ -50,14 +47,14 @@ def sign_in(
     hub: HubOption = DEFAULT_HUB,
 ) -> None:
     """Take in a hospital's signatures, in place of those it sent before; a wrong or older file is refused."""
-    found = _registry(hub).sign_in(file, *_admitted(pub))
+    found = registry_of(hub).sign_in(file, *_admitted(pub))
     typer.echo(f"signed in: {found.site}, {len(found.bundles)} bundles, decision {found.number}")
 
 
 @code_app.command("list", epilog=examples("rounds-hub code list --hub hub"))
 def list_bundles(hub: HubOption = DEFAULT_HUB) -> None:
     """List bundles and the hospitals whose nodes run them."""
-    registry = _registry(hub)
+    registry = registry_of(hub)
     for file in sorted((registry.folder / "bundles").glob("*.fab")):
         signed = [
             held.site for held in registry.signatures() for one in held.bundles if one.sha256 == file.stem
@@ -65,22 +62,8 @@ def list_bundles(hub: HubOption = DEFAULT_HUB) -> None:
         typer.echo(f"{file.stem}  {', '.join(signed) or 'signed by nobody: every node refuses it'}")
 
 
-@serve_app.command(
-    epilog=examples(
-        "rounds-hub registry serve --hub hub",
-        "FLWR_SUPERGRID_API_URL=http://127.0.0.1:9080 flower-superlink ...",
-    )
-)
-def serve(
-    hub: HubOption = DEFAULT_HUB,
-    host: Annotated[str, typer.Option(help="address to listen on; the SuperLink alone asks")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 9080,
-) -> None:
-    """Serve bundles and signatures to the SuperLink, until interrupted."""
-    uvicorn.run(registry_app(_registry(hub)), host=host, port=port, log_level="warning", ws="none")
-
-
-def _registry(hub: Path) -> Registry:
+def registry_of(hub: Path) -> Registry:
+    """Open the registry below the hub's folder; `ConfigError` where there is no hub."""
     if not hub.is_dir():
         raise ConfigError(f"--hub is {str(hub)!r}: no such folder; make it with `rounds-hub init`")
     return Registry(hub / "registry")

@@ -9,7 +9,7 @@ from contextlib import closing
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 
-from server.dashboard.serve import Door
+from server.dashboard.door import Door
 
 _ANSWER_SECONDS = 2
 _ANY = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - hosts that are no address to dial

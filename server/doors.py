@@ -6,7 +6,7 @@ In: what a coordinator typed. Out: one checked value.
 from dataclasses import dataclass
 from pathlib import Path
 
-from server.dashboard.serve import Door
+from server.dashboard.door import Door
 from shared.errors import ConfigError
 
 _ANY = {"", "0.0.0.0", "[::]"}  # noqa: S104 - hosts that are no address to dial

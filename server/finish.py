@@ -17,8 +17,9 @@ from server.checkpoints import StudyState, load_state
 from server.drift import with_drift
 from server.gate import GateResult, judge
 from server.journal_past import record_past
+from server.measured import Calibrated, Metrics
 from server.membership_result import read_membership
-from server.metrics import NOT_FINITE, Calibrated, Interval, Metrics, evaluate, fit_temperature, tempered
+from server.metrics import NOT_FINITE, Interval, evaluate, fit_temperature, tempered
 from server.model_card import model_card, write_model_card
 from server.prepare import calibration_part, load_teacher, public_sets
 from server.public_data import Progress, PublicImages, predict_logits, softmax

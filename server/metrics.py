@@ -13,14 +13,12 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from server.intervals import Array, Bin, Interval, patient_resamples, percentile_interval, ratio, weighted_auc
-from shared.config import Frozen
+from server.measured import Metrics
 
 __all__ = [
     "NOT_FINITE",
     "Bin",
-    "Calibrated",
     "Interval",
-    "Metrics",
     "evaluate",
     "fit_temperature",
     "paired_difference",
@@ -30,28 +28,6 @@ __all__ = [
 NOT_FINITE = "the student's predictions on public test images are not all finite"
 NUM_BINS = 15
 TEMPERATURE_RANGE = (0.05, 20.0)
-
-
-class Metrics(Frozen):
-    """Everything measured of one model on one set of images."""
-
-    auc: Interval
-    accuracy: Interval
-    macro_f1: Interval
-    recall: dict[str, Interval]
-    ece: Interval
-    brier: Interval
-    confusion: tuple[tuple[int, ...], ...]  # true class x predicted class, images
-    reliability: tuple[Bin, ...]
-    num_images: int
-    num_patients: int
-
-
-class Calibrated(Frozen):
-    """How far probabilities are off once the temperature is applied; the ranking, and so the AUC, is that of before."""
-
-    ece: Interval
-    brier: Interval
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from server.checkpoints import StudyState
-from server.metrics import Interval, Metrics, evaluate, paired_difference
+from server.measured import Metrics
+from server.metrics import Interval, evaluate, paired_difference
 from server.prepare import load_teacher, public_sets, training_part
 from server.public_data import PublicImages, load_public, predict_logits, softmax
 from server.trivial import trivial_probabilities

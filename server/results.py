@@ -11,8 +11,9 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
+from server.intervals import Interval
+from server.measured import Calibrated, Metrics
 from server.membership_result import Membership
-from server.metrics import Calibrated, Interval, Metrics
 from shared.config import Frozen, Privacy
 from shared.errors import StudyError
 

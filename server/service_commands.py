@@ -1,6 +1,6 @@
-"""`rounds-hub serve` and `rounds-hub healthy`: the hub's processes, started, kept running and looked at.
+"""`rounds-hub serve`: the hub's processes, started and kept running.
 
-In: the hub's folder. Out: a log on standard output, and exit statuses for whoever runs the container.
+In: the hub's folder. Out: a log on standard output.
 """
 
 import logging
@@ -9,30 +9,21 @@ from typing import Annotated
 
 import typer
 
-from server import feed_commands, store_commands, study_commands
-from server.cli_code import code_app, serve_app
+from server import feed_commands
 from server.cli_hub import DEFAULT_HUB, HubArgument
 from server.control import Control
-from server.dashboard import commands as dashboard_commands
-from server.dashboard import people_commands, token_commands
-from server.dashboard.serve import Door, serve_results
+from server.dashboard import door_options
+from server.dashboard.door import Door
 from server.doors import Doors, absolute_store
+from server.hub import Hub
 from server.hub_folder import STORE_VARIABLE, open_hub
 from server.keeper import look_after
-from server.services import SUPERLINK_PORT, Hub, is_healthy, let_send, serve
+from server.services import SUPERLINK_PORT, let_send, serve
 from server.superlink_nodes import align_nodes
-from shared.command_line import examples, program
+from shared.command_line import examples
 
 HUB_LISTEN = "0.0.0.0:8443"
-app = program("The hub's services.")
-app.add_typer(study_commands.app, name="study")
-app.add_typer(store_commands.app, name="store")
-app.add_typer(feed_commands.app, name="feed")
-app.add_typer(code_app, name="code")
-app.add_typer(serve_app, name="registry")
-app.add_typer(people_commands.app, name="people")
-app.add_typer(token_commands.app, name="token")
-app.add_typer(dashboard_commands.app, name="dashboard")
+app = typer.Typer()
 
 
 @app.command(
@@ -53,7 +44,7 @@ def serve_hub(
         str | None,
         typer.Option(
             help=f"address:port at which sites reach the hub, {HUB_LISTEN} when not given; with --results that of "
-            f"the dashboard, {dashboard_commands.LISTEN}"
+            f"the dashboard, {door_options.LISTEN}"
         ),
     ] = None,
     superlink_port: Annotated[
@@ -74,12 +65,12 @@ def serve_hub(
     ] = None,
     dashboard_listen: Annotated[
         str, typer.Option(help="address:port for browsers, with a hub; without TLS this machine's own alone")
-    ] = dashboard_commands.LISTEN,
-    certificate: dashboard_commands.Certificate = None,
-    key: dashboard_commands.Key = None,
-    proxy: dashboard_commands.ProxyAddress = "",
-    name: dashboard_commands.Names = None,
-    workers: dashboard_commands.Workers = 1,
+    ] = door_options.LISTEN,
+    certificate: door_options.Certificate = None,
+    key: door_options.Key = None,
+    proxy: door_options.ProxyAddress = "",
+    name: door_options.Names = None,
+    workers: door_options.Workers = 1,
 ) -> None:
     """Run the hub until SIGTERM: SuperLink and SuperExec on the loopback, nginx before them, audit feed and dashboard.
 
@@ -87,9 +78,11 @@ def serve_hub(
     that are finished or still going on. Certificate, key, proxy, name and workers are the dashboard's.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    readers = dashboard_listen if results is None else listen or dashboard_commands.LISTEN
+    readers = dashboard_listen if results is None else listen or door_options.LISTEN
     door = Door(readers, certificate, key, proxy, tuple(name or ()))
     if results is not None:
+        from server.dashboard.serve import serve_results  # noqa: PLC0415 - a hub's supervisor makes no pages
+
         serve_results(results, store, door, workers, typer.echo)
         return
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells each request to our own SuperLink
@@ -106,9 +99,3 @@ def serve_hub(
         look_after(hub.studies, Control(superlink, hub.ca_file), lambda study: let_send(hub, doors, study))
 
     serve(hub, doors, ready, tick)
-
-
-@app.command(epilog=examples("rounds-hub healthy hub"))
-def healthy(folder: HubArgument = DEFAULT_HUB) -> None:
-    """Say whether all of the hub's processes run and the SuperLink answers; exit status 1 where not."""
-    typer.echo(is_healthy(Hub(folder)))

@@ -22,12 +22,12 @@ from server.feed.credential import FOLDER_VARIABLE
 from server.feed.leftovers import Leftovers
 from server.feed.probe import FeedProbe
 from server.feed.senders import Senders, hub_senders
-from server.hub_folder import STORE_VARIABLE, HubFolder, verify_hub
+from server.hub import Hub
+from server.hub_folder import STORE_VARIABLE, verify_hub
 from server.proxy import Proxy
 from server.superlink import health_answers, loopback_superlink
 from shared.errors import ConfigError, RoundsError
 from shared.flower_environment import bin_folder, flower_environment
-from shared.service_health import answers, read_status
 from shared.supervisor import Service, Supervisor, free_port
 
 log = logging.getLogger("rounds.hub")
@@ -35,31 +35,6 @@ SUPERLINK, SUPEREXEC, REGISTRY, PROXY = "superlink", "superexec", "registry", "p
 FEED, DASHBOARD = "feed", "dashboard"
 SUPERLINK_PORT = 8000
 _LOOK_SECONDS = 3.0
-_STARTED_BY = "rounds-hub serve"
-
-
-@dataclass(frozen=True)
-class Hub(HubFolder):
-    """The hub's folder, and what its services keep there."""
-
-    @property
-    def database(self) -> Path:
-        """SuperLink's own state: registered nodes, runs, and messages on their way."""
-        return self.path / "superlink" / "state.sqlite"
-
-    @property
-    def studies(self) -> Path:
-        """One folder a submitted study."""
-        return self.path / "studies"
-
-    @property
-    def status(self) -> Path:
-        """What the supervisor writes."""
-        return self.path / "services.json"
-
-    def superlink(self) -> str:
-        """Return host:port of the running SuperLink; `ServiceError` when the hub does not run."""
-        return str(read_status(self.status, _STARTED_BY).fact("superlink"))
 
 
 def serve(
@@ -106,15 +81,6 @@ def nginx(folders: Sequence[Path] | None = None) -> str:
     if found is None:
         raise ConfigError("nginx: is not installed; install it, for example with apt-get install nginx-light")
     return found
-
-
-def is_healthy(hub: Hub) -> str:
-    """Return one sentence that all runs and the SuperLink answers; `ServiceError` says why not."""
-    status = answers(hub.status, _STARTED_BY)
-    return (
-        f"sites reach {status.fact('listen')}; SuperLink, SuperExec, registry and proxy run; the feed takes records at "
-        f"{status.fact('feed')}, readers reach the dashboard at {status.fact('dashboard')}"
-    )
 
 
 @dataclass

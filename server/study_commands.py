@@ -1,4 +1,4 @@
-"""`rounds-hub study submit|status|stop|resume|logs`: a study from submission to its end.
+"""`rounds-hub study submit|status|stop|resume`: a study from submission to its end.
 
 In: what a coordinator typed. Out: tables and JSON on this machine, and true exit statuses: 0 only for a completed
 study, 1 failed, 3 still running, 4 stopped.
@@ -13,9 +13,8 @@ import typer
 from rich.table import Table
 
 from server.cli_hub import DEFAULT_HUB, HubOption
-from server.control import Control
+from server.hub import Hub
 from server.registry import Registry
-from server.services import Hub
 from server.submissions import (
     EXIT_STATUS,
     GOING_ON,
@@ -31,7 +30,7 @@ from shared.config_files import overridden, parse_study
 from shared.errors import ConfigError, StudyError
 from shared.tables import plain_table, wide_console
 
-app = typer.Typer(help="Submit studies to the running hub, and see them through.", no_args_is_help=True)
+app = typer.Typer()
 Name = Annotated[
     str | None, typer.Argument(metavar="[STUDY]", help="as submitted; the newest when not given")
 ]
@@ -61,7 +60,7 @@ def submit(
 
     What a round moves over each site's link is said beside it.
     """
-    opened = _running(hub)
+    opened = running(hub)
     settings = _settings(set_ or [])
     told = _traffic(workspace, settings)
     study = new_study(opened.studies, workspace, app_ or _newest(opened), settings)
@@ -101,7 +100,7 @@ def status(
 @app.command(epilog=examples("rounds-hub study stop lungs-20261120-190000"))
 def stop(name: Name = None, hub: HubOption = DEFAULT_HUB) -> None:
     """Stop a study; its sites' spends stay, and `resume` goes on where it was."""
-    study = find_study(_running(hub).studies, name)
+    study = find_study(running(hub).studies, name)
     if not study.move("stopping", "submitted", "running", why="stopped by a person"):
         raise StudyError(f"{study.path.name}: is {study.read().state}, only a running study can be stopped")
     while study.read().state == "stopping":
@@ -112,7 +111,7 @@ def stop(name: Name = None, hub: HubOption = DEFAULT_HUB) -> None:
 @app.command(epilog=examples("rounds-hub study resume lungs-20261120-190000 --wait"))
 def resume(name: Name = None, hub: HubOption = DEFAULT_HUB, wait: Wait = False) -> None:
     """Resume a stopped or failed study from its checkpoint: the same study, charged to no site twice."""
-    study = find_study(_running(hub).studies, name)
+    study = find_study(running(hub).studies, name)
     if not study.move("submitted", "stopped", "failed"):
         raise StudyError(
             f"{study.path.name}: is {study.read().state}, only a stopped or failed study can be resumed"
@@ -122,19 +121,7 @@ def resume(name: Name = None, hub: HubOption = DEFAULT_HUB, wait: Wait = False) 
         _wait(study)
 
 
-@app.command(epilog=examples("rounds-hub study logs", "rounds-hub study logs lungs-20261120-190000"))
-def logs(name: Name = None, hub: HubOption = DEFAULT_HUB) -> None:
-    """Print what the study's last run says, until that run is over; the exit status is the study's."""
-    opened = _running(hub)
-    study = find_study(opened.studies, name)
-    runs = study.read().runs
-    if runs:
-        for part in Control(opened.superlink(), opened.ca_file).log(runs[-1].run_id):
-            typer.echo(part, nl=False)
-    raise typer.Exit(EXIT_STATUS[study.read().state])
-
-
-def _running(folder: Path) -> Hub:
+def running(folder: Path) -> Hub:
     """Return the hub; `ServiceError` unless `rounds-hub serve` is at work there."""
     hub = Hub(folder)
     hub.superlink()

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
-from pydicom.datadict import tag_for_keyword
 
 from shared.config import FEWEST_EXPECTED, Delta, Digest, Epsilon, Setting, StudyConfig
 from shared.data.records import TextRule
@@ -88,6 +87,8 @@ class DicomData(Setting):
 
 def tag_number(name: str) -> int | None:
     """Return the number of a DICOM tag by keyword or by its eight hexadecimal digits; None when it is neither."""
+    from pydicom.datadict import tag_for_keyword  # noqa: PLC0415 - takes half a second; few sites name a tag
+
     number = tag_for_keyword(name)
     digits = re.sub(r"[(),\s]", "", name)
     return (

@@ -4,29 +4,17 @@ In: a store and how readers reach it. Out: a web server, until SIGTERM; and the 
 """
 
 import logging
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from server.dashboard.door import Door
+from server.dashboard.door_options import LISTEN, Certificate, Key, Listen, Names, ProxyAddress, Workers
 from server.dashboard.route_table import markdown, own_table
-from server.dashboard.serve import Door, serve_dashboard
+from server.dashboard.serve import serve_dashboard
 from server.dashboard.store_option import StoreOption, usual_store
 from shared.command_line import examples, program
 
 app = program("The audit dashboard.")
-LISTEN = "127.0.0.1:8470"
-Listen = Annotated[str, typer.Option(help="address:port for browsers")]
-Certificate = Annotated[Path | None, typer.Option(help="certificate chain for TLS, PEM")]
-Key = Annotated[Path | None, typer.Option(help="its private key, PEM")]
-ProxyAddress = Annotated[
-    str, typer.Option("--proxy", help="address of a proxy that speaks TLS and passes on X-Forwarded-For")
-]
-Names = Annotated[
-    list[str] | None,
-    typer.Option("--name", help="host name that browsers use; may be repeated; others are refused"),
-]
-Workers = Annotated[int, typer.Option(min=1, max=4, help="processes that answer")]
 
 
 @app.callback()

@@ -46,8 +46,9 @@ from flwr.superlink.federation import NoOpFederationManager
 from flwr.supernode.fleet_http_connection import http_request_response
 
 from server.authority import Names
+from server.hub import Hub
 from server.hub_folder import make_hub
-from server.services import Hub, superlink_command
+from server.services import superlink_command
 from server.superlink import health_answers
 from shared.arrays import Arrays
 from shared.code import code_digest

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-BENCHMARKS = ("private_step", "score_cam", "hub_round", "audit_store", "decoding")
+BENCHMARKS = ("private_step", "score_cam", "hub_round", "audit_store", "decoding", "commands")
 HERE = Path(__file__).resolve().parent
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from client.site import describe
+from client.site_rules import describe
 from shared.data.manifest import write_manifest
 from shared.data.records import Patient
 from shared.data.source import read_source

@@ -12,7 +12,8 @@ import torch
 from cryptography.exceptions import InvalidTag
 
 from client.forgotten import forgotten_name
-from client.target_cache import TargetCache, purge_targets
+from client.target_cache import TargetCache
+from client.target_table import purge_targets
 from server.prepare import load_teacher
 from shared.config import StudyConfig
 from shared.data.source import read_source

@@ -50,7 +50,7 @@ ALLOWED = {
     ("deploy/simulate.py", "environ.update"): "first act of a program",
     ("deploy/workspace.py", "torch.set_num_threads"): "between stages of a program; no thread of ours runs then",
     ("server/app.py", "torch.set_num_threads"): "before the study's work; in a simulation nothing else uses torch",
-    ("server/cli.py", "torch.set_num_threads"): "first act of a command",
+    ("server/report_commands.py", "torch.set_num_threads"): "first act of a command",
     ("server/dashboard/commands.py", "logging.basicConfig"): "first act of a program",
     ("server/dashboard/serve.py", "os.umask"): "first act of a program, and of each worker process",
     ("server/dashboard/serve.py", "setLevel"): "likewise",

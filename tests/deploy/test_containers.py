@@ -15,7 +15,7 @@ from yamllint import linter
 from yamllint.config import YamlLintConfig
 
 from client.node import STATUS as NODE_STATUS
-from server.services import Hub
+from server.hub import Hub
 from tests.system.commands import MODULES, hub_command, site_command
 
 REPOSITORY = Path(__file__).resolve().parents[2]

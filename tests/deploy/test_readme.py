@@ -29,7 +29,9 @@ def test_every_command_on_the_page_exists_with_its_options(snippet: str) -> None
     program, *words = snippet.split()
     command: click.Command = GROUPS[program]
     while isinstance(command, click.Group):
-        command = command.commands[words.pop(0)]
+        _, found, words = command.resolve_command(click.Context(command), words)
+        assert found is not None
+        command = found
     known = {option for one in command.params for option in one.opts}
     assert {word for word in words if word.startswith("--")} <= known
 

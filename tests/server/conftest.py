@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from server.intervals import Interval
-from server.metrics import Calibrated, Metrics, evaluate, paired_difference
+from server.measured import Calibrated, Metrics
+from server.metrics import evaluate, paired_difference
 from server.results import (
     ByModel,
     Event,

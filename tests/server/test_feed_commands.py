@@ -7,12 +7,12 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
+from server.cli import app
 from server.feed.credential import FOLDER_VARIABLE, read_credential
 from server.feed.sender import send_now
 from server.feed.senders import hub_senders
 from server.hub_backup import back_up_hub, restore_hub
 from server.hub_folder import open_hub
-from server.service_commands import app
 from server.store.database import open_store
 from server.store.outbox import Blob
 from server.store.records import ModelBody

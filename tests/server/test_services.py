@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from server.authority import Names
-from server.dashboard.serve import Door
+from server.dashboard.door import Door
 from server.dashboard_service import dashboard_answers, dashboard_command
 from server.doors import Doors, absolute_store
 from server.feed.credential import read_credential
 from server.feed.probe import FeedProbe
 from server.feed.senders import hub_senders
 from server.feed.service import start_server
+from server.hub import Hub
 from server.hub_folder import make_hub
 from server.services import (
-    Hub,
     _Watch,
     check_start,
     feed_command,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from server.service_commands import app
+from server.cli import app
 from server.store.database import open_store
 from server.store.outbox import Outbox
 from tests.audit_records import SMALL_UID, fill, running_study

@@ -9,10 +9,10 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from server.cli import app
 from server.control import COMPLETED, Control, RunConfig
+from server.hub import Hub
 from server.keeper import look_after
-from server.service_commands import app
-from server.services import Hub
 from server.submissions import (
     EXIT_STATUS,
     MAX_REFUSALS,

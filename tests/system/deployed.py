@@ -23,8 +23,9 @@ from client.node import NODE
 from client.node import STATUS as NODE_STATUS
 from client.site_folder import SITE_FILE
 from server.app import submitted_study
+from server.hub import Hub, is_healthy
 from server.run_folder import read_lines
-from server.services import DASHBOARD, FEED, PROXY, REGISTRY, SUPEREXEC, SUPERLINK, Hub, is_healthy
+from server.services import DASHBOARD, FEED, PROXY, REGISTRY, SUPEREXEC, SUPERLINK
 from server.submissions import SubmittedStudy, find_study
 from shared.config_files import read_site, read_yaml, write_yaml
 from shared.errors import ServiceError

@@ -5,9 +5,9 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
+from server.cli import app as commands
 from server.dashboard import people
 from server.dashboard.passwords import fits
-from server.service_commands import app as commands
 from server.store.database import open_store, writing
 from server.store.schema import ACCOUNTS, RECORDS, SESSIONS, TOKENS
 from tests.dashboard_site import PASSWORD, Ask, TestClient, chained, give_password, log_in, token_of

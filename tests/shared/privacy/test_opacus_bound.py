@@ -6,7 +6,7 @@ import warnings
 import pytest
 from opacus.accountants import PRVAccountant, RDPAccountant
 
-from shared.privacy.opacus_bound import Row, prv_bound, rdp_bound
+from shared.privacy.opacus_bound import _ORDERS, Row, prv_bound, rdp_bound
 
 DELTA, EPS_ERROR = 1e-5, 0.01
 HISTORIES: list[list[Row]] = [
@@ -38,3 +38,8 @@ def test_what_overflows_is_no_figure() -> None:
     assert rdp_bound([(1e-200, 0.5, 10)], DELTA) == math.inf
     with pytest.raises(ArithmeticError):
         prv_bound([(1e-200, 0.5, 10)], DELTA, EPS_ERROR)
+
+
+def test_orders_are_opacus_own() -> None:
+    """Rényi differential privacy is looked at where Opacus looks."""
+    assert _ORDERS.tolist() == pytest.approx(RDPAccountant.DEFAULT_ALPHAS, rel=1e-15)
