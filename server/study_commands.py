@@ -1,4 +1,4 @@
-"""`rounds-hub study submit|status|stop|resume|logs`: a study from submission to its end.
+"""`rounds-hub study submit|status|stop|resume|logs`: a study from submission to its end; and its offer before that.
 
 In: what a coordinator typed. Out: tables and JSON on this machine, and true exit statuses: 0 only for a completed
 study, 1 failed, 3 still running, 4 stopped.
@@ -12,8 +12,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from server import offer_commands
 from server.cli_hub import DEFAULT_HUB, HubOption
 from server.control import Control
+from server.offers import Offers, require_bundle
 from server.registry import Registry
 from server.services import Hub
 from server.submissions import (
@@ -23,15 +25,20 @@ from server.submissions import (
     all_studies,
     find_study,
     new_study,
-    prepared_study,
 )
+from server.typed_settings import SetOption, typed_settings
 from server.words import in_bytes, rounded_by
 from shared.command_line import AsJson, examples
-from shared.config_files import overridden, parse_study
 from shared.errors import ConfigError, StudyError
 from shared.tables import plain_table, wide_console
 
-app = typer.Typer(help="Submit studies to the running hub, and see them through.", no_args_is_help=True)
+app = typer.Typer(
+    help="Offer studies to the sites, submit them to the running hub, and see them through.",
+    no_args_is_help=True,
+)
+app.command(epilog=offer_commands.OFFER_EXAMPLES)(offer_commands.offer)
+app.command(epilog=offer_commands.ACCEPT_EXAMPLES)(offer_commands.accept)
+app.command(epilog=offer_commands.OFFERS_EXAMPLES)(offer_commands.offers)
 Name = Annotated[
     str | None, typer.Argument(metavar="[STUDY]", help="as submitted; the newest when not given")
 ]
@@ -52,21 +59,39 @@ def submit(
     hub: HubOption = DEFAULT_HUB,
     app_: Annotated[
         str | None,
-        typer.Option("--app", help="@publisher/name==version from the registry; the newest when not given"),
+        typer.Option(
+            "--app",
+            help="@publisher/name==version from the registry; what was offered, else the newest, when not given",
+        ),
     ] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="field=value of the study")] = None,
+    set_: SetOption = None,
+    not_offered: Annotated[
+        bool, typer.Option("--not-offered", help="ask a study other than the offered one of its name")
+    ] = False,
     wait: Wait = False,
 ) -> None:
     """Submit a prepared study as a new one; the name printed is what the other commands take.
 
-    What a round moves over each site's link is said beside it.
+    A study that was offered to the sites is asked as it was offered, or not at all. What a round moves over each site's
+    link is said beside it.
     """
+    from server.asked_study import prepared_study  # noqa: PLC0415 - loads what no other of these commands needs
+    from shared.traffic import num_trained, round_traffic  # noqa: PLC0415 - likewise
+
     opened = _running(hub)
-    settings = _settings(set_ or [])
-    told = _traffic(workspace, settings)
-    study = new_study(opened.studies, workspace, app_ or _newest(opened), settings)
+    settings = {"threads": 1} | typed_settings(set_ or [])
+    asked = prepared_study(workspace, {key: value for key, value in settings.items() if key != "threads"})
+    offers, registry = Offers(opened.path / "offers"), Registry(opened.path / "registry")
+    offered = None if not_offered else offers.offer_of(asked.digest(), asked.name)
+    named = app_ or (_newest(registry) if offered is None else require_bundle(offered, registry))
+    told = str(round_traffic(asked, num_trained(asked)))
+    study = new_study(opened.studies, workspace, named, asked, settings)
     typer.echo(study.path.name)
     typer.echo(told, err=True)
+    typer.echo(f"asked is the study with digest {asked.digest()}", err=True)
+    if offered is not None:
+        approved = ", ".join(offers.approved_by(offered.study)) or "no site yet"
+        typer.echo(f"it was offered; by the answers taken in here, approved by: {approved}", err=True)
     if wait:
         _wait(study)
 
@@ -141,40 +166,15 @@ def _running(folder: Path) -> Hub:
     return hub
 
 
-def _traffic(workspace: Path, settings: dict[str, str | int | float | bool]) -> str:
-    """Say what a round of the study moves; `ConfigError` where the study with these settings is none."""
-    from shared import traffic  # noqa: PLC0415 - loads torch, which no other of these commands needs
-
-    own = {key: value for key, value in settings.items() if key != "threads"}
-    study = parse_study(overridden(prepared_study(workspace), own), "study.yaml with --set")
-    return str(traffic.round_traffic(study, traffic.num_trained(study)))
-
-
-def _newest(hub: Hub) -> str:
+def _newest(registry: Registry) -> str:
     """Return the app added to the registry last: no node would run one that its hospital has not signed."""
-    app = Registry(hub.path / "registry").newest()
+    app = registry.newest()
     if app is None:
         raise ConfigError(
-            "--app: the registry holds no bundle; run `flwr build`, `rounds-hub code add`, and let hospitals approve it"
+            "--app: the registry holds no bundle; run `rounds-hub study offer`, or `flwr build` and `rounds-hub code "
+            "add`, and let hospitals approve it"
         )
     return app
-
-
-def _settings(given: list[str]) -> dict[str, str | int | float | bool]:
-    """Read `field=value`; values are JSON where they can be, else text. A field stands once."""
-    settings: dict[str, str | int | float | bool] = {}
-    for one in given:
-        key, sign, value = one.partition("=")
-        if not sign or not key:
-            raise ConfigError(f"--set is {one!r}, allowed is field=value such as federation.rounds=6")
-        if key in settings:
-            raise ConfigError(f"--set names {key} twice, allowed is once; leave one of the two out")
-        try:
-            read = json.loads(value)
-        except (ValueError, RecursionError):
-            read = value
-        settings[key] = read if isinstance(read, str | int | float | bool) else value
-    return {"threads": 1} | settings
 
 
 def _wait(study: SubmittedStudy) -> None:
