@@ -1,7 +1,7 @@
 """Making an offer: a workspace becomes one parcel, with the one study that will be asked and all that a site needs.
 
-In: a prepared workspace, settings, an app bundle. Out: the parcel's file, a record of it in the hub's folder, the bundle
-in its registry. Everything in a parcel is public.
+In: a prepared workspace, settings, an app bundle. Out: the parcel's file, a record of it in the hub's folder, the
+bundle in its registry. Everything in a parcel is public.
 """
 
 import hashlib
@@ -56,7 +56,8 @@ def make_offer(
         members: dict[Role, BinaryIO] = {
             "study": BytesIO(study.canonical_json().encode()),
             "bundle": BytesIO(app.content),
-        } | {role: opened.enter_context(path.open("rb")) for role, path in weights.items()}
+        }
+        members |= {role: opened.enter_context(path.open("rb")) for role, path in weights.items()}
         contents = Contents(
             federation=hub.invitation().federation,
             ca=hub.invitation().fingerprint,

@@ -115,8 +115,8 @@ class Offers:
             sites = ", ".join(self.approved_by(last.study)) or "no site yet"
             raise StudyError(
                 f"study {name}: with these settings its digest is {study[:12]}, offered was {last.study[:12]} "
-                f"(approved by {sites}), so sites would refuse it; ask what was offered with `{last.again}`, offer this one "
-                "with `rounds-hub study offer`, or give --not-offered where sites approved it by another way"
+                f"(approved by {sites}), so sites would refuse it; ask what was offered with `{last.again}`, offer "
+                "this one with `rounds-hub study offer`, or give --not-offered where sites approved it by another way"
             )
         return found[-1] if found else None
 
