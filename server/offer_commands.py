@@ -78,8 +78,9 @@ def accept(
         Registry(opened.path / "registry"),
     )
     typer.echo(f"{found.site} approves study {offered.name}, digest {found.study}, and code {found.bundle}.")
-    approved = Offers(opened.path / "offers").approved_by(offered.study)
-    missing = [site for site in _admitted(opened) if site not in approved]
+    admitted = _admitted(opened)
+    approved = _by_admitted(Offers(opened.path / "offers"), offered.study, admitted)
+    missing = [site for site in admitted if site not in approved]
     typer.echo(
         f"Approved by {', '.join(approved)}; no answer yet from {', '.join(missing) or 'nobody else'}."
     )
@@ -93,7 +94,7 @@ def offers(hub: HubOption = DEFAULT_HUB, as_json: AsJson = False) -> None:
     found = {one.study: one for one in kept.all()}
     rows = []
     for study, one in found.items():
-        approved = kept.approved_by(study)
+        approved = _by_admitted(kept, study, admitted)
         missing = [site for site in admitted if site not in approved]
         rows.append((one, approved, missing))
     if as_json:
@@ -127,6 +128,11 @@ def _approval_key(hub: HubFolder, site: str) -> str:
             "`rounds-hub admit`"
         )
     return admitted[site]
+
+
+def _by_admitted(offers: Offers, study: str, admitted: list[str]) -> dict[str, str]:
+    """Return the day on which each site that belongs now approved a study."""
+    return {site: day for site, day in offers.approved_by(study).items() if site in admitted}
 
 
 def _admitted(hub: HubFolder) -> list[str]:

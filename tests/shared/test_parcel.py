@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -116,8 +117,26 @@ def test_another_length_is_refused(tmp_path: Path, change: Callable[[bytes], byt
 
 
 def test_a_list_that_claims_gigabytes_is_not_read(tmp_path: Path) -> None:
-    """The length before the list is held against a limit first."""
-    assert "no parcel in format 1" in refused(tmp_path, MAGIC + b"\xff" * 4 + b"{}")
+    """The length before the list is held against a limit first: of a file of 1 GiB less than 4 MiB are read."""
+    path = tmp_path / "large.study"
+    path.write_bytes(MAGIC + (1 << 29).to_bytes(4, "big"))
+    os.truncate(path, 1 << 30)  # a hole, which takes no disk
+    tracemalloc.start()
+    try:
+        with pytest.raises(TrustError, match="no parcel in format 1"):
+            use(path)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_list_has_one_spelling(tmp_path: Path) -> None:
+    """A space more in the list around the sealed text means nothing, and is refused all the same."""
+    text = json.dumps(listed(), separators=(",", ":"))
+    sealed = seal(text, HUB.key, HUB.certificate).model_dump()
+    head = json.dumps({"contents": text, "seal": sealed}).encode()
+    data = MAGIC + len(head).to_bytes(4, "big") + head + b"".join(MEMBERS.values())
+    assert "no parcel in format 1" in refused(tmp_path, data)
 
 
 def test_members_are_exchanged_for_nothing(tmp_path: Path) -> None:
@@ -189,7 +208,9 @@ BAD_LISTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("what", BAD_LISTS)
 def test_a_list_that_the_hub_itself_sealed_is_held_to_the_rules(tmp_path: Path, what: str) -> None:
     """A stolen or mistaken hub key does not make a site write anywhere, read gigabytes, or take a thing twice."""
-    assert refused(tmp_path, sealed_by(HUB, **BAD_LISTS[what])).startswith("parcel: ")
+    told = refused(tmp_path, sealed_by(HUB, **BAD_LISTS[what]))
+    assert told.startswith("parcel: ")
+    assert "sealed are" not in told  # refused by what the list says, not by the length of the file
 
 
 def test_equal_keys_in_a_list_are_refused(tmp_path: Path) -> None:
