@@ -54,6 +54,14 @@ class Approvals:
         """Return the exclusions of patients."""
         return tuple(one for one in self.entries if one.kind == "patient")
 
+    @property
+    def number(self) -> int:
+        """How many decisions there were on code, studies and keys: it grows with each, so that an old file shows.
+
+        Patients who withdrew are not counted: the number is sent.
+        """
+        return sum(one.kind != "patient" for one in self.entries)
+
     def code_key(self) -> Ed25519PrivateKey:
         """Return the key that signs bundles now; each withdrawal makes another."""
         num_withdrawn = sum((one.kind, one.decision) == ("code", "withdraw") for one in self.entries)

@@ -3,40 +3,38 @@
 In: `site.yaml`, the ledger and the study's public parameters. Out: findings for the hospital; nothing leaves.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterator
 
 from client.findings import Finding
 from client.ledger import Ledger
 from client.site_rules import SiteRules
+from client.whole_study import Bill, bills
 from shared.config import StudyConfig
 from shared.errors import RoundsError
-from shared.privacy.accountant import calibrate, spend_against, stated_spend
-from shared.privacy.mechanisms import Declared, Gaussian, Mechanism, PoissonGaussian, Unprotected
+from shared.privacy.accountant import spend_against, stated_spend
+from shared.privacy.mechanisms import Unprotected
 
 
 def ledger_findings(site: SiteRules, study: StudyConfig) -> Iterator[Finding]:
     """Yield what is to be said of ledger, head file and budget; a ledger that is not there is not begun."""
     path, head = site.config.state_dir / "ledger.sqlite", site.config.head_file
-    rows: list[Mechanism] = []
-    evaluated: list[Mechanism] = []
     if not path.is_file() and not head.is_file():
         yield Finding("ok", "ledger", "none yet: it begins when the site first enrols")
-    else:
-        try:
-            with Ledger.open(path, head) as ledger:
-                number = ledger.verify()
-                looked = ledger.enrolments(study.digest())
-                rows, evaluated = ledger.mechanisms("train"), ledger.mechanisms("evaluation")
-        except RoundsError as error:
-            yield Finding("fail", "ledger", str(error))
-            return
-        yield Finding("ok", "ledger", f"{number} rows, whole, and equal to its head file")
-        yield enrolment_finding(site, looked)
-        if path.stat().st_dev == head.stat().st_dev:
-            sentence = "head_file is on the ledger's volume: a restored volume would hide lost rows; move it"
-            yield Finding("warn", "ledger", sentence)
-    yield from _budget(site, study, rows, evaluated)
+        yield from _budget(site, study, None)
+        return
+    try:
+        with Ledger.open(path, head) as ledger:
+            number = ledger.verify()
+            yield Finding("ok", "ledger", f"{number} rows, whole, and equal to its head file")
+            yield enrolment_finding(site, ledger.enrolments(study.digest()))
+            if path.stat().st_dev == head.stat().st_dev:
+                sentence = (
+                    "head_file is on the ledger's volume: a restored volume would hide lost rows; move it"
+                )
+                yield Finding("warn", "ledger", sentence)
+            yield from _budget(site, study, ledger)
+    except RoundsError as error:
+        yield Finding("fail", "ledger", str(error))
 
 
 def enrolment_finding(site: SiteRules, looked: int) -> Finding:
@@ -51,52 +49,36 @@ def enrolment_finding(site: SiteRules, looked: int) -> Finding:
     return Finding("fail", "enrolments", sentence + remedy)
 
 
-def _budget(
-    site: SiteRules, study: StudyConfig, train: list[Mechanism], evaluated: list[Mechanism]
-) -> Iterator[Finding]:
-    """Say what the whole study would bring each partition to; rows of a study already begun count as well."""
-    rules, cap = study.federation, site.config.cap
-    missing = _not_yet_charged(site, study, train)
-    before = [*train, *missing]
-    yield _affordable(site, "budget", before, [one_round(study)] * rules.rounds)
-    if rules.evaluate_sites:
-        noise = Gaussian(noise_multiplier=rules.evaluation_noise_multiplier)
-        yield _affordable(site, "evaluation budget", [*evaluated, *missing], [noise])
-    if cap.delta < study.privacy.delta:
+def _budget(site: SiteRules, study: StudyConfig, ledger: Ledger | None) -> Iterator[Finding]:
+    """Say what the whole study would bring each partition to, as enrolment asks it."""
+    unlisted = [
+        digest[:12] for digest, one in site.weights_spends(study).items() if isinstance(one, Unprotected)
+    ]
+    if unlisted and not site.config.allow_without_privacy:
         sentence = (
-            f"cap.delta {cap.delta:g} is below the study's {study.privacy.delta:g}: epsilon counts higher here; set "
-            "cap.delta to the study's to compare the two"
+            f"weights {' and '.join(unlisted)} are not listed in accepted_digests, so what they have spent is not "
+            "known and the study is refused; list them as public or private-dp, then check again"
+        )
+        yield Finding("fail", "budget", sentence)
+        return
+    uid = None if ledger is None else ledger.last_uid(study.digest())
+    begun = {} if uid is None else {one.partition: one for one in bills(site, study, ledger, uid)}
+    for bill in bills(site, study, ledger):
+        what = "budget" if bill.partition == "train" else "evaluation budget"
+        yield _affordable(site, what, bill, begun.get(bill.partition))
+    if site.config.cap.delta < study.privacy.delta:
+        sentence = (
+            f"cap.delta {site.config.cap.delta:g} is below the study's {study.privacy.delta:g}: epsilon counts higher "
+            "here; set cap.delta to the study's to compare the two"
         )
         yield Finding("warn", "budget", sentence)
 
 
-def _not_yet_charged(site: SiteRules, study: StudyConfig, train: list[Mechanism]) -> list[Mechanism]:
-    """Return the spends of this study's weights, private-dp or unlisted, that the ledger does not hold yet."""
-    held = [one for one in train if isinstance(one, Declared)]
-    missing: list[Mechanism] = []
-    for one in site.weights_spends(study).values():
-        if one in held:
-            held.remove(one)
-        else:
-            missing.append(one)
-    return missing
-
-
-def one_round(study: StudyConfig) -> Mechanism:
-    """Return what one round of training asks for; noise that the hub has not fixed yet is calibrated here."""
-    privacy, rules = study.privacy, study.federation
-    if not privacy.enabled:
-        return Unprotected()
-    noise = privacy.noise_multiplier or calibrate(
-        privacy.epsilon, privacy.delta, privacy.sample_rate, rules.rounds * rules.steps
-    )
-    return PoissonGaussian(noise_multiplier=noise, sample_rate=privacy.sample_rate, steps=rules.steps)
-
-
-def _affordable(site: SiteRules, what: str, before: list[Mechanism], asked: list[Mechanism]) -> Finding:
+def _affordable(site: SiteRules, what: str, bill: Bill, begun: Bill | None) -> Finding:
+    """Say whether the cap pays for all of the study; `begun` is what a run that has enrolled here still asks."""
     cap = site.config.cap
-    spent = stated_spend(before, cap.delta).epsilon
-    after = spend_against([*before, *asked], cap.epsilon, cap.delta).epsilon
+    spent = stated_spend(bill.before, cap.delta).epsilon
+    after = spend_against(bill.after, cap.epsilon, cap.delta).epsilon
     if after <= cap.epsilon:
         sentence = f"epsilon {spent:.2f} spent, {after:.2f} after this study, the cap is {cap.epsilon:g}"
         return Finding("ok", what, f"{sentence} (at delta {cap.delta:g})")
@@ -107,14 +89,13 @@ def _affordable(site: SiteRules, what: str, before: list[Mechanism], asked: list
             "after this study no epsilon can be claimed for these patients; ask for a study with privacy, or for "
             "weights that you can list under accepted_digests",
         )
-    numbers = range(1, len(asked) + 1)
-    fit = bisect_right(
-        numbers,
-        cap.epsilon,
-        key=lambda number: spend_against([*before, *asked[:number]], cap.epsilon, cap.delta).epsilon,
+    paid = f"epsilon {spent:.2f} spent, the whole study would bring it to {after:.2f}, the cap is {cap.epsilon:g}"
+    if begun is not None and spend_against(begun.after, cap.epsilon, cap.delta).epsilon <= cap.epsilon:
+        return Finding(
+            "warn", what, f"{paid}: the run that has begun here can be resumed, a new one is refused"
+        )
+    return Finding(
+        "fail",
+        what,
+        f"{paid}: this site does not enrol, and spends nothing; the hospital alone may raise the cap",
     )
-    sentence = (
-        f"epsilon {spent:.2f} spent, the whole study would bring it to {after:.2f}, the cap is {cap.epsilon:g}: "
-        f"{fit} of {len(asked)} requests would be answered; the hospital alone may raise the cap"
-    )
-    return Finding("warn" if fit else "fail", what, sentence)

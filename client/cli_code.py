@@ -9,14 +9,12 @@ from typing import Annotated
 import typer
 
 from client.approvals import Approvals
+from client.bundle_report import bundle_lines
 from client.cli_arguments import DEFAULT_SITE, SiteOption
 from client.cli_site import open_site
-from client.code_review import changes, installed_files, unexpected_files, visible
 from client.code_signing import signatures, write_trusted_entities, write_whole
-from client.kept_papers import bundle_file, bundle_of, is_digest
+from client.kept_papers import bundle_of, is_digest
 from client.site_rules import SiteRules
-from shared.bundle import Bundle
-from shared.code import code_digest
 from shared.command_line import examples
 from shared.errors import ConfigError
 
@@ -42,20 +40,8 @@ def show(
     Keeps a copy, so that later commands take the digest. Nothing of the bundle is run.
     """
     opened = open_site(site)
-    found, approvals = bundle_of(opened, bundle), opened.approvals()
-    for name, data in found.files.items():
-        typer.echo(f"{len(data):>9}  {visible(name)}")
-    app, version = found.app
-    typer.echo(f"bundle   {visible(app)} {visible(version)}, {len(found.files)} files")
-    typer.echo(f"sha256   {found.sha256}")
-    same = "as" if found.code_digest == code_digest() else "other than"
-    typer.echo(f"code     {found.code_digest}, {same} the installed program")
-    for name in unexpected_files(found):
-        typer.echo(
-            f"LOOK AT  {visible(name)}: outside our packages; Python could import it in place of a library"
-        )
-    _show_changes(opened, approvals, found, diff)
-    typer.echo(f"decided  {_decided(approvals, found.sha256)}")
+    for line in bundle_lines(opened, bundle_of(opened, bundle), diff=diff):
+        typer.echo(line)
 
 
 @code_app.command(
@@ -104,26 +90,3 @@ def _write(site: SiteRules, approvals: Approvals, site_file: Path) -> None:
     )
     write_trusted_entities(approvals, site.config.state_dir)
     typer.echo(f"send the hub {path}: it holds signatures and public keys only")
-
-
-def _show_changes(site: SiteRules, approvals: Approvals, bundle: Bundle, diff: bool) -> None:
-    others = [one.digest for one in approvals.approved_bundles() if one.digest != bundle.sha256]
-    kept = [sha256 for sha256 in others if bundle_file(site, sha256).is_file()]
-    if kept:
-        before = bundle_of(site, kept[-1]).files
-        typer.echo(f"compared with the bundle approved last, {kept[-1][:12]}:")
-    else:
-        before = installed_files(bundle)
-        typer.echo("compared with the installed program:")
-    differing = changes(before, bundle.files)
-    for one in differing:
-        typer.echo(f"  {one.mark} {one.name}  +{one.added} -{one.removed}")
-        for line in one.diff if diff else ():
-            typer.echo(f"    {line}")
-    if not differing:
-        typer.echo("  no difference")
-
-
-def _decided(approvals: Approvals, digest: str) -> str:
-    decided = approvals.is_approved("code", digest)
-    return {None: "nothing yet: refused", True: "approved here", False: "withdrawn here: refused"}[decided]

@@ -3,17 +3,20 @@
 In: a study's file or its digest. Out: text for the person who decides; nothing leaves.
 """
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from client.cli_arguments import DEFAULT_SITE, SiteOption
 from client.cli_site import open_site
+from client.cli_take import TAKE_EXAMPLES, take
 from client.code_review import visible
-from client.kept_papers import is_digest, study_of
+from client.kept_papers import study_of
+from client.known_studies import known_studies, study_digest
 from client.study_terms import study_terms
 from shared.command_line import examples
-from shared.errors import ConfigError
+from shared.tables import plain_table, wide_console
 
 study_app = typer.Typer(
     help="Decide on studies: a site answers none that its hospital has not approved.", no_args_is_help=True
@@ -21,6 +24,9 @@ study_app = typer.Typer(
 StudyName = Annotated[
     str, typer.Argument(metavar="STUDY", help="the study's YAML file, or the digest of one shown before")
 ]
+
+
+study_app.command(epilog=TAKE_EXAMPLES)(take)
 
 
 @study_app.command(
@@ -49,16 +55,26 @@ def approve(study: StudyName, site: SiteOption = DEFAULT_SITE) -> None:
 
 @study_app.command(epilog=examples("rounds-site study withdraw 8c1f..."))
 def withdraw(
-    digest: Annotated[str, typer.Argument(metavar="DIGEST", help="the study's digest, 64 digits")],
+    digest: Annotated[
+        str, typer.Argument(metavar="DIGEST", help="the study's digest, or enough of its first digits")
+    ],
     site: SiteOption = DEFAULT_SITE,
 ) -> None:
     """Withdraw the approval of a study, also one listed in site.yaml; its cached teacher targets are purged."""
-    if not is_digest(digest):
-        raise ConfigError(
-            f"DIGEST is {digest!r}, allowed are 64 digits of 0-9 and a-f; `study show STUDY.yaml` prints them"
-        )
     opened = open_site(site)
+    digest = study_digest(opened, digest)
     opened.approvals().decide("study", "withdraw", digest)
     num_purged = opened.purge_targets()
     typer.echo(f"withdrawn: study {digest}; cached targets of {num_purged} patients purged")
     typer.echo("cannot be undone: what this site released to the study before; its spend stays in the ledger")
+
+
+@study_app.command("list", epilog=examples("rounds-site study list"))
+def list_studies(site: SiteOption = DEFAULT_SITE) -> None:
+    """List the studies that were looked at, approved or withdrawn here, and until when each holds."""
+    today = datetime.now(UTC).date()
+    rows = (
+        (one.digest[:12], visible(one.name), one.until(today), one.decided)
+        for one in known_studies(open_site(site))
+    )
+    wide_console().print(plain_table(("digest", "study", "until", "decided"), rows))

@@ -5,6 +5,7 @@ bundle is an adversary's: no sign of it reaches the terminal that could hide or 
 """
 
 import difflib
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -39,7 +40,7 @@ def changes(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> list[Cha
     return [
         _change(name, before.get(name), after.get(name))
         for name in sorted({*before, *after})
-        if before.get(name) != after.get(name)
+        if _compared(name, before.get(name)) != _compared(name, after.get(name))
     ]
 
 
@@ -54,7 +55,7 @@ def visible(text: str) -> str:
 
 
 def _change(name: str, before: bytes | None, after: bytes | None) -> Change:
-    diff = tuple(_diff(name, before or b"", after or b""))
+    diff = tuple(_diff(name, _compared(name, before) or b"", _compared(name, after) or b""))
     mark = "A" if before is None else "D" if after is None else "M"
     body = diff[2:]
     return Change(
@@ -64,6 +65,25 @@ def _change(name: str, before: bytes | None, after: bytes | None) -> Change:
         sum(line.startswith("-") for line in body),
         diff,
     )
+
+
+def _compared(name: str, data: bytes | None) -> bytes | None:
+    """Return a file as it is compared: settings as programs read them, one a line, since `flwr build` rewrites them."""
+    if data is None or name != "pyproject.toml":
+        return data
+    try:
+        told = tomllib.loads(data.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return data
+    return "\n".join(sorted(_settings("", told))).encode()
+
+
+def _settings(path: str, value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, held in value.items():
+            yield from _settings(f"{path}.{key}" if path else key, held)
+    else:
+        yield f"{path} = {value!r}"
 
 
 def _diff(name: str, before: bytes, after: bytes) -> Iterator[str]:

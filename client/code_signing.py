@@ -21,7 +21,7 @@ def signatures(approvals: Approvals, site: str) -> Signatures:
     approval_key, code_key = load_approval_key(approvals.keys_dir), approvals.code_key()
     return Signatures(
         site=site,
-        number=len(approvals.entries),
+        number=approvals.number,
         approval_key=openssh(approval_key.public_key()),
         code_key=openssh(code_key.public_key()),
         bundles=tuple(sign_bundle(code_key, one.digest, one.made) for one in approvals.approved_bundles()),

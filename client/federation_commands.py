@@ -11,7 +11,7 @@ import typer
 from client.cli_arguments import DEFAULT_SITE, SiteFile, SiteOption
 from client.ledger_file import LedgerFile
 from client.new_keys import replace_both_keys
-from client.site_backup import back_up_site, restore_site
+from client.site_backup import back_up_site, missing_weights, restore_site, too_large
 from client.site_folder import SITE_FILE, join_federation, make_site, write_introduction
 from client.site_keys import replace_node_key, site_introduction
 from shared.command_line import (
@@ -121,9 +121,12 @@ def new(
 
 @app.command(epilog=examples("rounds-site backup site.yaml /backup/north-2026-11-20.sealed"))
 def backup(site: SiteFile, target: NewBackup, passphrase_file: PassphraseFile = None) -> None:
-    """Write keys, rules, ledger and partitions into one sealed file. The head file stays out on purpose."""
-    rows = back_up_site(site, read_site(site), target, passphrase_from(passphrase_file, confirm=True))
+    """Write keys, rules, ledger, partitions and weights into one sealed file. The head file stays out on purpose."""
+    config = read_site(site)
+    rows = back_up_site(site, config, target, passphrase_from(passphrase_file, confirm=True))
     typer.echo(f"{target}: sealed, with a ledger of {rows} rows. Keep the passphrase elsewhere.")
+    for path in too_large(config):
+        typer.echo(f"Not in it, for it is large: {path}; keep a copy, or the parcel that it came in.")
 
 
 @app.command(epilog=examples("rounds-site restore /backup/north-2026-11-20.sealed /site"))
@@ -145,6 +148,10 @@ def restore(source: KeptBackup, folder: EmptyFolder, passphrase_file: Passphrase
     if ledger.is_file():
         rows = LedgerFile(ledger, config.head_file).verify()
         typer.echo(f"The ledger is whole and the newest: {rows} rows.")
+    for missing in missing_weights(config):
+        typer.echo(
+            f"Not there: {missing}; copy it there from {folder / 'weights'}, or take its parcel again."
+        )
 
 
 def _keys_of(site: Path) -> tuple[str, Path]:

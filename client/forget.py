@@ -8,9 +8,18 @@ from collections.abc import Iterator
 
 from client.forgotten import forgotten_name, id_in_data, key_mark
 from client.ledger import Ledger
-from client.partition import Partition, remove_patient
+from client.partition import Partition, remove_patient, was_seen
 from client.site import Site
 from shared.errors import ConfigError
+
+
+def is_known(site: Site, patient_id: str) -> bool:
+    """Tell whether somebody under this identifier took part here, or was forgotten before; writes nothing but a key."""
+    site.config.state_dir.mkdir(parents=True, exist_ok=True)
+    key, known_as = site.key(), id_in_data(site.config, patient_id)
+    if was_seen(site.config.state_dir / "partitions.sqlite", key, known_as):
+        return True
+    return site.approvals().last("patient", forgotten_name(key, known_as)) is not None
 
 
 def forget_patient(site: Site, patient_id: str) -> Iterator[str]:

@@ -19,14 +19,19 @@ def bundle_of(site: SiteRules, name: str) -> Bundle:
     """Return the bundle of a .fab file, which is then kept, or of the digest of a kept one."""
     if not is_digest(name):
         bundle = read_bundle(Path(name))
-        kept = bundle_file(site, bundle.sha256)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_bytes(bundle.content)
+        keep_bundle(site, bundle)
         return bundle
     bundle = read_bundle(_kept(bundle_file(site, name), "bundle", "code show BUNDLE.fab"))
     if bundle.sha256 != name:
         raise DataError(f"bundle {name[:12]}: its kept copy was altered; give the .fab file again")
     return bundle
+
+
+def keep_bundle(site: SiteRules, bundle: Bundle) -> None:
+    """Keep a bundle that a person looks at."""
+    kept = bundle_file(site, bundle.sha256)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_bytes(bundle.content)
 
 
 def bundle_file(site: SiteRules, sha256: str) -> Path:
@@ -36,17 +41,27 @@ def bundle_file(site: SiteRules, sha256: str) -> Path:
 
 def study_of(site: SiteRules, name: str) -> StudyConfig:
     """Return the study of a YAML file, which is then kept, or of the digest of a kept one."""
-    folder = site.config.state_dir / "studies"
     if not is_digest(name):
         study = read_study(Path(name))
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / f"{study.digest()}.yaml", study.canonical_json())  # JSON is YAML
+        keep_study(site, study)
         return study
-    path = _kept(folder / f"{name}.yaml", "study", "study show STUDY.yaml")
+    path = _kept(studies_folder(site) / f"{name}.yaml", "study", "study show STUDY.yaml")
     study = read_study(path)
     if study.digest() != name:
         raise ConfigError(f"study {name[:12]}: its kept copy was altered; give the study's file again")
     return study
+
+
+def keep_study(site: SiteRules, study: StudyConfig) -> None:
+    """Keep a study that a person looks at."""
+    folder = studies_folder(site)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / f"{study.digest()}.yaml", study.canonical_json())  # JSON is YAML
+
+
+def studies_folder(site: SiteRules) -> Path:
+    """Return where copies of studies lie."""
+    return site.config.state_dir / "studies"
 
 
 def is_digest(name: str) -> bool:

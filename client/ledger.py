@@ -193,6 +193,16 @@ class Ledger:
         """Return how often enrolment for a study has looked at the patients."""
         return enrolments(self._file.rows(), study_digest)
 
+    def last_uid(self, study_digest: str) -> str | None:
+        """Return the uid under which a study enrolled here last; None where it never did."""
+        looks = [row for row in self._file.rows() if row.is_enrolment and row.base_digest == study_digest]
+        return looks[-1].study_uid if looks else None
+
+    def last_round(self, study_uid: str, kind: str) -> int | None:
+        """Return the highest round in which a study's request of a kind was reserved; None where none was."""
+        rows = [row for row in self._file.rows() if (row.study_uid, row.request_kind) == (study_uid, kind)]
+        return max((row.round for row in rows), default=None)
+
     def mechanisms(self, partition: str) -> list[Mechanism]:
         """Return everything ever reserved or declared for a partition's patients, answered or not."""
         return mechanisms_of(self._file.rows(), partition)

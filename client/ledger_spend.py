@@ -47,7 +47,12 @@ def partition_spends(rows: Sequence[Row], delta: float) -> tuple[PartitionSpend,
 
 
 def check_cap(
-    projected: Sequence[Mechanism], cap: Cap, partition: str, *, allow_without_privacy: bool
+    projected: Sequence[Mechanism],
+    cap: Cap,
+    partition: str,
+    *,
+    allow_without_privacy: bool,
+    what: str = "this request",
 ) -> None:
     """Refuse (`BUDGET_SPENT`) what would bring a partition's patients over the cap, at the cap's delta."""
     figure = spend_against(projected, cap.epsilon, cap.delta)
@@ -55,7 +60,7 @@ def check_cap(
         return
     raise Refusal(
         ErrorCode.BUDGET_SPENT,
-        f"cap.epsilon is {cap.epsilon:g} at delta {cap.delta:g}, but this request would bring {partition} "
+        f"cap.epsilon is {cap.epsilon:g} at delta {cap.delta:g}, but {what} would bring {partition} "
         f"patients to {figure.epsilon:.4g} ({figure.accountant}); the hospital alone may raise the cap",
     )
 

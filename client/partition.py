@@ -52,6 +52,15 @@ def remove_patient(table: Path, site_key: bytes, patient_id: str) -> Partition |
     return None if found is None else found[0]
 
 
+def was_seen(table: Path, site_key: bytes, patient_id: str) -> bool:
+    """Tell whether a patient of this name was ever divided here; writes nothing."""
+    if not table.is_file():
+        return False
+    with closing(sqlite3.connect(f"{table.resolve().as_uri()}?mode=ro", uri=True, timeout=60)) as database:
+        name = _name(site_key, patient_id)
+        return database.execute("SELECT 1 FROM partitions WHERE patient = ?", (name,)).fetchone() is not None
+
+
 def known_partitions(
     patients: Iterable[Patient], state_dir: Path
 ) -> list[tuple[Partition | Literal["not divided yet"], Patient]]:

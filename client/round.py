@@ -21,6 +21,7 @@ from client.evaluation import noised_confusion
 from client.site import Site
 from client.site_rules import describe
 from client.training_round import fill_target_cache, private_update, rehearse_on_gpu
+from client.whole_study import require_whole_study
 from shared.arrays import Arrays
 from shared.code import code_digest
 from shared.config import StudyConfig
@@ -91,7 +92,10 @@ def accepted_study(site: Site, request: Request) -> StudyConfig:
 
 
 def enrol(site: Site, study: StudyConfig, request: Request) -> dict[str, bytes]:
-    """Count the look, check the data, fill the target cache, and say who takes part; again without looking."""
+    """Count the look, check the data, fill the target cache, and say who takes part; again without looking.
+
+    A site whose cap does not pay for what is left of the study is told so before it looks, and spends nothing.
+    """
     rehearse_on_gpu(site, study)
     fields = EnrolmentRelease(
         site=site.config.name,
@@ -104,6 +108,7 @@ def enrol(site: Site, study: StudyConfig, request: Request) -> dict[str, bytes]:
     # of public values alone: after a change of code or of the declared number, a site that enrolled says what is so now
     payload = Door(site.config).let_out(Release(uid, number, fields), None)
     with checked_ledger(site, request) as ledger:
+        require_whole_study(site, study, ledger, uid)
         look = ledger.reserve_enrolment(uid, number, study.digest(), site.config.max_enrolments)
         if look.stored is None:
             site.check_data(study)

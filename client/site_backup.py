@@ -1,4 +1,4 @@
-"""What of a site must survive its machine: keys, rules, ledger and partitions, in one sealed file.
+"""What of a site must survive its machine: keys, rules, ledger, partitions and weights, in one sealed file.
 
 In: `site.yaml` and a passphrase. Out: a file that stays at the hospital, and a folder again. Two things stay out on
 purpose: the head file, because beside the ledger it would be restored to the same past and show nothing; and the
@@ -14,6 +14,7 @@ from shared.private_files import write_file
 from shared.sealed_backup import database_bytes, put_back, read_backup, seal
 from shared.site_config import SiteConfig
 
+MAX_WEIGHTS_BYTES = 256 << 20  # of one file: sealing takes some five times as much memory
 _COMPUTED_AGAIN = ("targets.sqlite",)
 _MOMENTARY = (".lock", "-journal", "-wal", "-shm")
 _PUBLIC = (".pub", ".crt")
@@ -35,8 +36,31 @@ def back_up_site(site_file: Path, config: SiteConfig, backup: Path, passphrase: 
             if path.is_file() and not path.name.endswith(_MOMENTARY) and path.name not in _COMPUTED_AGAIN:
                 inside = f"{name}/{path.relative_to(folder).as_posix()}"
                 files[inside] = database_bytes(path) if path.suffix == ".sqlite" else path.read_bytes()
+    files |= _weights(config)
     write_file(backup, seal(files, passphrase))
     return number
+
+
+def _weights(config: SiteConfig) -> dict[str, bytes]:
+    """Return the weights that site.yaml lists and that are here, but for those too large to seal in memory."""
+    found: dict[str, bytes] = {}
+    for digest in sorted(config.accepted_digests):
+        path = config.weights_dir / f"{digest}.safetensors"
+        if path.is_file() and path.stat().st_size <= MAX_WEIGHTS_BYTES:
+            found[f"weights/{path.name}"] = path.read_bytes()
+    return found
+
+
+def missing_weights(config: SiteConfig) -> list[Path]:
+    """Return where weights that site.yaml lists should lie and do not."""
+    paths = (config.weights_dir / f"{digest}.safetensors" for digest in sorted(config.accepted_digests))
+    return [path for path in paths if not path.is_file()]
+
+
+def too_large(config: SiteConfig) -> list[Path]:
+    """Return the listed weights that no backup holds."""
+    paths = (config.weights_dir / f"{digest}.safetensors" for digest in sorted(config.accepted_digests))
+    return [path for path in paths if path.is_file() and path.stat().st_size > MAX_WEIGHTS_BYTES]
 
 
 def restore_site(backup: Path, folder: Path, passphrase: str) -> Path:

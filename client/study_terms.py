@@ -5,11 +5,13 @@ In: the study and `site.yaml`. Out: pairs of a name and a sentence, for this hos
 
 from collections.abc import Iterator
 
-from client.check_ledger import ledger_findings, one_round
+from client.check_ledger import ledger_findings
 from client.site_rules import SiteRules
+from client.whole_study import one_round
 from shared.config import StudyConfig
 from shared.privacy.accountant import stated_spend
 from shared.privacy.mechanisms import Gaussian
+from shared.study_releases import study_releases
 
 
 def study_terms(site: SiteRules, study: StudyConfig) -> Iterator[tuple[str, str]]:
@@ -38,15 +40,11 @@ def study_terms(site: SiteRules, study: StudyConfig) -> Iterator[tuple[str, str]
 
 
 def _releases(site: SiteRules, study: StudyConfig) -> Iterator[str]:
-    yield f"enrolment (name, versions, {site.config.declared_patients} declared patients) once"
-    trained = study.privacy.trainable
-    yield f"update (noised difference of the weights '{trained}') in each of {study.federation.rounds} rounds"
-    if study.federation.evaluate_sites:
-        allowed = "" if "evaluation" in site.config.allow_releases else ", which site.yaml does not allow"
-        yield f"evaluation (noised counts) once{allowed}"
-    if "ledger_statement" in site.config.allow_releases:
-        yield "ledger statement (spend so far) with each of them"
-    yield "error (a fixed code) at any refusal"
+    for kind, sentence in study_releases(study, str(site.config.declared_patients)).items():
+        if kind == "ledger_statement" and kind not in site.config.allow_releases:
+            continue
+        refused = kind == "evaluation" and kind not in site.config.allow_releases
+        yield f"{sentence}, which site.yaml does not allow" if refused else sentence
 
 
 def _epsilon(study: StudyConfig) -> str:

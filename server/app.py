@@ -15,8 +15,9 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from flwr.superlink.grid import InMemoryGrid
 
+from server.asked_study import asked_study
 from server.exchange import Exchange
-from server.feasible import MadeSite, calibrated, check_made_sites, check_test_set
+from server.feasible import MadeSite, check_made_sites, check_test_set
 from server.feed.sender import feeding
 from server.round_maps import RoundMaps
 from server.run_folder import RunFolder
@@ -24,7 +25,7 @@ from server.scoring import round_score
 from server.study import run_study
 from shared.arrays import to_arrays
 from shared.config import StudyConfig
-from shared.config_files import overridden, parse_site, parse_study, read_yaml, write_yaml
+from shared.config_files import parse_site, read_yaml, write_yaml
 from shared.errors import ConfigError, RoundsError, StudyError
 from shared.models.initial import unpack_initial
 from shared.models.trainable import trainable_names
@@ -67,7 +68,7 @@ def _run(grid: Grid, run: Mapping[str, Any], folder: RunFolder) -> None:
     folder.path.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(int(run["threads"]))
     asked = Path(str(run["study"])) if run.get("study") else workspace / "study.yaml"
-    study = submitted_study(asked, {k: v for k, v in run.items() if k not in _OWN_KEYS})
+    study = asked_study(asked, {k: v for k, v in run.items() if k not in _OWN_KEYS}, "--run-config")
     sites = made_sites(workspace)
     if isinstance(grid, InMemoryGrid):
         check_made_sites(study, sites)
@@ -95,11 +96,6 @@ def prepared(workspace: Path) -> Path:
             "--run-config 'workspace=\"/absolute/path\"'"
         )
     return workspace.resolve()
-
-
-def submitted_study(file: Path, overrides: dict[str, Any]) -> StudyConfig:
-    """Return the study of a file with overrides by dotted name, its noise calibrated where the study leaves it open."""
-    return calibrated(parse_study(overridden(read_yaml(file), overrides), f"{file.name} with --run-config"))
 
 
 def made_sites(workspace: Path) -> list[MadeSite]:

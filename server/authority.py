@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from shared.errors import ConfigError, TrustError
+from shared.hub_certificate import why_not_believed
 
 CA_DAYS, HUB_DAYS, SENDER_DAYS = 3653, 397, 397
 SENDER_URI = "rounds:study/"  # followed by the name of the run whose records the certificate's owner may send
@@ -172,19 +172,11 @@ def names_of(certificate: x509.Certificate) -> Names:
 
 def verify_hub_certificate(ca_pem: bytes, certificate_pem: bytes, host: str, at: datetime) -> None:
     """Raise `TrustError` unless a site that believes this CA would believe this hub at this time."""
-    store = verification.Store([x509.load_pem_x509_certificate(ca_pem)])
-    try:
-        subject: x509.IPAddress | x509.DNSName = x509.IPAddress(ip_address(host))
-    except ValueError:
-        subject = x509.DNSName(host)
-    verifier = verification.PolicyBuilder().store(store).time(at).build_server_verifier(subject)
-    try:
-        verifier.verify(x509.load_pem_x509_certificate(certificate_pem), [])
-    except verification.VerificationError as error:
+    if why := why_not_believed(ca_pem, certificate_pem, host, at):
         raise TrustError(
-            f"hub certificate: a site would not believe it for {host} ({error}); make a new one with "
+            f"hub certificate: a site would not believe it for {host} ({why}); make a new one with "
             "`rounds-hub renew`"
-        ) from error
+        )
 
 
 def _signed(

@@ -3,7 +3,12 @@
 from shared.command_table import commands, group, program_of
 
 study = program_of(
-    "Submit studies to the running hub, and see them through.",
+    "Offer studies to the sites, submit them to the running hub, and see them through.",
+    *commands("server.offer_commands:app", {
+        "offer": "Write one file with the study as it will be asked, its code and its weights, sealed by this hub.",
+        "accept": "Take in a hospital's answer: its signatures on the code, and its approval of the study.",
+        "offers": "List what was offered, which sites approved it and when, and whose answer has not come.",
+    }),
     *commands("server.study_commands:app", {
         "submit": "Submit a prepared study as a new one; the name printed is what the other commands take.",
         "status": "Show how a study stands and what each site sent; without a name, all studies and the newest one's "
@@ -49,7 +54,8 @@ app = program_of(
     *commands("server.health_commands:app", {
         "healthy": "Say whether all of the hub's processes run and the SuperLink answers; exit status 1 where not.",
     }),
-    group("study", "server.cli:study", "Submit studies to the running hub, and see them through."),
+    group("study", "server.cli:study", "Offer studies to the sites, submit them to the running hub, and see them "
+        "through."),
     group("store", "server.store_commands:app", "The audit store: proof that it is whole, and its upkeep."),
     group("feed", "server.feed_commands:app", "The audit feed: studies' records on their way to the hub."),
     group("code", "server.cli_code:code_app", "Offer app bundles to the hospitals' nodes, with the hospitals' "

@@ -1,4 +1,4 @@
-"""What of the hub must survive its machine: CAs, certificate, secrets, lists and the audit store, in one sealed file.
+"""What of the hub must survive its machine: CAs, secrets, lists, bundles, offers, audit store, in one sealed file.
 
 In: the hub's folder and a passphrase. Out: a file, and a folder again. Results of studies are plain files beside it
 and are not part of this; the SuperLink's database is not needed, for its registrations are made anew. Of a store that
@@ -26,6 +26,8 @@ def back_up_hub(hub: HubFolder, backup: Path, passphrase: str) -> int:
         hub.key_file,
         hub.superexec_secret,
         *Senders(hub.feed).kept(),
+        *_below(hub.path / "offers"),
+        *_below(hub.path / "registry"),
     ]
     files = {path.relative_to(hub.path).as_posix(): path.read_bytes() for path in kept if path.is_file()}
     with hub.sites() as sites:
@@ -35,6 +37,11 @@ def back_up_hub(hub: HubFolder, backup: Path, passphrase: str) -> int:
         files[hub.own_store.relative_to(hub.path).as_posix()] = bytes_without_blobs(hub.own_store)
     write_file(backup, seal(files, passphrase))
     return number
+
+
+def _below(folder: Path) -> list[Path]:
+    """Return the whole files below a folder."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".part")
 
 
 def restore_hub(backup: Path, folder: Path, passphrase: str) -> HubFolder:

@@ -27,6 +27,7 @@ from server.authority import (
 )
 from server.sites import SiteList
 from shared.errors import ConfigError, TrustError
+from shared.hub_certificate import host_of
 from shared.invitation import FEDERATION_NAME, Invitation, parse_invitation, read_invitation
 from shared.private_files import PUBLIC, private_folder, write_file
 
@@ -195,8 +196,7 @@ def verify_hub(hub: HubFolder, at: datetime | None = None) -> None:
     if invitation.ca.encode() != _read(hub.ca_file):
         raise TrustError("FEDERATION.json: names another CA than ca/ca.crt; put both back from one backup")
     read_pair(_read(hub.key_file), _read(hub.certificate_file), "tls")
-    host = invitation.address.rpartition(":")[0].strip("[]")
-    verify_hub_certificate(_read(hub.ca_file), _read(hub.certificate_file), host, at)
+    verify_hub_certificate(_read(hub.ca_file), _read(hub.certificate_file), host_of(invitation.address), at)
 
 
 def _check_name(federation: str) -> None:

@@ -44,19 +44,23 @@ class Registry:
             raise ConfigError(
                 f"{file.name}: speaks for {new.site}, but its key belongs to {site}; ask {site}"
             )
+        self.take_in(new, file.name)
+        return new
+
+    def take_in(self, new: Signatures, file: str) -> None:
+        """Take verified signatures in; `ConfigError` for some that are older than those here."""
         path = self.folder / "signatures" / f"{new.site}.json"
         if path.is_file():
             held = Signatures.model_validate_json(path.read_bytes())
             if held.approval_key == new.approval_key and new.number < held.number:
                 raise ConfigError(
-                    f"{file.name}: is of decision {new.number}, the registry has {new.site}'s decision {held.number}; "
+                    f"{file}: is of decision {new.number}, the registry has {new.site}'s decision {held.number}; "
                     "ask the hospital for its newest file"
                 )
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
         part.write_text(new.model_dump_json(indent=1), encoding="utf-8")
         part.replace(path)
-        return new
 
     def bundle_file(self, sha256: str) -> Path:
         """Return where a bundle lies."""

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from server.cli_hub import DEFAULT_HUB, HubOption
 from server.hub import Hub
+from server.offers import Offers, require_bundle
 from server.registry import Registry
 from server.submissions import (
     EXIT_STATUS,
@@ -22,11 +23,10 @@ from server.submissions import (
     all_studies,
     find_study,
     new_study,
-    prepared_study,
 )
+from server.typed_settings import SetOption, typed_settings
 from server.words import in_bytes, rounded_by
 from shared.command_line import AsJson, examples
-from shared.config_files import overridden, parse_study
 from shared.errors import ConfigError, StudyError
 from shared.tables import plain_table, wide_console
 
@@ -51,21 +51,39 @@ def submit(
     hub: HubOption = DEFAULT_HUB,
     app_: Annotated[
         str | None,
-        typer.Option("--app", help="@publisher/name==version from the registry; the newest when not given"),
+        typer.Option(
+            "--app",
+            help="@publisher/name==version from the registry; what was offered, else the newest, when not given",
+        ),
     ] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="field=value of the study")] = None,
+    set_: SetOption = None,
+    not_offered: Annotated[
+        bool, typer.Option("--not-offered", help="ask a study other than the offered one of its name")
+    ] = False,
     wait: Wait = False,
 ) -> None:
     """Submit a prepared study as a new one; the name printed is what the other commands take.
 
-    What a round moves over each site's link is said beside it.
+    A study that was offered to the sites is asked as it was offered, or not at all. What a round moves over each site's
+    link is said beside it.
     """
+    from server.asked_study import prepared_study  # noqa: PLC0415 - loads what no other of these commands needs
+    from shared.traffic import num_trained, round_traffic  # noqa: PLC0415 - likewise
+
     opened = running(hub)
-    settings = _settings(set_ or [])
-    told = _traffic(workspace, settings)
-    study = new_study(opened.studies, workspace, app_ or _newest(opened), settings)
+    settings = {"threads": 1} | typed_settings(set_ or [])
+    asked = prepared_study(workspace, {key: value for key, value in settings.items() if key != "threads"})
+    offers, registry = Offers(opened.path / "offers"), Registry(opened.path / "registry")
+    offered = None if not_offered else offers.offer_of(asked.digest(), asked.name)
+    named = app_ or (_newest(registry) if offered is None else require_bundle(offered, registry))
+    told = str(round_traffic(asked, num_trained(asked)))
+    study = new_study(opened.studies, workspace, named, asked, settings)
     typer.echo(study.path.name)
     typer.echo(told, err=True)
+    typer.echo(f"asked is the study with digest {asked.digest()}", err=True)
+    if offered is not None:
+        approved = ", ".join(offers.approved_by(offered.study)) or "no site yet"
+        typer.echo(f"it was offered; by the answers taken in here, approved by: {approved}", err=True)
     if wait:
         _wait(study)
 
@@ -128,40 +146,15 @@ def running(folder: Path) -> Hub:
     return hub
 
 
-def _traffic(workspace: Path, settings: dict[str, str | int | float | bool]) -> str:
-    """Say what a round of the study moves; `ConfigError` where the study with these settings is none."""
-    from shared import traffic  # noqa: PLC0415 - loads torch, which no other of these commands needs
-
-    own = {key: value for key, value in settings.items() if key != "threads"}
-    study = parse_study(overridden(prepared_study(workspace), own), "study.yaml with --set")
-    return str(traffic.round_traffic(study, traffic.num_trained(study)))
-
-
-def _newest(hub: Hub) -> str:
+def _newest(registry: Registry) -> str:
     """Return the app added to the registry last: no node would run one that its hospital has not signed."""
-    app = Registry(hub.path / "registry").newest()
+    app = registry.newest()
     if app is None:
         raise ConfigError(
-            "--app: the registry holds no bundle; run `flwr build`, `rounds-hub code add`, and let hospitals approve it"
+            "--app: the registry holds no bundle; run `rounds-hub study offer`, or `flwr build` and `rounds-hub code "
+            "add`, and let hospitals approve it"
         )
     return app
-
-
-def _settings(given: list[str]) -> dict[str, str | int | float | bool]:
-    """Read `field=value`; values are JSON where they can be, else text. A field stands once."""
-    settings: dict[str, str | int | float | bool] = {}
-    for one in given:
-        key, sign, value = one.partition("=")
-        if not sign or not key:
-            raise ConfigError(f"--set is {one!r}, allowed is field=value such as federation.rounds=6")
-        if key in settings:
-            raise ConfigError(f"--set names {key} twice, allowed is once; leave one of the two out")
-        try:
-            read = json.loads(value)
-        except (ValueError, RecursionError):
-            read = value
-        settings[key] = read if isinstance(read, str | int | float | bool) else value
-    return {"threads": 1} | settings
 
 
 def _wait(study: SubmittedStudy) -> None:

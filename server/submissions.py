@@ -6,19 +6,18 @@ folder, so that every further run resumes the same study (same study_uid) from i
 
 import fcntl
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, ValidationError
 
 from server.run_folder import RunFolder, read_lines
-from shared.config import Frozen
-from shared.config_files import read_yaml
+from shared.config import Digest, Frozen, StudyConfig
+from shared.config_files import write_yaml
 from shared.errors import ConfigError, StudyError
 
 State = Literal["submitted", "running", "stopping", "stopped", "completed", "failed"]
@@ -29,6 +28,7 @@ EXIT_STATUS: dict[State, int] = {
 MAX_RESUMES = 5  # in a row without a round closed between them
 MAX_REFUSALS = 3  # in a row, before it is believed that Flower will not take a run
 _FILE = "submission.json"
+_ASKED = "asked.yaml"  # the study, whole: what each run by Flower is given, whatever becomes of the workspace
 
 
 class FlowerRun(Frozen):
@@ -47,6 +47,7 @@ class Submission(Frozen):
 
     workspace: Path
     app: str
+    study: Digest
     settings: dict[str, str | int | float | bool] = Field(default_factory=dict)
     state: State = "submitted"
     why: str = ""
@@ -136,10 +137,14 @@ class SubmittedStudy:
             yield
 
     def run_config(self) -> dict[str, str | int | float | bool]:
-        """Return what Flower hands to the ServerApp: workspace, output folder and the study's overrides."""
-        submission = self.read()
-        own = {"workspace": str(submission.workspace), "output": str(self.path.resolve()), "site-state": ""}
-        return {**submission.settings, **own}
+        """Return what Flower hands to the ServerApp: workspace, output folder and the whole study."""
+        return {
+            "threads": self.read().settings.get("threads", 1),
+            "workspace": str(self.read().workspace),
+            "study": str((self.path / _ASKED).resolve()),
+            "output": str(self.path.resolve()),
+            "site-state": "",
+        }
 
     def said(self) -> tuple[State, str]:
         """Return what the study's own records say of the last run: completed, failed and why, or still running."""
@@ -164,29 +169,23 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def prepared_study(workspace: Path) -> dict[str, Any]:
-    """Read the study of a workspace as it is there; `ConfigError` where the workspace was never prepared."""
-    study_file = workspace / "study.yaml"
-    if not study_file.is_file():
-        raise ConfigError(
-            f"WORKSPACE is {str(workspace)!r}: holds no study.yaml; run `make prepare` or give another folder"
-        )
-    return read_yaml(study_file)
-
-
 def new_study(
-    studies: Path, workspace: Path, app: str, settings: dict[str, str | int | float | bool]
+    studies: Path,
+    workspace: Path,
+    app: str,
+    asked: StudyConfig,
+    settings: dict[str, str | int | float | bool],
 ) -> SubmittedStudy:
-    """Make the folder of a new study; `ConfigError` where the workspace was never prepared."""
-    name = re.sub(r"[^A-Za-z0-9_-]", "-", str(prepared_study(workspace).get("name", "study")))
-    study = SubmittedStudy(studies / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    """Make the folder of a new study, which asks `asked` and nothing else; `settings` are what was typed."""
+    study = SubmittedStudy(studies / f"{asked.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
     try:
         study.path.mkdir(parents=True)
     except FileExistsError:
         raise ConfigError(
             f"{study.path.name}: was submitted this very second; submit again for another"
         ) from None
-    study.write(Submission(workspace=workspace.resolve(), app=app, settings=settings))
+    write_yaml(study.path / _ASKED, asked)
+    study.write(Submission(workspace=workspace.resolve(), app=app, study=asked.digest(), settings=settings))
     return study
 
 

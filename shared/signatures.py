@@ -66,19 +66,22 @@ def read_signatures(path: Path, approval_key: str) -> Signatures:
         raise ConfigError(
             f"{path.name}: is no signatures file; the hospital makes one with `rounds-site code approve`"
         ) from error
+    check_signatures(found, approval_key, path.name)
+    return found
+
+
+def check_signatures(found: Signatures, approval_key: str, file: str) -> None:
+    """Raise `ConfigError` unless the named key signed what the file says, and its code key each bundle."""
     if fingerprint(found.approval_key) != fingerprint(approval_key):
         raise ConfigError(
-            f"{path.name}: is signed with another key than the one that {found.site} was admitted with; ask the "
+            f"{file}: is signed with another key than the one that {found.site} was admitted with; ask the "
             "hospital by telephone"
         )
     if not verified(found.approval_key, found.body(), found.signature):
-        raise ConfigError(f"{path.name}: was altered after {found.site} signed it; ask for it again")
+        raise ConfigError(f"{file}: was altered after {found.site} signed it; ask for it again")
     for one in found.bundles:
         if not verified(found.code_key, signed_message(one.sha256, one.signed_at), one.signature):
-            raise ConfigError(
-                f"{path.name}: the signature on bundle {one.sha256[:12]} is wrong; ask for it again"
-            )
-    return found
+            raise ConfigError(f"{file}: the signature on bundle {one.sha256[:12]} is wrong; ask for it again")
 
 
 def sign_bundle(code_key: Ed25519PrivateKey, sha256: str, signed_at: int) -> CodeSignature:

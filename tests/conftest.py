@@ -61,11 +61,15 @@ class Hospitals(Exchange):
     """Real sites answering in this process, in reverse order, so that nothing rests on arrival order.
 
     `tamper(site, kind, parts)` may change an answer on its way; where it returns None the site stays silent,
-    as one does that misses the deadline. `asked` keeps what each site was asked and what the hub got.
+    as one does that misses the deadline. `asked` keeps what each site was asked and what the hub got. A site in `later`
+    takes the place of the one that enrolled, as where a hospital changes its rules while a study runs.
     """
 
-    def __init__(self, sites: Mapping[str, Site], tamper: Tamper | None = None) -> None:
+    def __init__(
+        self, sites: Mapping[str, Site], tamper: Tamper | None = None, later: Mapping[str, Site] | None = None
+    ) -> None:
         self.sites = list(sites.values())
+        self.later = later or {}
         self.tamper: Tamper = tamper or (lambda _site, _kind, parts: parts)
         self.asked: list[tuple[str, RequestKind, bytes, dict[str, bytes] | None]] = []
         self.names: dict[int, str] = {}
@@ -92,6 +96,7 @@ class Hospitals(Exchange):
             name = self.sites[node].config.name
             parts = self.tamper(name, kind, answer(self.sites[node], payload))
             self.asked.append((name, kind, payload, parts))
+            self.sites[node] = self.later.get(name, self.sites[node])
             if parts is not None:
                 yield Answer(node, parts, sum(len(part) for part in parts.values()))
 
@@ -150,9 +155,15 @@ class TinyFederation:
         """Open all hospitals; `changed` holds overrides by site name."""
         return {name: self.site(name, state, **changed.get(name, {})) for name in SITES}
 
-    def hospitals(self, sites: Mapping[str, Site], tamper: Tamper | None = None) -> Hospitals:
+    def hospitals(
+        self, sites: Mapping[str, Site], tamper: Tamper | None = None, later: Mapping[str, Site] | None = None
+    ) -> Hospitals:
         """Put the hub in touch with these sites."""
-        return Hospitals(sites, tamper)
+        return Hospitals(sites, tamper, later)
+
+    def poorer(self, state: Path, cap: float, *names: str) -> dict[str, Site]:
+        """Open hospitals that have lowered their caps, for `later`: a site that is poor from the start stays away."""
+        return {name: self.site(name, state, cap={"epsilon": cap}) for name in names}
 
     def request(
         self,

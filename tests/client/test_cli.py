@@ -175,7 +175,7 @@ def test_check_agrees_with_enrolment(hospital: Hospital, tiny_federation) -> Non
         ({"approved_studies": ["0" * 64]}, "approved_studies"),
         ({"allow_releases": ["enrolment", "error"]}, "update"),
         ({"declared_patients": 1}, "sample_rate"),
-        ({"cap": {"epsilon": 0.01, "delta": 1e-5}}, "0 of 2 requests"),
+        ({"cap": {"epsilon": 0.01, "delta": 1e-5}}, "this site does not enrol"),
     ],
 )
 def test_each_obstacle_has_its_own_line(hospital: Hospital, changed: dict[str, Any], what: str) -> None:
@@ -186,15 +186,24 @@ def test_each_obstacle_has_its_own_line(hospital: Hospital, changed: dict[str, A
     assert any(what in line for line in lines["fail"]), lines
 
 
-def test_budget_that_pays_for_some_rounds_only_is_a_warning(hospital: Hospital) -> None:
-    """A cap between the spend of one round and of two says how many requests would be answered."""
+def test_a_budget_that_pays_for_some_rounds_only_fails(hospital: Hospital) -> None:
+    """A cap between the spend of one round and of two stops the site before it spends anything for nothing."""
     hospital.write(cap={"epsilon": 1000.0, "delta": 1e-5})
     line = next(line for line in hospital.check()[1]["ok"] if line.startswith("budget"))
     both = float(re.search(r"spent, ([\d.]+) after", line)[1])
     hospital.write(cap={"epsilon": both - 0.02, "delta": 1e-5})
     status, lines = hospital.check()
-    assert status == 0
-    assert any("1 of 2 requests" in line for line in lines["warn"])
+    assert status == 1
+    (failed,) = lines["fail"]
+    assert failed.startswith("budget: epsilon 0.00 spent, the whole study would bring it to")
+
+
+def test_weights_that_are_not_listed_are_no_spent_budget(hospital: Hospital) -> None:
+    """Where a digest is missing in accepted_digests the line says so, and no epsilon is made up."""
+    hospital.write(accepted_digests={})
+    (line,) = [one for one in hospital.check()[1]["fail"] if one.startswith("budget")]
+    assert "are not listed in accepted_digests" in line
+    assert "inf" not in line
 
 
 def test_bad_images_are_counted_by_kind(hospital: Hospital, tmp_path: Path) -> None:

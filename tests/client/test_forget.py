@@ -89,20 +89,40 @@ def test_forgetting_twice_is_recorded_once(real: Hospital, tiny_federation: Any)
     assert len(real.site.approvals().entries) == 1
 
 
-def test_an_unknown_identifier_is_told_and_typed_unseen(real: Hospital) -> None:
-    """A spelling that was never seen is excluded all the same, with a warning; - reads it from the keyboard."""
-    done = real.run("forget", "-", typed="somebody else\n")
-    assert "nobody under this identifier has been seen" in done.stdout
+def test_an_unknown_identifier_is_asked_back(real: Hospital, tiny_federation: Any) -> None:
+    """A spelling that was never seen is recorded after a yes alone; no, or nobody there to answer, records nothing."""
+    real.site.partitions(tiny_federation.study)
+    for typed in ("somebody else\nn\n", "somebody else\n"):
+        done = real.run("forget", "-", typed=typed)
+        assert (done.exit_code, "nothing was recorded" in done.stderr) == (1, True), done.output
+        assert "somebody" not in done.output
+        assert real.site.approvals().entries == ()
+    done = real.run("forget", "-", typed="somebody else\ny\n")
+    assert done.exit_code == 0, done.output
     (entry,) = real.site.approvals().entries
     assert entry.digest == forgotten_name(real.site.key(), "somebody else")
+    assert "had been forgotten before" in real.says("forget", "somebody else")
     assert real.run("forget", " ").exit_code == 1
+
+
+def test_a_script_says_that_an_identifier_is_new(real: Hospital) -> None:
+    """With --unseen nothing is asked."""
+    assert "nobody under this identifier has been seen" in real.says("forget", "somebody else", "--unseen")
+    assert len(real.site.approvals().entries) == 1
+
+
+def test_a_known_patient_is_not_asked_back(real: Hospital, tiny_federation: Any) -> None:
+    """Whoever was divided into a partition here is forgotten at once, as nobody waits at the keyboard."""
+    gone = min(ids(real.site.partitions(tiny_federation.study)))
+    done = real.run("forget", gone)
+    assert (done.exit_code, "may be mistyped" in done.output) == (0, False)
 
 
 def test_a_dicom_patient_is_known_by_digest(real: Hospital, tmp_path: Path) -> None:
     """Of DICOM data the PatientID is given, and the digest that the reader goes by is excluded."""
     rules = {"label_tag": "StudyDescription", "label_rules": {"*": "normal"}}
     real.change(data={"source": str(tmp_path), "dicom": rules})
-    real.says("forget", "4711")
+    real.says("forget", "4711", "--unseen")
     (entry,) = real.site.approvals().entries
     assert entry.digest == forgotten_name(real.site.key(), safe_patient("4711"))
 

@@ -90,6 +90,22 @@ def test_a_lost_machine_comes_back_with_keys_spend_and_partitions(hospital: Hosp
     assert loose <= {"north.pub", "ledger.sqlite.lock"}
 
 
+def test_listed_weights_come_back(hospital: Hospital, tmp_path: Path) -> None:
+    """Weights that site.yaml lists are in the backup, byte for byte; others that lie beside them are not."""
+    listed, other = "a" * 64, "b" * 64
+    text = (hospital.folder / "site.yaml").read_text()
+    (hospital.folder / "site.yaml").write_text(
+        text.replace("accepted_digests: {}", f"accepted_digests: {{{listed}: public}}")
+    )
+    for digest in (listed, other):
+        (hospital.config.weights_dir / f"{digest}.safetensors").write_bytes(digest.encode())
+    hospital.back_up(tmp_path / "north.sealed")
+    shutil.rmtree(hospital.folder)
+    restore_site(tmp_path / "north.sealed", hospital.folder, PHRASE)
+    (kept,) = hospital.config.weights_dir.iterdir()
+    assert (kept.name, kept.read_bytes()) == (f"{listed}.safetensors", listed.encode())
+
+
 def test_an_older_ledger_is_not_gone_on_with(hospital: Hospital, tmp_path: Path) -> None:
     """A backup from before the last answer is put back, and the site stays stopped: its spend is not known."""
     hospital.back_up(tmp_path / "old.sealed")

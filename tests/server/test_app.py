@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from server.app import submitted_study
+from server.asked_study import asked_study
 from server.recorded import About, recorded_summary
 from server.report_words import headline
 from server.run_folder import RunFolder
@@ -17,7 +17,7 @@ from shared.privacy.mechanisms import PoissonGaussian
 def test_noise_is_calibrated_to_the_epsilon_asked_for(tiny_federation: Any) -> None:
     """Without a multiplier the study gets one, and all its steps together stay within epsilon."""
     overrides = {"privacy.epsilon": 2.0, "privacy.noise_multiplier": None}
-    study = submitted_study(tiny_federation.workspace / "study.yaml", overrides)
+    study = asked_study(tiny_federation.workspace / "study.yaml", overrides)
     sigma = study.privacy.noise_multiplier
     assert sigma is not None
     steps = study.federation.rounds * study.federation.steps
@@ -30,7 +30,7 @@ def test_a_given_multiplier_must_keep_the_epsilon_that_is_stated(tiny_federation
     with pytest.raises(
         ConfigError, match=r"noise_multiplier is 1: 4 steps would spend epsilon 6\.\d+, .*\(0\.5\)"
     ):
-        submitted_study(tiny_federation.workspace / "study.yaml", {"privacy.epsilon": 0.5})
+        asked_study(tiny_federation.workspace / "study.yaml", {"privacy.epsilon": 0.5})
 
 
 def test_a_failed_run_says_why(tiny_federation: Any, tmp_path: Path) -> None:

@@ -290,13 +290,11 @@ def test_a_round_that_fails_says_who_answered_and_why_it_failed(tiny_federation:
     """Below the quorum no round is recorded, but the answers are, and the study's end with its sentence."""
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()
-    sites = tiny_federation.sites(
-        tmp_path / "state", bedside={"cap": {"epsilon": 0.1}}, film={"cap": {"epsilon": 0.1}}
-    )
+    sites = tiny_federation.sites(tmp_path / "state")
+    later = tiny_federation.poorer(tmp_path / "state", 0.1, "bedside", "film")
+    exchange = tiny_federation.hospitals(sites, later=later)
     with pytest.raises(StudyError, match="quorum") as failed:
-        run_study(
-            tiny_federation.study, tiny_federation.initial, tiny_federation.hospitals(sites), folder, dict
-        )
+        run_study(tiny_federation.study, tiny_federation.initial, exchange, folder, dict)
     record_status(folder, "failed", str(failed.value))
     record_status(folder, "failed", str(failed.value))
     told = bodies(folder)

@@ -201,18 +201,19 @@ def test_a_foreign_checkpoint_is_refused(tiny_federation, interrupted: Interrupt
 
 @pytest.fixture(scope="module")
 def troubled(tiny_federation, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, StudyState, Any]:
-    """Run a study where children has a cap for one round only and film stays silent in the first."""
+    """Run a study where children's cap soon pays for one round only, and film stays silent in the first."""
     path = tmp_path_factory.mktemp("troubled")
     folder = RunFolder(path / "run")
     folder.path.mkdir()
-    sites = tiny_federation.sites(path / "state", children={"cap": {"epsilon": 5.5}})
+    sites = tiny_federation.sites(path / "state", children={"cap": {"epsilon": 100.0}})
+    later = tiny_federation.poorer(path / "state", 5.5, "children")
 
     def silent(name: str, kind: RequestKind, parts: dict[str, bytes]) -> dict[str, bytes] | None:
         trained = {one for one, one_kind, *_ in exchange.asked if one_kind == "train"}
         return None if (name, kind) == ("film", "train") and "film" not in trained else parts
 
     study = tiny_federation.changed(federation={"rounds": 3, "update_values": "float16"})
-    exchange = tiny_federation.hospitals(sites, silent)
+    exchange = tiny_federation.hospitals(sites, silent, later)
     return folder, run_study(study, tiny_federation.initial, exchange, folder, score), exchange
 
 
@@ -266,9 +267,8 @@ def test_updates_travel_as_the_study_says(tiny_federation, troubled: tuple, inte
 def test_below_the_quorum_the_study_stops_and_can_resume(tiny_federation, tmp_path: Path) -> None:
     """Too few updates end the study with one sentence; the checkpoint still stands before that round."""
     folder = RunFolder(tmp_path)
-    sites = tiny_federation.sites(
-        tmp_path / "state", bedside={"cap": {"epsilon": 0.1}}, film={"cap": {"epsilon": 0.1}}
-    )
+    sites = tiny_federation.sites(tmp_path / "state")
+    later = tiny_federation.poorer(tmp_path / "state", 0.1, "bedside", "film")
 
     def silent(_name: str, kind: RequestKind, parts: dict[str, bytes]) -> dict[str, bytes] | None:
         return parts if kind == "enrol" or "error" in parts else None
@@ -277,7 +277,7 @@ def test_below_the_quorum_the_study_stops_and_can_resume(tiny_federation, tmp_pa
         run_study(
             tiny_federation.study,
             tiny_federation.initial,
-            tiny_federation.hospitals(sites, silent),
+            tiny_federation.hospitals(sites, silent, later),
             folder,
             score,
         )
@@ -289,10 +289,13 @@ def test_below_the_quorum_the_study_stops_and_can_resume(tiny_federation, tmp_pa
 def test_a_failed_round_keeps_what_sites_stated(tiny_federation, tmp_path: Path) -> None:
     """Below the quorum the error, the checkpoint and the report hold every epsilon that a ledger stated."""
     folder = RunFolder(tmp_path)
-    sites = tiny_federation.sites(tmp_path / "state", bedside={"cap": {"epsilon": 0.1}})
+    sites = tiny_federation.sites(tmp_path / "state")
+    exchange = tiny_federation.hospitals(
+        sites, later=tiny_federation.poorer(tmp_path / "state", 0.1, "bedside")
+    )
     study = tiny_federation.changed(federation={"quorum": 3})
     with pytest.raises(StudyError, match=r"children \d.*film \d.* these hospitals mend it \(bedside: "):
-        run_study(study, tiny_federation.initial, tiny_federation.hospitals(sites), folder, score)
+        run_study(study, tiny_federation.initial, exchange, folder, score)
     state = load_state(folder.checkpoint, study.digest())
     assert state.rounds_done == 0
     told = recorded_summary(folder, study, state, About("made", "tiny"), completed=False)

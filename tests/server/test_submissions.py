@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from server.asked_study import prepared_study
 from server.cli import app
 from server.control import COMPLETED, Control, RunConfig
 from server.hub import Hub
@@ -22,6 +23,8 @@ from server.submissions import (
     find_study,
     new_study,
 )
+from shared.config import Federation, StudyConfig, Task
+from shared.config_files import read_study
 from shared.errors import ConfigError, ServiceError, StudyError
 
 
@@ -58,8 +61,15 @@ class Flower(Control):
 def study(tmp_path: Path) -> SubmittedStudy:
     workspace = tmp_path / "workspace"
     workspace.mkdir()
-    (workspace / "study.yaml").write_text("name: lungs\n")
-    return new_study(tmp_path / "hub" / "studies", workspace, "@a/b==1", {"federation.rounds": 3})
+    asked = StudyConfig(
+        name="lungs",
+        purpose="test submissions",
+        ethics_reference="none needed",
+        expires=date(2035, 12, 31),
+        task=Task(classes=("normal", "opacity")),
+        federation=Federation(rounds=3),
+    )
+    return new_study(tmp_path / "hub" / "studies", workspace, "@a/b==1", asked, {"threads": 2})
 
 
 def looked_after(study: SubmittedStudy, flower: Flower) -> State:
@@ -73,7 +83,9 @@ def test_a_submitted_study_is_started_once(study: SubmittedStudy) -> None:
     assert [looked_after(study, flower) for _ in range(3)] == ["running"] * 3
     (config,) = flower.configurations
     assert config["output"] == str(study.path)
-    assert config["federation.rounds"] == 3
+    assert config["threads"] == 2
+    assert read_study(Path(str(config["study"]))).digest() == study.read().study
+    assert set(config) == {"threads", "workspace", "study", "output", "site-state"}  # nothing is left to set
 
 
 def test_completed_needs_the_study_s_own_word(study: SubmittedStudy) -> None:
@@ -279,6 +291,6 @@ def test_commands_say_that_no_hub_runs(study: SubmittedStudy) -> None:
 def test_an_unprepared_workspace_is_refused(tmp_path: Path) -> None:
     """A folder without a study is one sentence, and nothing is kept of it."""
     with pytest.raises(ConfigError, match=r"holds no study\.yaml; run `make prepare`"):
-        new_study(tmp_path / "studies", tmp_path, "@a/b==1", {})
+        prepared_study(tmp_path, {})
     with pytest.raises(StudyError, match="none yet"):
         find_study(tmp_path / "studies", None)

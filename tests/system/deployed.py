@@ -22,7 +22,7 @@ import psutil
 from client.node import NODE
 from client.node import STATUS as NODE_STATUS
 from client.site_folder import SITE_FILE
-from server.app import submitted_study
+from server.asked_study import asked_study
 from server.hub import Hub, is_healthy
 from server.run_folder import read_lines
 from server.services import DASHBOARD, FEED, PROXY, REGISTRY, SUPEREXEC, SUPERLINK
@@ -75,7 +75,7 @@ class Deployment:
         self.superlink_port, self.feed_port, self.dashboard_port = free_port(), free_port(), free_port()
         also = [one.host for one in self.links.values()]
         hub, registry, bundle = found_hub(self.hub.path, self.address, also)
-        digest = submitted_study(self.workspace / "study.yaml", self.settings).digest()
+        digest = asked_study(self.workspace / "study.yaml", self.settings).digest()
         for name in self.names:
             raw = read_yaml(self.workspace / "sites" / f"{name}.yaml") | {"approved_studies": [digest]}
             raw["cap"] = {"epsilon": 1000.0, "delta": 1e-5}  # several studies follow each other
@@ -109,7 +109,7 @@ class Deployment:
     def approve(self, settings: Settings) -> None:
         """Let every site approve the study with these settings over the usual ones, by the command line."""
         file = self.folder / "another-study.yaml"
-        write_yaml(file, submitted_study(self.workspace / "study.yaml", self.settings | dict(settings)))
+        write_yaml(file, asked_study(self.workspace / "study.yaml", self.settings | dict(settings)))
         for name in self.names:
             words = ["study", "approve", str(file), "--site", str(self.folder / name / SITE_FILE)]
             done = self.command("client.main", *words)

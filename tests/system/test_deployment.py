@@ -20,7 +20,7 @@ from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor, SuperExec
 from flwr.supercore.runtime.runtime_http_client import RuntimeHttpClient
 
 from client.site_folder import SITE_FILE
-from server.app import submitted_study
+from server.asked_study import asked_study
 from server.control import Control
 from server.feed.senders import hub_senders
 from server.run_folder import read_lines
@@ -120,9 +120,7 @@ def test_the_check_of_a_site_asks_everything(
     deployment: Deployment, undisturbed: SubmittedStudy, tmp_path: Path
 ) -> None:
     """From data to the key that the hub admitted, each on a line, none of which fails; exit status and JSON say so."""
-    write_yaml(
-        tmp_path / "study.yaml", submitted_study(deployment.workspace / "study.yaml", deployment.settings)
-    )
+    write_yaml(tmp_path / "study.yaml", asked_study(deployment.workspace / "study.yaml", deployment.settings))
     site_file = deployment.folder / SITES[0] / SITE_FILE
     done = deployment.command("client.main", "check", str(site_file), str(tmp_path / "study.yaml"), "--json")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -14,7 +14,7 @@ def study(studies: Path, name: str, state: str) -> SubmittedStudy:
     """Make a submitted study with three records."""
     made = SubmittedStudy(studies / name)
     made.path.mkdir(parents=True)
-    made.write(Submission(workspace=studies, app="@a/b", state=state))
+    made.write(Submission(workspace=studies, app="@a/b", study="0" * 64, state=state))
     Outbox(made.path).add(name, *events(3))
     return made
 
