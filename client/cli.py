@@ -29,7 +29,7 @@ from client.ledger_schema import Row
 from client.site import Site
 from client.telling import tell
 from shared.command_line import AsJson, examples, program
-from shared.config_files import parse_site, read_site, read_study, read_yaml
+from shared.config_files import parse_site, read_site, read_site_yaml, read_study
 from shared.data.images import refused_images
 from shared.data.same_pictures import same_pictures
 from shared.data.tree import resolved
@@ -180,7 +180,7 @@ def _network(config: SiteConfig, hub: str | None, hub_ca: Path | None) -> Iterat
 
 def _site_config(path: Path, site_state: Path | None) -> SiteConfig:
     """Read a site file; a simulation keeps each site's state below one folder, as `client/app.py` says."""
-    raw = read_yaml(path)
+    raw = read_site_yaml(path)
     if site_state is not None and "name" in raw:
         raw |= {
             "state_dir": str(site_state / str(raw["name"])),

@@ -27,7 +27,8 @@ _TEMPLATE = """\
 name: {name}
 
 data:
-  source:                # folder or list of images, as the README's "Own data" says
+  source:                # folder or list of images; `rounds-site setup` finds out what is in it
+                         # paths in this file start at the folder of the file itself
   # label_map: {{PNEU: pneumonia}}
 declared_patients:       # a round number near the truth, typed by a person; public, never a count of the data
 
@@ -92,7 +93,7 @@ def join_federation(site_file: Path, invitation: Invitation, *, replace: bool = 
     yaml.preserve_quotes = True
     yaml.width = 4096
     raw = _read(site_file, yaml)
-    keys_dir = Path(str(raw.get("keys_dir") or site_file.absolute().parent / "keys"))
+    keys_dir = site_file.absolute().parent / str(raw.get("keys_dir") or "keys")
     ca_file = keys_dir / CA_FILE
     if (
         raw.get("hub")

@@ -15,6 +15,15 @@ from shared.site_config import SiteConfig
 from shared.strict_yaml import Settings, read_settings
 
 T = TypeVar("T", bound=BaseModel)
+# What site.yaml names on this machine. Tables of data.dicom start at the source instead, as their fields say.
+_SITE_PATHS = (
+    ("data", "source"),
+    ("weights_dir",),
+    ("state_dir",),
+    ("head_file",),
+    ("keys_dir",),
+    ("hub", "ca_file"),
+)
 
 
 def overridden(study: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,8 +72,21 @@ def read_study(path: Path) -> StudyConfig:
 
 
 def read_site(path: Path) -> SiteConfig:
-    """Read and validate a site's file; `ConfigError` names the file."""
-    return parse_site(read_yaml(path), path.name)
+    """Read and validate a site's file, whose relative paths start at its own folder; `ConfigError` names the file."""
+    return parse_site(read_site_yaml(path), path.name)
+
+
+def read_site_yaml(path: Path) -> Settings:
+    """Read a site's file as it stands, its relative paths made whole: they start at the file's own folder."""
+    raw = read_yaml(path)
+    folder = path.absolute().parent
+    for *groups, field in _SITE_PATHS:
+        holder: Any = raw
+        for group in groups:
+            holder = holder.get(group) if isinstance(holder, dict) else None
+        if isinstance(holder, dict) and isinstance(holder.get(field), str) and holder[field]:
+            holder[field] = str(folder / holder[field])
+    return raw
 
 
 def read_yaml(path: Path) -> Settings:
