@@ -46,7 +46,7 @@ def data_findings(site: Site, study: StudyConfig) -> Generator[Finding, None, in
     num_images = sum(len(patient.images) for patient in patients)
     kinds = ", ".join(f"{len(part)} {name}" for name, part in parts.items())
     yield Finding("ok", "data", f"{len(patients)} patients ({kinds}), {num_images} images")
-    for note in describe_source(data.source, study.task, data.dicom):
+    for note in describe_source(data.source, study.task, data.dicom, data.naming):
         yield Finding("warn", "data", f"{note} If that is not what you want, change the data or site.yaml.")
     yield from _classes(patients, study)
     yield from identity_findings(found, study.task)

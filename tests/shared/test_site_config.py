@@ -7,7 +7,7 @@ import pytest
 
 from shared.config_files import parse_site, read_site, write_yaml
 from shared.errors import ConfigError
-from shared.site_config import tag_number
+from shared.site_data import tag_number
 
 SITE: dict[str, Any] = {
     "name": "north", "declared_patients": 100, "weights_dir": "w", "state_dir": "s", "head_file": "h/head",
@@ -103,7 +103,11 @@ def test_paths_start_at_the_folder_of_the_file_that_holds_them(
     raw = SITE | {"data": {"source": "films"}, "keys_dir": "/elsewhere/keys"}
     write_yaml(folder / "site.yaml", parse_site(raw))
     found = []
-    for place, named in ((tmp_path, "site/site.yaml"), (folder, "site.yaml"), (Path("/"), folder / "site.yaml")):
+    for place, named in (
+        (tmp_path, "site/site.yaml"),
+        (folder, "site.yaml"),
+        (Path("/"), folder / "site.yaml"),
+    ):
         monkeypatch.chdir(place)
         config = read_site(Path(named))
         found.append((config.data.source, config.weights_dir, config.head_file, config.keys_dir))
