@@ -26,6 +26,7 @@ from client.findings import Finding
 from client.ledger import Ledger
 from client.ledger_file import LedgerFile
 from client.ledger_schema import Row
+from client.setup.command import SETUP_EXAMPLES, setup
 from client.site import Site
 from client.telling import tell
 from shared.command_line import AsJson, examples, program
@@ -49,6 +50,7 @@ app.add_typer(code_app, name="code")
 app.add_typer(study_app, name="study")
 app.command(epilog=FORGET_EXAMPLES)(forget)
 app.command(epilog=PREVIEW_EXAMPLES)(preview)
+app.command(epilog=SETUP_EXAMPLES)(setup)
 app.add_typer(federation_commands.app)
 ledger_app.command("new-head", epilog=examples("rounds-site ledger new-head site.yaml --head 8:3fa9..."))(
     federation_commands.new_head

@@ -4,17 +4,14 @@ In: a name, and the file that the hub sends back. Out: keys, `site.yaml`, NAME.p
 the keys. Only NAME.pub is meant to be sent.
 """
 
-import io
 import os
 import re
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from client.site_keys import make_keys, site_introduction
-from shared.config_files import read_yaml
+from client.site_yaml import editable, text_of
 from shared.errors import ConfigError, TrustError
 from shared.introduction import Introduction
 from shared.invitation import Invitation
@@ -89,10 +86,7 @@ def join_federation(site_file: Path, invitation: Invitation, *, replace: bool = 
 
     A site that has joined stays where it is (`TrustError`) unless `replace` is given.
     """
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 4096
-    raw = _read(site_file, yaml)
+    raw = editable(site_file)
     keys_dir = site_file.absolute().parent / str(raw.get("keys_dir") or "keys")
     ca_file = keys_dir / CA_FILE
     if (
@@ -108,21 +102,8 @@ def join_federation(site_file: Path, invitation: Invitation, *, replace: bool = 
     raw["hub"] = {"address": invitation.address, "ca_file": str(ca_file)}
     if not raw.get("keys_dir"):
         raw["keys_dir"] = str(keys_dir)
-    text = io.StringIO()
-    yaml.dump(raw, text)
     write_file(ca_file, invitation.ca.encode(), mode=PUBLIC, replace=True)
-    write_file(site_file, text.getvalue().encode(), replace=True)
-
-
-def _read(site_file: Path, yaml: YAML) -> dict[str, object]:
-    read_yaml(site_file)  # what may mean two things is refused here, before a line is changed
-    try:
-        raw: dict[str, object] = yaml.load(site_file.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise ConfigError(
-            f"{site_file}: cannot be read as YAML; make it with `rounds-site init` or correct it"
-        ) from error
-    return raw
+    write_file(site_file, text_of(raw).encode(), replace=True)
 
 
 def _scalar_path(folder: Path) -> str:

@@ -78,15 +78,21 @@ def read_site(path: Path) -> SiteConfig:
 
 def read_site_yaml(path: Path) -> Settings:
     """Read a site's file as it stands, its relative paths made whole: they start at the file's own folder."""
-    raw = read_yaml(path)
-    folder = path.absolute().parent
+    return whole_paths(read_yaml(path), path)
+
+
+def whole_paths(raw: Settings, path: Path) -> Settings:
+    """Return a site's settings with the paths that start at the folder of their file made whole."""
+    result = Settings(
+        {name: dict(one) if isinstance(one, dict) else one for name, one in raw.items()}, raw.places
+    )
     for *groups, field in _SITE_PATHS:
-        holder: Any = raw
+        holder: Any = result
         for group in groups:
             holder = holder.get(group) if isinstance(holder, dict) else None
         if isinstance(holder, dict) and isinstance(holder.get(field), str) and holder[field]:
-            holder[field] = str(folder / holder[field])
-    return raw
+            holder[field] = str(path.absolute().parent / holder[field])
+    return result
 
 
 def read_yaml(path: Path) -> Settings:
