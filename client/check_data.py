@@ -21,8 +21,8 @@ from shared.data.images import check_images
 from shared.data.records import Patient
 from shared.data.source import describe_source
 from shared.errors import RoundsError
+from shared.site_config import FAR_ABOVE, FAR_BELOW
 
-FAR_ABOVE, FAR_BELOW = 1.25, 0.5  # real over declared patients, where the declared number no longer serves
 MOST_LABELS = 6  # named in one line
 
 

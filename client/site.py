@@ -167,7 +167,7 @@ class Site:
             if not approvals.allows_code(digest):
                 raise Refusal(
                     ErrorCode.CODE_NOT_APPROVED,
-                    f"code {digest[:12]} is in no bundle that is approved here; look at the bundle with `rounds-site "
+                    f"code {digest} is in no bundle that is approved here; look at the bundle with `rounds-site "
                     "code show`, then approve it",
                 )
 
@@ -180,7 +180,7 @@ class Site:
     def check_study(self, study: StudyConfig) -> None:
         """Refuse a study that the hospital has not approved, that has expired or that asks too much."""
         if not self.approves_study(study.digest()):
-            raise Refusal(ErrorCode.STUDY_NOT_APPROVED, f"study {study.digest()[:12]} is not approved here")
+            raise Refusal(ErrorCode.STUDY_NOT_APPROVED, f"study {study.digest()} is not approved here")
         if study.expires < datetime.now(UTC).date():
             raise Refusal(ErrorCode.STUDY_EXPIRED, f"study {study.name} expired on {study.expires}")
         if not study.privacy.enabled and not self.config.allow_without_privacy:
@@ -226,7 +226,8 @@ class Site:
         if digest not in self.config.accepted_digests and not self.config.allow_without_privacy:
             raise Refusal(
                 ErrorCode.WEIGHTS_NOT_ACCEPTED,
-                f"{field}: {digest[:12]} is not listed under accepted_digests in site.yaml",
+                f"{field}: accepted_digests in site.yaml does not list {digest}; add `{digest}: public` if these "
+                "weights never saw this hospital's patients",
             )
         try:
             return find_weights(self.config.weights_dir, digest)

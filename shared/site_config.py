@@ -17,6 +17,7 @@ ReleaseKind = Literal[
     "enrolment", "update", "evaluation", "regions", "maps", "status", "ledger_statement", "error"
 ]
 
+FAR_ABOVE, FAR_BELOW = 1.25, 0.5  # real over declared patients, where the declared number no longer serves
 SITE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"
 HUB_ADDRESS = r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):[0-9]{1,5}$"
 SiteName = Annotated[str, Field(pattern=SITE_NAME)]
@@ -120,7 +121,7 @@ class SiteConfig(Setting):
         for digest, kind in self.accepted_digests.items():
             if kind == "private-dp" and digest not in self.private_dp_spend:
                 raise ValueError(
-                    f"private_dp_spend has no (epsilon, delta) for {digest[:12]}, which accepted_digests lists as "
+                    f"private_dp_spend has no (epsilon, delta) for {digest}, which accepted_digests lists as "
                     "private-dp; add what these weights spent"
                 )
         return self

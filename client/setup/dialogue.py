@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from client.setup.changes import SiteFile
-from client.setup.data_questions import ask_names, ask_source, ask_way
+from client.setup.data_questions import ask_source, ask_way
 from client.setup.label_questions import ask_label_map
+from client.setup.name_questions import ask_names
 from client.setup.number_questions import ask_cap, ask_declared
 from client.setup.numbers import TRAIN_SHARE
 from client.setup.options import Options
@@ -33,7 +34,7 @@ def set_up(site_file: Path, study: StudyConfig | None, options: Options, questio
     was = before.get("data") or {}
     classes = () if study is None else study.task.classes
     contents = ask_source(questions, options, was)
-    way = ask_way(questions, options, contents, classes)
+    way = ask_way(questions, options, contents, classes, was)
     data = ask_names(questions, options, way, was, str(before.get("name") or ""))
     labels = _read(data, Task(classes=("0", "1"))).labels
     if study is None:

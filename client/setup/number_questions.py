@@ -35,6 +35,8 @@ def ask_declared(
             proposed=None if was is None else str(was),
         )
     )  # fmt: skip
+    if not FAR_BELOW * declared <= num_train <= FAR_ABOVE * declared:
+        questions.say(f"  {declared} is far from what the data holds: check will say so.", "yellow")
     try:
         if study is not None:
             check_declared(study, declared, str(before.get("name")))
