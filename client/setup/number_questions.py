@@ -8,7 +8,7 @@ from client.setup.options import Options
 from client.setup.questions import Questions, number
 from shared.config import StudyConfig
 from shared.errors import ConfigError
-from shared.site_config import check_declared, check_delta
+from shared.site_config import FAR_ABOVE, FAR_BELOW, check_declared, check_delta
 
 
 def ask_declared(

@@ -53,8 +53,7 @@ class Questions:
         if not self.terminal:
             shown = f" (proposed: {proposed}; --yes takes it)" if default else ""
             raise ConfigError(
-                f"{option} is missing and there is no terminal to ask at, needed is {what[0].lower()}{what[1:]}{shown}"
-                "; give it"
+                f"{option} is missing and there is no terminal to ask at: {what}{shown}; give it"
             )
         if why:
             self.say(why, "dim")

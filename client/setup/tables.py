@@ -135,14 +135,16 @@ def _is_file(path: Path) -> bool:
 def _may_be_label(name: str, cells: Sequence[str]) -> bool:
     """Say whether a column has few values, each of several rows, and is no number that was measured."""
     found = {*cells} - {""}
-    if not 1 <= len(found) <= min(MOST_LABELS, max(1, len(cells) // 2)) or plain_column(name) in NOT_LABELS:
+    is_named = _rank(name, LABELS) < len(LABELS)
+    most = MOST_LABELS if is_named else min(MOST_LABELS, len(cells) // 2)
+    if not 1 <= len(found) <= most or plain_column(name) in NOT_LABELS:
         return False
     if any(word in plain_column(name) for word in _ABOUT_FILES):
         return False
     if plain_column(name) in {plain_column(one) for one in TABLE_COLUMNS if one != "label"}:
         return False
     is_measured = any("." in one or "," in one for one in found) and all(map(_is_number, found))
-    return not is_measured and (len(found) > 1 or _rank(name, LABELS) < len(LABELS))
+    return not is_measured and (len(found) > 1 or is_named)
 
 
 def _is_number(text: str) -> bool:
