@@ -24,6 +24,7 @@ SYNONYMS = (
     ("positive", "pos", "abnormal", "pathological", "finding", "disease", "diseased"),
 )  # fmt: skip
 LEFT_OUT = ""
+SAID = "as you said"
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,7 @@ def corrected(found: Sequence[Match], corrections: Mapping[str, str], classes: S
                 "to leave it out; correct it"
             )
     return [
-        Match(one.label, one.number, corrections[one.label], True, "as you said")
-        if one.label in corrections
-        else one
+        Match(one.label, one.number, corrections[one.label], True, SAID) if one.label in corrections else one
         for one in found
     ]
 

@@ -5,11 +5,14 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from client.setup.label_map import LEFT_OUT, Match, corrected, label_map_of, matches, parsed_corrections
+from client.setup.label_map import LEFT_OUT, SAID, Match, corrected, label_map_of, matches, parsed_corrections
 from client.setup.options import Options
 from client.setup.questions import Questions
 from shared.errors import ConfigError
 from shared.tables import printable
+
+
+CONFIRMED = "as you confirmed"
 
 
 def ask_label_map(
@@ -38,11 +41,13 @@ def ask_label_map(
         ):
             return label_map_of(found)
         found = _asked(questions, found, classes)
+        if all(one.why == CONFIRMED for one in found):
+            return label_map_of(found)
 
 
 def _is_settled(questions: Questions, options: Options, found: Sequence[Match]) -> bool:
     """Say whether nobody need be asked: options or a person said it, or all are the classes themselves."""
-    by_hand = bool(options.label_map) or options.accept_map or any(one.why == "as you said" for one in found)
+    by_hand = bool(options.label_map) or options.accept_map or any(one.why == SAID for one in found)
     plain = all(one.label == one.target for one in found)
     return by_hand or plain or questions.takes_proposals or not questions.terminal
 
@@ -59,7 +64,7 @@ def _asked(questions: Questions, found: Sequence[Match], classes: Sequence[str])
                     f"labels {_some(open_labels)} have no class yet: type {open_labels[0]}=CLASS, or {open_labels[0]}= "
                     "to leave them out"
                 )
-            return [Match(one.label, one.number, one.target, True, "as you said") for one in found]
+            return [Match(one.label, one.number, one.target, True, CONFIRMED) for one in found]
         return corrected(found, parsed_corrections(answer.split(",")), classes)
 
     option = "--map LABEL=CLASS" if open_labels else "--accept-map, or --map LABEL=CLASS"
