@@ -14,7 +14,7 @@ from flwr.clientapp import ClientApp
 from client.round import answer, failure
 from client.site import Site
 from client.site_rules import describe
-from shared.config_files import parse_site, read_site, read_yaml
+from shared.config_files import parse_site, read_site, read_site_yaml
 from shared.errors import ConfigError, ErrorCode
 from shared.release_kinds import KEPT_SIMULATION, THIS_RUN_ALONE
 
@@ -63,7 +63,7 @@ def site_of(context: Context) -> Site:
         raise ConfigError(
             f"partition-id is {number}: the workspace holds {len(files)} sites; start as many nodes"
         )
-    raw = read_yaml(files[number])
+    raw = read_site_yaml(files[number])
     state = str(run["site-state"]) or str(Path(str(run["output"])) / "sites")
     raw |= {
         "state_dir": str(Path(state) / str(raw["name"])),

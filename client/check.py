@@ -70,7 +70,7 @@ def _weights(site: Site, study: StudyConfig) -> Iterator[Finding]:
         ("initial student", models.initial_sha256, lambda: site.compact(study)),
     ):
         kind = accepted.get(str(digest), "not listed")
-        yield tried(what, load, f"{str(digest)[:12]} is here and accepted as {kind}")
+        yield tried(what, load, f"{digest} is here and accepted as {kind}")
 
 
 def _declared(site: Site, study: StudyConfig) -> Iterator[Finding]:

@@ -30,7 +30,7 @@ def approval_findings(site: Site, study: StudyConfig) -> Iterator[Finding]:
 def _study(site: Site, study: StudyConfig) -> Finding:
     digest = study.digest()
     if site.approves_study(digest):
-        return Finding("ok", "approval", f"study {digest[:12]} is approved")
+        return Finding("ok", "approval", f"study {digest} is approved")
     if site.approvals().is_approved("study", digest) is False:
         sentence = f"study {digest} was withdrawn here; approve it again with `rounds-site study approve`"
     else:
@@ -44,12 +44,10 @@ def _study(site: Site, study: StudyConfig) -> Finding:
 def _code(site: Site) -> Finding:
     digest = code_digest()
     if site.approvals().allows_code(digest):
-        return Finding(
-            "ok", "code", f"this program's code {digest[:12]} is in a bundle that is approved here"
-        )
+        return Finding("ok", "code", f"this program's code {digest} is in a bundle that is approved here")
     num_approved = len(site.approvals().approved_bundles())
     sentence = (
-        f"{num_approved} bundles are approved here, none holds this program's code {digest[:12]}; look at the hub's "
+        f"{num_approved} bundles are approved here, none holds this program's code {digest}; look at the hub's "
         "bundle with `rounds-site code show`, then approve it"
     )
     # the node runs the hub's bundle, not this installation: other approved code may be right

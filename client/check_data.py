@@ -21,8 +21,8 @@ from shared.data.images import check_images
 from shared.data.records import Patient
 from shared.data.source import describe_source
 from shared.errors import RoundsError
+from shared.site_config import FAR_ABOVE, FAR_BELOW
 
-FAR_ABOVE, FAR_BELOW = 1.25, 0.5  # real over declared patients, where the declared number no longer serves
 MOST_LABELS = 6  # named in one line
 
 
@@ -46,7 +46,7 @@ def data_findings(site: Site, study: StudyConfig) -> Generator[Finding, None, in
     num_images = sum(len(patient.images) for patient in patients)
     kinds = ", ".join(f"{len(part)} {name}" for name, part in parts.items())
     yield Finding("ok", "data", f"{len(patients)} patients ({kinds}), {num_images} images")
-    for note in describe_source(data.source, study.task, data.dicom):
+    for note in describe_source(data.source, study.task, data.dicom, data.naming):
         yield Finding("warn", "data", f"{note} If that is not what you want, change the data or site.yaml.")
     yield from _classes(patients, study)
     yield from identity_findings(found, study.task)

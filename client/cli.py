@@ -8,6 +8,9 @@ app = program_of(
         "forget": "Purge what is kept of a patient, leave the patient out of all later rounds, and say what cannot be "
             "undone.",
     }),
+    *commands("client.setup.command:app", {
+        "setup": "Look at the images, ask at most eight questions, and fill in site.yaml; nothing leaves this machine.",
+    }),
     *commands("client.cli_preview:app", {
         "preview": "Write a page with pictures as the model sees them, counts, outliers and suspected text, for your "
             "eyes only.",

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from shared.config_files import parse_site, read_yaml
+from shared.config_files import parse_site, read_site_yaml
 from shared.errors import ConfigError
 from shared.site_config import SiteConfig
 
@@ -33,7 +33,7 @@ def head_of(text: str) -> tuple[int, str]:
 
 def site_config_of(path: Path, site_state: Path | None) -> SiteConfig:
     """Read a site file; a simulation keeps each site's state below one folder, as `client/app.py` says."""
-    raw = read_yaml(path)
+    raw = read_site_yaml(path)
     if site_state is not None and "name" in raw:
         raw |= {
             "state_dir": str(site_state / str(raw["name"])),

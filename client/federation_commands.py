@@ -25,7 +25,7 @@ from shared.command_line import (
     require_fingerprint,
     say_what_to_send,
 )
-from shared.config_files import read_site, read_yaml
+from shared.config_files import read_site, read_site_yaml
 from shared.errors import ConfigError
 from shared.introduction import Introduction
 from shared.invitation import read_invitation
@@ -104,7 +104,7 @@ def new(
     if not yes:
         typer.confirm("The old key is destroyed, and the hub must admit this site again. Go on?", abort=True)
     if approval:
-        raw = read_yaml(site)
+        raw = read_site_yaml(site)
         head_file = Path(str(raw["head_file"])).with_suffix(".approvals")
         carried = replace_both_keys(keys_dir, Path(str(raw["state_dir"])), head_file)
         if carried:
@@ -156,7 +156,7 @@ def restore(source: KeptBackup, folder: EmptyFolder, passphrase_file: Passphrase
 
 def _keys_of(site: Path) -> tuple[str, Path]:
     """Return name and keys_dir; the other fields may still be empty."""
-    raw = read_yaml(site)
+    raw = read_site_yaml(site)
     name, keys_dir = raw.get("name"), raw.get("keys_dir")
     if not isinstance(name, str) or not isinstance(keys_dir, str):
         raise ConfigError(

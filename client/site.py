@@ -85,7 +85,7 @@ class Site(SiteRules):
     def check_study(self, study: StudyConfig) -> None:
         """Refuse a study that the hospital has not approved, that has expired or that asks too much."""
         if not self.approves_study(study.digest()):
-            raise Refusal(ErrorCode.STUDY_NOT_APPROVED, f"study {study.digest()[:12]} is not approved here")
+            raise Refusal(ErrorCode.STUDY_NOT_APPROVED, f"study {study.digest()} is not approved here")
         if study.expires < datetime.now(UTC).date():
             raise Refusal(ErrorCode.STUDY_EXPIRED, f"study {study.name} expired on {study.expires}")
         if not study.privacy.enabled and not self.config.allow_without_privacy:
@@ -131,7 +131,8 @@ class Site(SiteRules):
         if digest not in self.config.accepted_digests and not self.config.allow_without_privacy:
             raise Refusal(
                 ErrorCode.WEIGHTS_NOT_ACCEPTED,
-                f"{field}: {digest[:12]} is not listed under accepted_digests in site.yaml",
+                f"{field}: accepted_digests in site.yaml does not list {digest}; add `{digest}: public` if these "
+                "weights never saw this hospital's patients",
             )
         try:
             return find_weights(self.config.weights_dir, digest)

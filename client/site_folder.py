@@ -10,9 +10,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from client.site_file import changed_text
 from client.site_keys import make_keys, site_introduction
-from shared.config_files import read_yaml
+from client.site_yaml import editable, text_of
 from shared.errors import ConfigError, TrustError
 from shared.introduction import Introduction
 from shared.invitation import Invitation
@@ -25,7 +24,8 @@ _TEMPLATE = """\
 name: {name}
 
 data:
-  source:                # folder or list of images, as the README's "Own data" says
+  source:                # folder or list of images; `rounds-site setup` finds out what is in it
+                         # paths in this file start at the folder of the file itself
   # label_map: {{PNEU: pneumonia}}
 declared_patients:       # a round number near the truth, typed by a person; public, never a count of the data
 
@@ -86,8 +86,8 @@ def join_federation(site_file: Path, invitation: Invitation, *, replace: bool = 
 
     A site that has joined stays where it is (`TrustError`) unless `replace` is given.
     """
-    raw = read_yaml(site_file)
-    keys_dir = Path(str(raw.get("keys_dir") or site_file.absolute().parent / "keys"))
+    raw = editable(site_file)
+    keys_dir = site_file.absolute().parent / str(raw.get("keys_dir") or "keys")
     ca_file = keys_dir / CA_FILE
     if (
         raw.get("hub")
@@ -99,15 +99,11 @@ def join_federation(site_file: Path, invitation: Invitation, *, replace: bool = 
             f"hub in {site_file.name}: is filled in with another CA; if the federation announced a new one, compare "
             "its fingerprint by telephone and give --replace"
         )
-
-    def join(fields: dict[str, object]) -> None:
-        fields["hub"] = {"address": invitation.address, "ca_file": str(ca_file)}
-        if not fields.get("keys_dir"):
-            fields["keys_dir"] = str(keys_dir)
-
-    text = changed_text(site_file, join)
+    raw["hub"] = {"address": invitation.address, "ca_file": str(ca_file)}
+    if not raw.get("keys_dir"):
+        raw["keys_dir"] = str(keys_dir)
     write_file(ca_file, invitation.ca.encode(), mode=PUBLIC, replace=True)
-    write_file(site_file, text.encode(), replace=True)
+    write_file(site_file, text_of(raw).encode(), replace=True)
 
 
 def _scalar_path(folder: Path) -> str:

@@ -102,7 +102,7 @@ class SiteRules:
             if not approvals.allows_code(digest):
                 raise Refusal(
                     ErrorCode.CODE_NOT_APPROVED,
-                    f"code {digest[:12]} is in no bundle that is approved here; look at the bundle with `rounds-site "
+                    f"code {digest} is in no bundle that is approved here; look at the bundle with `rounds-site "
                     "code show`, then approve it",
                 )
 

@@ -15,7 +15,7 @@ from server.public_data import predict_logits, softmax
 from server.public_models import Public
 from shared.arrays import Arrays, to_arrays
 from shared.config import StudyConfig
-from shared.config_files import parse_site, read_yaml
+from shared.config_files import parse_site, read_site_yaml
 from shared.models.initial import unpack_initial
 from shared.models.trainable import load_trainable, trainable_names
 from shared.processes import worker_processes
@@ -46,7 +46,7 @@ def site_weights(study: StudyConfig, site_file: Path, *, private: bool, state: P
     """Train one site alone: as many rounds and steps as the federation, with or without noise."""
     privacy = study.privacy.model_copy(update={"enabled": private})
     study = study.model_copy(update={"privacy": privacy})
-    raw = read_yaml(site_file) | {
+    raw = read_site_yaml(site_file) | {
         "state_dir": str(state / site_file.stem),
         "allow_without_privacy": not private,
     }

@@ -15,7 +15,7 @@ from server.public_data import Progress
 from shared.config import Task
 from shared.data.records import Found, Row
 from shared.data.source import describe_source, read_records
-from shared.site_config import DicomData
+from shared.site_data import DicomData
 
 _BLOCK_BYTES = 1 << 20
 _SETTLED_SECONDS = 2.0  # a file that changed so lately could change again within one tick of its clock

@@ -29,13 +29,12 @@ from shared.errors import ConfigError, DataError
 from shared.phantoms import STYLES, Marker, SitePlan, draw_patient, write_phantoms
 from shared.site_config import (
     Cap,
-    DicomData,
     SiteConfig,
-    SiteData,
     check_declared,
     check_delta,
     check_site_name,
 )
+from shared.site_data import DicomData, SiteData
 
 _HERE = Path(__file__).parent
 _DRAWN_PATIENTS = 2  # the second has an opacity where half of the patients do

@@ -20,7 +20,7 @@ from deploy.workspace import Workspace
 from server.aggregation import RunningMean, applied, merged_step
 from shared.arrays import Arrays, to_arrays
 from shared.config import StudyConfig
-from shared.config_files import parse_site, read_yaml
+from shared.config_files import parse_site, read_site_yaml
 from shared.data.manifest import write_manifest
 from shared.data.records import Patient
 from shared.data.source import patients_by_site, read_source
@@ -101,7 +101,7 @@ class OtherPatients:
     def _site(self, file: Path, manifests: Path, study: StudyConfig, state: str = "state") -> Site:
         """Return a made hospital with these patients; its targets and keys lie in the folder `state`."""
         name = file.stem
-        raw = read_yaml(file) | {
+        raw = read_site_yaml(file) | {
             "data": {"source": str((manifests / f"{name}.csv").resolve())},
             "state_dir": str((self.folder / state / name).resolve()),
             "head_file": str((self.folder / state / f"{name}.head").resolve()),

@@ -15,6 +15,15 @@ from shared.site_config import SiteConfig
 from shared.strict_yaml import Settings, read_settings
 
 T = TypeVar("T", bound=BaseModel)
+# What site.yaml names on this machine. Tables of data.dicom start at the source instead, as their fields say.
+_SITE_PATHS = (
+    ("data", "source"),
+    ("weights_dir",),
+    ("state_dir",),
+    ("head_file",),
+    ("keys_dir",),
+    ("hub", "ca_file"),
+)
 
 
 def overridden(study: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,8 +72,27 @@ def read_study(path: Path) -> StudyConfig:
 
 
 def read_site(path: Path) -> SiteConfig:
-    """Read and validate a site's file; `ConfigError` names the file."""
-    return parse_site(read_yaml(path), path.name)
+    """Read and validate a site's file, whose relative paths start at its own folder; `ConfigError` names the file."""
+    return parse_site(read_site_yaml(path), path.name)
+
+
+def read_site_yaml(path: Path) -> Settings:
+    """Read a site's file as it stands, its relative paths made whole: they start at the file's own folder."""
+    return whole_paths(read_yaml(path), path)
+
+
+def whole_paths(raw: Settings, path: Path) -> Settings:
+    """Return a site's settings with the paths that start at the folder of their file made whole."""
+    result = Settings(
+        {name: dict(one) if isinstance(one, dict) else one for name, one in raw.items()}, raw.places
+    )
+    for *groups, field in _SITE_PATHS:
+        holder: Any = result
+        for group in groups:
+            holder = holder.get(group) if isinstance(holder, dict) else None
+        if isinstance(holder, dict) and isinstance(holder.get(field), str) and holder[field]:
+            holder[field] = str(path.absolute().parent / holder[field])
+    return result
 
 
 def read_yaml(path: Path) -> Settings:

@@ -10,13 +10,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from shared.config import FEWEST_EXPECTED, Delta, Digest, Epsilon, Setting, StudyConfig
-from shared.data.records import TextRule
 from shared.errors import ConfigError
+from shared.site_data import SiteData
 
 ReleaseKind = Literal[
     "enrolment", "update", "evaluation", "regions", "maps", "status", "ledger_statement", "error"
 ]
 
+FAR_ABOVE, FAR_BELOW = 1.25, 0.5  # real over declared patients, where the declared number no longer serves
 SITE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"
 HUB_ADDRESS = r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):[0-9]{1,5}$"
 SiteName = Annotated[str, Field(pattern=SITE_NAME)]
@@ -28,86 +29,6 @@ class Cap(Setting):
 
     epsilon: float = Field(10.0, gt=0)
     delta: float = Field(1e-5, gt=0, lt=1)
-
-
-class DicomData(Setting):
-    """How DICOM files get their labels, which of them count, and what is done about text burned into them.
-
-    Labels come from a CSV (`labels`, found by `label_key`) or from one tag by rule (`label_tag`, `label_rules`). A
-    pattern holds * for any characters; upper and lower case are the same. Relative paths start at the source folder.
-    """
-
-    labels: Path | None = Field(None, description="CSV with the columns label and label_key")
-    label_key: Literal["sop_instance_uid", "accession_number"] = "sop_instance_uid"
-    label_tag: str | None = Field(None, description="keyword such as StudyDescription, or 0008,1030")
-    label_rules: dict[str, str] = Field(
-        default_factory=dict, description="pattern of the tag's value: label; the first that fits counts"
-    )
-    keep: dict[str, tuple[str, ...]] = Field(
-        default_factory=dict,
-        description="tag: patterns, one of which must fit, such as ViewPosition: [PA, AP]",
-    )
-    text: TextRule = Field(
-        "refuse",
-        description="refuse flagged and suspected burned-in text, only flagged (refuse_flagged), or none",
-    )
-    reviewed: Path | None = Field(
-        None, description="file with a path a line: pictures a person has looked at, whose text names nobody"
-    )
-
-    @model_validator(mode="after")
-    def _labels_have_one_origin(self) -> Self:
-        if (self.labels is None) == (self.label_tag is None):
-            given = "neither" if self.labels is None else "both"
-            raise ValueError(
-                f"labels and label_tag: {given} given, allowed is one of them; correct data.dicom"
-            )
-        if (self.label_tag is None) == bool(self.label_rules):
-            raise ValueError(
-                f"label_rules has {len(self.label_rules)} rules and label_tag is {self.label_tag!r}, needed are "
-                "both or neither; correct data.dicom"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _tags_are_known(self) -> Self:
-        for field, name in (("label_tag", self.label_tag), *(("keep", one) for one in self.keep)):
-            if name is not None and tag_number(name) is None:
-                raise ValueError(
-                    f"{field} is {name!r}, allowed is a DICOM keyword such as StudyDescription or a number such as "
-                    "0008,1030; correct it"
-                )
-        empty = [name for name, patterns in self.keep.items() if not patterns]
-        if empty:
-            raise ValueError(
-                f"keep has no pattern for {empty[0]}, needed is at least one; add it or remove the tag"
-            )
-        return self
-
-
-def tag_number(name: str) -> int | None:
-    """Return the number of a DICOM tag by keyword or by its eight hexadecimal digits; None when it is neither."""
-    from pydicom.datadict import tag_for_keyword  # noqa: PLC0415 - takes half a second; few sites name a tag
-
-    number = tag_for_keyword(name)
-    digits = re.sub(r"[(),\s]", "", name)
-    return (
-        number if number is not None else int(digits, 16) if re.fullmatch(r"[0-9A-Fa-f]{8}", digits) else None
-    )
-
-
-class SiteData(Setting):
-    """Where the images are: a manifest, class folders, or with `dicom` a folder or list of DICOM."""
-
-    source: Path
-    dicom: DicomData | None = None
-    site: str | None = Field(None, description="keep only the manifest's rows of this site")
-    label_map: dict[str, str] = Field(
-        default_factory=dict, description="label in the data: class of the study"
-    )
-    max_unreadable: float = Field(
-        0.02, ge=0, le=1, description="share of unreadable images past which we stop"
-    )
 
 
 class Compute(Setting):
@@ -200,7 +121,7 @@ class SiteConfig(Setting):
         for digest, kind in self.accepted_digests.items():
             if kind == "private-dp" and digest not in self.private_dp_spend:
                 raise ValueError(
-                    f"private_dp_spend has no (epsilon, delta) for {digest[:12]}, which accepted_digests lists as "
+                    f"private_dp_spend has no (epsilon, delta) for {digest}, which accepted_digests lists as "
                     "private-dp; add what these weights spent"
                 )
         return self

@@ -6,7 +6,7 @@ from pathlib import Path
 from shared.config import Task
 from shared.data.records import LeftOut
 from shared.data.source import read_records
-from shared.site_config import DicomData
+from shared.site_data import DicomData
 
 TASK = Task(classes=("normal", "pneumonia"), image_size=32)
 

@@ -7,7 +7,7 @@ All of it is read from the header alone, which is nobody's record; what cannot b
 import codecs
 import csv
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.errors import DataError
@@ -26,10 +26,13 @@ class Header:
     num_lines: int
 
 
-def read_header(first: Sequence[bytes | None], names: Collection[str], what: str) -> Header:
+def read_header(
+    first: Sequence[bytes | None], names: Collection[str], what: str, own: Mapping[str, str] | None = None
+) -> Header:
     """Read the header of a table from its first lines; `names` are the columns that the reader knows.
 
-    A column is known by its letters and digits alone: PatientID, "Patient ID" and patient_id are one name.
+    A column is known by its letters and digits alone: PatientID, "Patient ID" and patient_id are one name. `own` says
+    by name what the table itself calls a column; one that is called by our name is then another, and not read.
     Errors: `DataError` for a table in another coding, or with two columns of one known name.
     """
     lines = [(raw or b"").removeprefix(codecs.BOM_UTF8) for raw in first[:2]]
@@ -48,7 +51,9 @@ def read_header(first: Sequence[bytes | None], names: Collection[str], what: str
         raise DataError(
             f"{what} has a header that is not UTF-8 but perhaps Windows-1252; save it as 'CSV UTF-8'"
         ) from None
-    known = {plain_column(name): name for name in names}
+    own = {name: called for name, called in (own or {}).items() if name in names}
+    known = {plain_column(own.get(name, name)): name for name in names}
+    other = {plain_column(name) for name in own} - set(known)
     separator = said or max(SEPARATORS, key=lambda one: _fit(text, one, known))
     try:
         cells = next(csv.reader([text], delimiter=separator), [])
@@ -56,7 +61,10 @@ def read_header(first: Sequence[bytes | None], names: Collection[str], what: str
         raise DataError(
             f"{what} has a header with a cell of more than 131,072 characters; correct it"
         ) from None
-    columns = tuple(known.get(plain_column(cell), cell) for cell in cells)
+    columns = tuple(
+        f"{cell} (not read)" if plain_column(cell) in other else known.get(plain_column(cell), cell)
+        for cell in cells
+    )
     for name in known.values():
         if columns.count(name) > 1:
             shown = " and ".join(repr(cell) for cell in cells if known.get(plain_column(cell)) == name)
@@ -66,8 +74,11 @@ def read_header(first: Sequence[bytes | None], names: Collection[str], what: str
     return Header(separator, columns, num_lines)
 
 
-def refuse_lack(header: Header, needed: Collection[str], what: str) -> None:
+def refuse_lack(
+    header: Header, needed: Collection[str], what: str, own: Mapping[str, str] | None = None
+) -> None:
     """Refuse a table without one of the needed columns; `DataError` names what was found instead."""
+    called = {name: f"{own[name]} (for {name})" if own and name in own else name for name in needed}
     missing = [name for name in needed if name not in header.columns]
     if missing:
         found = [repr(name[:40]) for name in header.columns]
@@ -76,9 +87,10 @@ def refuse_lack(header: Header, needed: Collection[str], what: str) -> None:
         shown = (
             f"found are {', '.join(found[:MAX_SHOWN])}{more}, separated by {by}" if found else "it is empty"
         )
+        hint = "" if own is None else " (a hospital may name its own columns in its site.yaml)"
         raise DataError(
-            f"{what} has no column {' and '.join(missing)}, needed are {' and '.join(needed)}; {shown}; correct its "
-            "first line"
+            f"{what} has no column {' and '.join(called[name] for name in missing)}, needed are "
+            f"{' and '.join(called.values())}; {shown}; correct its first line{hint}"
         )
 
 

@@ -6,7 +6,7 @@ line after it, and a byte that is no UTF-8 spoils its own line alone. A cell can
 
 import csv
 import io
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,9 +56,11 @@ def read_table(
     required: Collection[str] = (),
     needed: Collection[str] | None = None,
     remark: str | None = None,
+    own: Mapping[str, str] | None = None,
 ) -> Table:
     """Read a table in UTF-8, separated as its header says; `names` are the columns that the caller reads.
 
+    `own` says by name what the table itself calls a column.
     A line that ends before one of the `needed` columns (default: any) has too few cells. Lines that begin with
     `remark` are passed over, and lines without any cell filled in are none.
     Errors: `DataError` for the file or its header, which are nobody's record; it calls the table `what`.
@@ -69,8 +71,8 @@ def read_table(
         for number, raw in enumerate(_told_lines(path, named), 1)
         if raw is None or remark is None or not raw.startswith(remark.encode())
     ]
-    header = read_header([raw for _, raw in numbered[:2]], names, named)
-    refuse_lack(header, required, named)
+    header = read_header([raw for _, raw in numbered[:2]], names, named, own)
+    refuse_lack(header, required, named, own)
     columns = header.columns
     wanted = set(columns) if needed is None else set(needed)
     least = max((columns.index(name) + 1 for name in wanted & set(columns)), default=0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from shared.data.csv_lines import LINE_REFUSALS, read_table
 from shared.data.records import LeftOut
-from shared.site_config import DicomData
+from shared.site_data import DicomData
 
 Header = Mapping[str, str]  # tags that were asked for, by the name they were asked by
 LabelOf = Callable[[Header], str | None]
@@ -38,7 +38,7 @@ def labels_by(rules: DicomData, folder: Path) -> Labels:
             lambda header: next((patterns[one] for one in patterns if fits(header, tag, [one])), None), []
         )
     keyword = KEYWORDS[rules.label_key]
-    table, left_out = _labels(folder / (rules.labels or ""), rules.label_key)
+    table, left_out = _labels(folder / (rules.labels or ""), rules.label_key, rules.columns)
     return Labels(lambda header: table.get(header[keyword]), left_out)
 
 
@@ -64,9 +64,11 @@ def _is_like(text: str, pattern: str) -> bool:
     return len(text) - place >= len(parts[-1]) and text.endswith(parts[-1])
 
 
-def _labels(path: Path, key: str) -> tuple[dict[str, str], list[LeftOut]]:
+def _labels(path: Path, key: str, own: Mapping[str, str]) -> tuple[dict[str, str], list[LeftOut]]:
     columns = (key, "label")
-    lines = read_table(path, "data.dicom.labels", names=columns, required=columns, needed=columns).lines
+    lines = read_table(
+        path, "data.dicom.labels", names=columns, required=columns, needed=columns, own=own
+    ).lines
     table: dict[str, str] = {}
     left_out = []
     for line in lines:

@@ -20,7 +20,7 @@ from shared.data.identifiers import names_nobody, plain_identifier
 from shared.data.image_problems import ImageError
 from shared.data.records import Found, LeftOut, Row
 from shared.data.tree import files_below, resolved
-from shared.site_config import DicomData, tag_number
+from shared.site_data import DicomData, tag_number
 
 ABOUT_TEXT = frozenset({"", "image_text", "image_burned_in"})  # "" where a person wrote the path alone
 SUFFIXES = frozenset({".dcm", ".dicom"})  # must be DICOM; files of other names may be

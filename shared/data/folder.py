@@ -12,8 +12,9 @@ from shared.config import Task
 from shared.data.csv_lines import LINE_REFUSALS, exists, unfit_path
 from shared.data.grouping import GROUPING, Grouping, read_grouping
 from shared.data.identifiers import plain_identifier
-from shared.data.records import IMAGE_SUFFIXES, Found, LeftOut, Row
+from shared.data.records import BY_PATTERN, IMAGE_SUFFIXES, OURS, Found, LeftOut, Naming, Row
 from shared.data.tree import files_below
+from shared.errors import DataError
 
 SPLIT_NAMES = {
     "train": "train",
@@ -37,26 +38,33 @@ REPEATED_PART = "Infection Segmentation Data"
 LC25000_CLASSES = frozenset({"lung_aca", "lung_n", "lung_scc", "colon_aca", "colon_n"})
 
 
-def read_folder(root: Path, task: Task | None = None) -> list[Found]:  # noqa: ARG001 - the readers' common shape
-    """Read a tree of class folders; without `patients.csv` the patient is <folders>/<file stem>.
+def read_folder(root: Path, task: Task | None = None, naming: Naming = OURS) -> list[Found]:  # noqa: ARG001 - the readers' common shape
+    """Read a tree of class folders; without `patients.csv` or a pattern the patient is <folders>/<file stem>.
 
     An image of COVID-QU-Ex always has its mask beside it; that it exists is looked at when it is loaded. Left out are
     images outside a class folder, missing from `patients.csv` or with a name of other bytes than UTF-8, folders that
     cannot be listed and lines of `patients.csv` that are none. An image under two patients counts for both, so that
     neither takes it from the other.
-    Errors: `DataError` for a tree that cannot be listed, or a `patients.csv` without its columns.
+    Errors: `DataError` for a tree that cannot be listed, a `patients.csv` without its columns or beside a pattern.
     """
-    grouping = read_grouping(root)
+    grouping = read_grouping(root, naming.columns)
+    if grouping is not None and naming.patient_pattern is not None:
+        raise DataError(
+            f"data.patient_pattern is given, and {root / GROUPING} names patients too, allowed is one of the two; "
+            "remove data.patient_pattern"
+        )
     left_out = [] if grouping is None else grouping.left_out
-    images = (_rows(root, one, grouping) if isinstance(one, Path) else [one] for one in _images(root))
+    images = (_rows(root, one, grouping, naming) if isinstance(one, Path) else [one] for one in _images(root))
     return [*left_out, *(found for some in images for found in some)]
 
 
-def folder_notes(root: Path, task: Task) -> tuple[str, ...]:  # noqa: ARG001 - the readers' common shape
+def folder_notes(root: Path, task: Task, naming: Naming = OURS) -> tuple[str, ...]:  # noqa: ARG001 - the readers' common shape
     """Say what every report about this tree must tell."""
     notes = []
     folders = {path.parent.name for path in _images(root) if isinstance(path, Path)}
-    if read_grouping(root) is None:
+    if naming.patient_pattern is not None:
+        notes.append(BY_PATTERN)
+    elif read_grouping(root, naming.columns) is None:
         notes.append(
             "The folder names no patients (no patients.csv): each image counts as a patient, and privacy is "
             "then for one image."
@@ -84,7 +92,7 @@ def _images(root: Path) -> Iterator[Path | LeftOut]:
             yield LeftOut(kind, file=found)
 
 
-def _rows(root: Path, path: Path, grouping: Grouping | None) -> list[Found]:
+def _rows(root: Path, path: Path, grouping: Grouping | None, naming: Naming) -> list[Found]:
     """Return one image's row, for each patient that it is listed under, or why there is none."""
     relative = path.relative_to(root)
     above = relative.parts[:-1]
@@ -94,8 +102,10 @@ def _rows(root: Path, path: Path, grouping: Grouping | None) -> list[Found]:
     inside = bool(above) and above[-1].lower() not in SPLIT_NAMES
     if unfit := unfit_path(relative.as_posix()):
         return [LeftOut(unfit, file=path, refusal=LINE_REFUSALS[unfit].format(f"the folder {root}"))]
+    by_pattern = naming.patient_pattern is not None
     if grouping is None:
-        patients = {f"{'/'.join(above)}/{path.stem}"} if inside else {""}
+        stem = f"{'/'.join(above)}/{path.stem}" if inside else ""
+        patients = {naming.patient_of(relative.as_posix()) if by_pattern else stem}
     else:
         patients = grouping.patients.get(relative.as_posix(), set())
     if not inside:
@@ -106,10 +116,16 @@ def _rows(root: Path, path: Path, grouping: Grouping | None) -> list[Found]:
     if not patients:
         refusal = f"patients.csv has no row for {relative.as_posix()}, needed is one each; add it"
         return [LeftOut("record_unlisted", file=path, refusal=refusal)]
+    if patients == {""}:
+        refusal = (
+            f"data.patient_pattern fits no patient in {relative.as_posix()}, needed is one each; correct it"
+        )
+        return [LeftOut("record_no_patient", file=path, refusal=refusal)]
     split = next((SPLIT_NAMES[part.lower()] for part in reversed(above) if part.lower() in SPLIT_NAMES), "")
     mask = _mask(path) if paired else None
+    is_named = by_pattern or grouping is not None
     return [
-        Row(path, above[-1], "", one, split, mask, spelt="" if grouping is None else plain_identifier(one))
+        Row(path, above[-1], "", one, split, mask, spelt=plain_identifier(one) if is_named else "")
         for one in sorted(patients)
     ]
 

@@ -5,6 +5,7 @@ and `shared/data/across.py` tells it.
 """
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +24,8 @@ class Grouping:
     left_out: list[LeftOut]
 
 
-def read_grouping(root: Path) -> Grouping | None:
-    """Read the table of a tree of class folders; None where it has none.
+def read_grouping(root: Path, columns: Mapping[str, str] | None = None) -> Grouping | None:
+    """Read the table of a tree of class folders; None where it has none. `columns` says what it calls its columns.
 
     Errors: `DataError` for a table that cannot be read or lacks a column.
     """
@@ -32,7 +33,7 @@ def read_grouping(root: Path) -> Grouping | None:
     if not path.is_file():
         return None
     names = ("file", "patient_id")
-    table = read_table(path, "table", names=names, required=names, needed=names)
+    table = read_table(path, "table", names=names, required=names, needed=names, own=columns)
     found = Grouping(defaultdict(set), [])
     for line in table.lines:
         patient_id = line.cells.get("patient_id", "").strip()

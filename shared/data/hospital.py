@@ -15,7 +15,7 @@ from shared.data.across import across
 from shared.data.csv_lines import unfit_text
 from shared.data.records import SPLITS, Found, ImageRecord, LeftOut, Patient, Row, group_patients
 from shared.data.source import check_hospital_source, read_records
-from shared.site_config import SiteData
+from shared.site_data import SiteData
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def read_hospital(data: SiteData, task: Task) -> HospitalPatients:
     Errors: `DataError` for a source that cannot be read as a whole, or whose patients depend on each other.
     """
     check_hospital_source(data.source, data.dicom)
-    found = read_records(data.source, task, data.dicom)
+    found = read_records(data.source, task, data.dicom, data.naming)
     return sorted_out(found, task, data.source, site=data.site, label_map=data.label_map)
 
 

@@ -1,7 +1,7 @@
 """The manifest CSV: one row an image. Read here, written here, and its digest computed here.
 
-Columns: file, label; and where known site, patient_id, split, mask, index (row in an .npz), lesion_mask, text_rule
-(what is done about text in a DICOM picture).
+Columns, by these names or those of `data.columns`: file, label; and where known site, patient_id, split, mask, index
+(row in an .npz), lesion_mask, text_rule (what is done about text in a DICOM picture).
 Other columns are ignored. Only the digest of a public set's manifest leaves the machine that holds it.
 """
 
@@ -16,10 +16,22 @@ from shared.data.across import settled
 from shared.data.csv_lines import LINE_REFUSALS, Line, Table, beside, read_table, unfit_path, unfit_text
 from shared.data.identifiers import is_rounded, names_nobody, plain_identifier
 from shared.data.medmnist import npz_row
-from shared.data.records import SPLITS, Found, LeftOut, Patient, Row, TextRule, strict_rows
+from shared.data.records import (
+    BY_PATTERN,
+    OURS,
+    SPLITS,
+    Found,
+    LeftOut,
+    Naming,
+    Patient,
+    Row,
+    TextRule,
+    strict_rows,
+)
 from shared.errors import DataError
+from shared.site_data import TABLE_COLUMNS
 
-COLUMNS = ("file", "label", "site", "patient_id", "split", "mask", "index", "lesion_mask", "text_rule")
+COLUMNS = TABLE_COLUMNS
 PATHS = ("file", "mask", "lesion_mask")
 # A line that ends before one of these is refused; spreadsheets leave the last cells out where they are empty.
 DECIDING = ("file", "label", "site", "patient_id", "split", "index")
@@ -28,20 +40,27 @@ NOBODY_S = frozenset({"record_nobody", "record_rounded"})  # lines whose identif
 TEXT_RULES: dict[str, TextRule] = {rule: rule for rule in get_args(TextRule)}
 
 
-def read_manifest(path: Path, task: Task | None = None) -> list[Found]:  # noqa: ARG001 - the readers' common shape
+def read_manifest(path: Path, task: Task | None = None, naming: Naming = OURS) -> list[Found]:  # noqa: ARG001 - the readers' common shape
     """Read the rows, and what is wrong with a line that is none; relative paths start at the manifest or its parent.
 
-    Without a patient_id column each file counts as a patient (`manifest_notes` says so).
-    Errors: `DataError` for a manifest that cannot be read or lacks a column.
+    Without a patient_id column a pattern says whose a file is, or each file counts as a patient (`manifest_notes`).
+    Errors: `DataError` for a manifest that cannot be read or lacks a column, or has both column and pattern.
     """
-    table = _table(path)
-    return list(settled((_found(line, path, table.columns) for line in table.lines), path))
+    table = _table(path, naming)
+    if naming.patient_pattern is not None and "patient_id" in table.columns:
+        raise DataError(
+            f"data.patient_pattern is given, and manifest {path} has a column for patients, allowed is one of the two; "
+            "remove data.patient_pattern"
+        )
+    return list(settled((_found(line, path, table.columns, naming) for line in table.lines), path))
 
 
-def manifest_notes(path: Path, task: Task) -> tuple[str, ...]:  # noqa: ARG001 - the readers' common shape
+def manifest_notes(path: Path, task: Task, naming: Naming = OURS) -> tuple[str, ...]:  # noqa: ARG001 - the readers' common shape
     """Say what every report about this manifest must tell."""
-    if "patient_id" in _table(path).columns:
+    if "patient_id" in _table(path, naming).columns:
         return ()
+    if naming.patient_pattern is not None:
+        return (BY_PATTERN,)
     return ("The manifest names no patients: each image counts as a patient of its own.",)
 
 
@@ -99,15 +118,19 @@ def _image_sha256(row: Row) -> str:
         raise DataError(f"file {row.file} cannot be read; restore it or remove its row") from error
 
 
-def _table(path: Path) -> Table:
-    return read_table(path, "manifest", names=COLUMNS, required=("file", "label"), needed=DECIDING)
+def _table(path: Path, naming: Naming) -> Table:
+    return read_table(
+        path, "manifest", names=COLUMNS, required=("file", "label"), needed=DECIDING, own=naming.columns
+    )
 
 
-def _found(line: Line, path: Path, columns: Collection[str]) -> Found:
+def _found(line: Line, path: Path, columns: Collection[str], naming: Naming) -> Found:
     """Turn a line into a row by itself, so that a row never depends on another."""
-    is_named = "patient_id" in columns
+    by_pattern = naming.patient_pattern is not None
+    is_named = "patient_id" in columns or by_pattern
     cells = {name: line.cells.get(name, "").strip() for name in COLUMNS}
-    patient_id = cells["patient_id"] if is_named else line.cells.get("file", "")
+    name = line.cells.get("file", "")
+    patient_id = naming.patient_of(name) if by_pattern else cells["patient_id"] if is_named else name
     kind, refusal = next(_problems(line, cells, patient_id, is_named=is_named), ("", ""))
     file, mask, lesion_mask = (line.cells.get(name, "") for name in PATHS)
     if kind:

@@ -17,10 +17,20 @@ from shared.data.dicom_source import dicom_notes, read_dicom
 from shared.data.folder import folder_notes, read_folder
 from shared.data.manifest import manifest_notes, read_manifest
 from shared.data.medmnist import medmnist_notes, read_medmnist
-from shared.data.records import Found, ImageRecord, LeftOut, Patient, Row, group_patients, strict_rows
+from shared.data.records import (
+    OURS,
+    Found,
+    ImageRecord,
+    LeftOut,
+    Naming,
+    Patient,
+    Row,
+    group_patients,
+    strict_rows,
+)
 from shared.data.told import Told, told_of
 from shared.errors import DataError
-from shared.site_config import DicomData
+from shared.site_data import DicomData
 
 
 @dataclass(frozen=True)
@@ -31,8 +41,8 @@ class Kind:
     """
 
     fits: Callable[[Path], bool]
-    read: Callable[[Path, Task], Sequence[Found]]
-    notes: Callable[[Path, Task], tuple[str, ...]]
+    read: Callable[[Path, Task, Naming], Sequence[Found]]
+    notes: Callable[[Path, Task, Naming], tuple[str, ...]]
     by_patient: bool = True
 
 
@@ -54,16 +64,19 @@ KINDS: dict[str, Kind] = {
     "manifest": Kind(lambda p: p.is_file() and p.suffix.lower() == ".csv", read_manifest, manifest_notes),
     "folder with manifest": Kind(
         lambda p: _beside(p).is_file(),
-        lambda p, task: read_manifest(_beside(p), task),
-        lambda p, task: manifest_notes(_beside(p), task),
+        lambda p, task, naming: read_manifest(_beside(p), task, naming),
+        lambda p, task, naming: manifest_notes(_beside(p), task, naming),
     ),
     "MedMNIST": Kind(
-        lambda p: p.is_file() and p.suffix.lower() == ".npz", read_medmnist, medmnist_notes, by_patient=False
+        lambda p: p.is_file() and p.suffix.lower() == ".npz",
+        lambda p, task, _naming: read_medmnist(p, task),
+        lambda p, task, _naming: medmnist_notes(p, task),
+        by_patient=False,
     ),
     "folder with one MedMNIST file": Kind(
         lambda p: _only_npz(p) is not None,
-        lambda p, task: read_medmnist(_only_npz(p) or p, task),
-        lambda p, task: medmnist_notes(_only_npz(p) or p, task),
+        lambda p, task, _naming: read_medmnist(_only_npz(p) or p, task),
+        lambda p, task, _naming: medmnist_notes(_only_npz(p) or p, task),
         by_patient=False,
     ),
     "class folders": Kind(Path.is_dir, read_folder, folder_notes),
@@ -74,8 +87,8 @@ def _dicom(rules: DicomData) -> Kind:
     """DICOM is the one kind that takes rules of its own; with them the source is nothing else."""
     return Kind(
         Path.exists,
-        lambda path, _task: read_dicom(path, rules),
-        lambda _path, _task: dicom_notes(rules),
+        lambda path, _task, _naming: read_dicom(path, rules),
+        lambda _path, _task, _naming: dicom_notes(rules),
     )
 
 
@@ -147,12 +160,14 @@ def read_public(
     return PublicPatients(group_patients(records), told_of(told))
 
 
-def read_records(source: Path, task: Task, dicom: DicomData | None = None) -> Sequence[Found]:
+def read_records(
+    source: Path, task: Task, dicom: DicomData | None = None, naming: Naming = OURS
+) -> Sequence[Found]:
     """Read a source's images as its reader finds them, with labels in the hospital's own words, and what is none.
 
     Errors: `DataError` for what is no one record's fault: a source that cannot be read, or lacks a column.
     """
-    return _kind(source, dicom).read(source, task)
+    return _kind(source, dicom).read(source, task, naming)
 
 
 def check_hospital_source(source: Path, dicom: DicomData | None = None) -> None:
@@ -168,9 +183,11 @@ def check_hospital_source(source: Path, dicom: DicomData | None = None) -> None:
         )
 
 
-def describe_source(source: Path, task: Task, dicom: DicomData | None = None) -> tuple[str, ...]:
+def describe_source(
+    source: Path, task: Task, dicom: DicomData | None = None, naming: Naming = OURS
+) -> tuple[str, ...]:
     """Say in sentences what every report about this source must tell; no counts, no names."""
-    return _kind(source, dicom).notes(source, task)
+    return _kind(source, dicom).notes(source, task, naming)
 
 
 def patients_by_site(patients: Iterable[Patient]) -> dict[str, list[Patient]]:

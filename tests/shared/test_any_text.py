@@ -12,7 +12,7 @@ from shared.config_files import read_site, read_study
 from shared.data.hospital import HospitalPatients, read_hospital
 from shared.data.source import read_source
 from shared.errors import ConfigError, DataError
-from shared.site_config import SiteData
+from shared.site_data import SiteData
 
 TASK = Task(classes=("normal", "opacity"), image_size=32)
 MANY = settings(

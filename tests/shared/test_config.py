@@ -11,7 +11,6 @@ from shared.config_files import (
     overridden,
     parse_site,
     parse_study,
-    read_site,
     read_study,
     read_yaml,
     write_yaml,
@@ -200,7 +199,7 @@ def test_yaml_round_trip(tmp_path: Path) -> None:
     write_yaml(tmp_path / "study.yaml", study)
     write_yaml(tmp_path / "site.yaml", site)
     assert read_study(tmp_path / "study.yaml") == study
-    assert read_site(tmp_path / "site.yaml") == site
+    assert parse_site(read_yaml(tmp_path / "site.yaml")) == site
 
 
 @pytest.mark.parametrize("content", [None, b"a: [", b"\xff\xfe\x00", b"- 1\n- 2\n", b""])

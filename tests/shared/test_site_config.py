@@ -7,11 +7,20 @@ import pytest
 
 from shared.config_files import parse_site, read_site, write_yaml
 from shared.errors import ConfigError
-from shared.site_config import tag_number
+from shared.site_data import tag_number
 
 SITE: dict[str, Any] = {
     "name": "north", "declared_patients": 100, "weights_dir": "w", "state_dir": "s", "head_file": "h/head",
 }  # fmt: skip
+PATHS = ("weights_dir", "state_dir", "head_file", "keys_dir")
+
+
+def in_folder(folder: Path, raw: dict[str, Any]) -> dict[str, Any]:
+    """Return a raw site whose paths are whole, as they are read from a file in this folder."""
+    fields = {name: str(folder / raw[name]) for name in PATHS if name in raw}
+    data = raw["data"] | {"source": str(folder / raw["data"]["source"])}
+    hub = {"hub": raw["hub"] | {"ca_file": str(folder / raw["hub"]["ca_file"])}} if "hub" in raw else {}
+    return raw | fields | hub | {"data": data}
 
 
 def site(**dicom: Any) -> dict[str, Any]:
@@ -32,7 +41,7 @@ def test_rules_are_read_and_written_back(tmp_path: Path, dicom: dict[str, Any]) 
     """Rules in YAML become a value that is written back as the same value; the order of rules stays."""
     config = parse_site(site(**dicom))
     write_yaml(tmp_path / "site.yaml", config)
-    assert read_site(tmp_path / "site.yaml") == config
+    assert read_site(tmp_path / "site.yaml") == parse_site(in_folder(tmp_path, site(**dicom)))
     assert config.data.dicom is not None
     assert config.data.dicom.text == dicom.get("text", "refuse")
 
@@ -80,9 +89,29 @@ def test_a_hub_is_a_host_and_a_port(tmp_path: Path, address: str) -> None:
     """Names, addresses and IPv6 in brackets are taken and written back; without the block a site has no hub."""
     raw = SITE | {"data": {"source": "films"}}
     assert parse_site(raw).hub is None
-    config = parse_site(raw | {"hub": {"address": address, "ca_file": "ca.crt"}, "keys_dir": "keys"})
-    write_yaml(tmp_path / "site.yaml", config)
-    assert read_site(tmp_path / "site.yaml") == config
+    raw |= {"hub": {"address": address, "ca_file": "ca.crt"}, "keys_dir": "keys"}
+    write_yaml(tmp_path / "site.yaml", parse_site(raw))
+    assert read_site(tmp_path / "site.yaml") == parse_site(in_folder(tmp_path, raw))
+
+
+def test_paths_start_at_the_folder_of_the_file_that_holds_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever a command is typed, and however the file is named there, its relative paths mean the same places."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    raw = SITE | {"data": {"source": "films"}, "keys_dir": "/elsewhere/keys"}
+    write_yaml(folder / "site.yaml", parse_site(raw))
+    found = []
+    for place, named in (
+        (tmp_path, "site/site.yaml"),
+        (folder, "site.yaml"),
+        (Path("/"), folder / "site.yaml"),
+    ):
+        monkeypatch.chdir(place)
+        config = read_site(Path(named))
+        found.append((config.data.source, config.weights_dir, config.head_file, config.keys_dir))
+    assert found == [(folder / "films", folder / "w", folder / "h" / "head", Path("/elsewhere/keys"))] * 3
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from shared.data.hospital import HospitalPatients, read_hospital
 from shared.data.identifiers import is_rounded, names_nobody, plain_identifier
 from shared.data.source import read_source
 from shared.errors import DataError
-from shared.site_config import SiteData
+from shared.site_data import SiteData
 
 TASK = Task(classes=("normal", "opacity"), image_size=32)
 HEAD = "file,label,patient_id,split,index"

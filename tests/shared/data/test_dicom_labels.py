@@ -13,7 +13,7 @@ from shared.config import Task
 from shared.data.records import Patient
 from shared.data.source import read_source
 from shared.errors import DataError
-from shared.site_config import DicomData
+from shared.site_data import DicomData
 from tests.dicom_files import dicom_file, picture
 from tests.site_problems import source_problems
 

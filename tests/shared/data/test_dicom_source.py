@@ -17,7 +17,7 @@ from shared.data.records import Patient
 from shared.data.source import describe_source, read_records, read_source
 from shared.data.views import patient_views
 from shared.errors import DataError
-from shared.site_config import DicomData
+from shared.site_data import DicomData
 from tests.dicom_files import PLANTED, dicom_file, picture, with_text
 from tests.site_problems import source_problems
 

@@ -17,7 +17,7 @@ from shared.data.hospital import HospitalPatients, read_hospital
 from shared.data.image_problems import PROBLEMS, advice, makes_unusable
 from shared.data.source import read_source
 from shared.errors import DataError
-from shared.site_config import SiteData
+from shared.site_data import SiteData
 
 TASK = Task(classes=("normal", "pneumonia"), image_size=32)
 COLUMNS = "file,label,site,patient_id,split,mask,index,lesion_mask,text_rule"

@@ -12,7 +12,7 @@ from shared.data.source import read_public, read_source
 from shared.data.told import MOST_ENDINGS, told_of
 from shared.data.tree import MAX_DEPTH
 from shared.errors import DataError
-from shared.site_config import SiteData
+from shared.site_data import SiteData
 from tests.shared.data.test_across import manifest
 
 TASK = Task(classes=("normal", "opacity"), image_size=32)

@@ -13,7 +13,7 @@ from shared.data.burned_in import num_suspects
 from shared.data.dicom import open_dicom
 from shared.data.images import check_images, refused_images
 from shared.data.source import read_source
-from shared.site_config import DicomData
+from shared.site_data import DicomData
 from tests.phi import planted_values, where_found
 from tests.site_problems import source_problems
 

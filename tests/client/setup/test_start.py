@@ -1,0 +1,24 @@
+"""How setup starts: other commands do not wait for what it needs, and it waits for no model library itself."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "timm", "flwr", "ray", "opacus")
+SHOW = "import json, sys; print(json.dumps([one for one in {names!r} if one in sys.modules]))"
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        ("client.setup.command", (*HEAVY, "pydicom", "numpy", "pydantic", "ruamel", "client.setup.dialogue")),
+        ("client.setup.dialogue", HEAVY),
+    ],
+)
+def test_what_is_not_needed_is_not_imported(module: str, names: tuple[str, ...]) -> None:
+    """The command is registered by names and types alone; its questions come without torch."""
+    line = f"import {module}; {SHOW.format(names=names)}"
+    found = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True)
+    assert json.loads(found.stdout) == []
