@@ -18,9 +18,10 @@ from server.dashboard import people_commands, token_commands
 from server.dashboard.serve import Door, serve_results
 from server.doors import Doors, absolute_store
 from server.hub_folder import STORE_VARIABLE, open_hub
+from server.hub_state import Node
 from server.keeper import look_after
 from server.services import SUPERLINK_PORT, Hub, is_healthy, let_send, serve
-from server.superlink_nodes import align_nodes
+from server.superlink_nodes import align_nodes, node_states
 from shared.command_line import examples, program
 
 HUB_LISTEN = "0.0.0.0:8443"
@@ -105,7 +106,10 @@ def serve_hub(
     def tick(superlink: str) -> None:
         look_after(hub.studies, Control(superlink, hub.ca_file), lambda study: let_send(hub, doors, study))
 
-    serve(hub, doors, ready, tick)
+    def nodes(superlink: str) -> dict[str, Node]:
+        return node_states(superlink, hub.ca_file.read_bytes())
+
+    serve(hub, doors, ready, tick, nodes)
 
 
 @app.command(epilog=examples("rounds-hub healthy hub"))

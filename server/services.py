@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from server.feed.leftovers import Leftovers
 from server.feed.probe import FeedProbe
 from server.feed.senders import Senders, hub_senders
 from server.hub_folder import STORE_VARIABLE, HubFolder, verify_hub
+from server.hub_state import NODES, STARTED_BY, Node, told_nodes
 from server.proxy import Proxy
 from server.superlink import health_answers, loopback_superlink
 from shared.errors import ConfigError, RoundsError
@@ -35,7 +36,6 @@ SUPERLINK, SUPEREXEC, REGISTRY, PROXY = "superlink", "superexec", "registry", "p
 FEED, DASHBOARD = "feed", "dashboard"
 SUPERLINK_PORT = 8000
 _LOOK_SECONDS = 3.0
-_STARTED_BY = "rounds-hub serve"
 
 
 @dataclass(frozen=True)
@@ -47,19 +47,9 @@ class Hub(HubFolder):
         """SuperLink's own state: registered nodes, runs, and messages on their way."""
         return self.path / "superlink" / "state.sqlite"
 
-    @property
-    def studies(self) -> Path:
-        """One folder a submitted study."""
-        return self.path / "studies"
-
-    @property
-    def status(self) -> Path:
-        """What the supervisor writes."""
-        return self.path / "services.json"
-
     def superlink(self) -> str:
         """Return host:port of the running SuperLink; `ServiceError` when the hub does not run."""
-        return str(read_status(self.status, _STARTED_BY).fact("superlink"))
+        return str(read_status(self.status, STARTED_BY).fact("superlink"))
 
 
 def serve(
@@ -67,17 +57,18 @@ def serve(
     doors: Doors,
     ready: Callable[[str], None] = lambda _: None,
     tick: Callable[[str], None] = lambda _: None,
+    nodes: Callable[[str], Mapping[str, Node]] = lambda _: {},
 ) -> None:
     """Run the hub until SIGTERM; `ConfigError` when something it needs is missing.
 
     `ready` is called with the SuperLink's host:port whenever it has begun to answer, `tick` every 3 s while it and the
-    registry do.
+    registry do. What `nodes` says of the sites then stands in the status file, for commands and pages.
     """
     check_start(hub, doors)
     bundles = free_port()
     with _services(hub, doors, bundles) as services:
         probe = FeedProbe(hub, doors.own_feed)
-        watch = _Watch(hub, doors, f"127.0.0.1:{bundles}", probe, ready, tick)
+        watch = _Watch(hub, doors, f"127.0.0.1:{bundles}", probe, ready, tick, nodes)
         facts = doors.told() | {"answers": False}
         log.info("hub: sites reach %s, the SuperLink is at %s", doors.listen, doors.superlink)
         Leftovers(hub.studies, lambda run: let_send(hub, doors, run)).start()
@@ -110,7 +101,7 @@ def nginx(folders: Sequence[Path] | None = None) -> str:
 
 def is_healthy(hub: Hub) -> str:
     """Return one sentence that all runs and the SuperLink answers; `ServiceError` says why not."""
-    status = answers(hub.status, _STARTED_BY)
+    status = answers(hub.status, STARTED_BY)
     return (
         f"sites reach {status.fact('listen')}; SuperLink, SuperExec, registry and proxy run; the feed takes records at "
         f"{status.fact('feed')}, readers reach the dashboard at {status.fact('dashboard')}"
@@ -130,6 +121,7 @@ class _Watch:
     feed: FeedProbe
     ready: Callable[[str], None]
     tick: Callable[[str], None]
+    nodes: Callable[[str], Mapping[str, Node]] = lambda _: {}
     looked: float = 0.0
     # what was made ready: which start of the SuperLink, and which state of the list of sites
     seen: tuple[int, float] = (0, 0.0)
@@ -142,9 +134,11 @@ class _Watch:
         registry = health_answers(self.registry, None)
         audit = self.feed.serves() and dashboard_answers(self.doors.dashboard)
         supervisor.facts["answers"] = superlink and registry and audit
+        supervisor.facts[NODES] = None
         if superlink:
             try:
                 self._look(starts, studies=registry)
+                supervisor.facts[NODES] = told_nodes(self.nodes(self.doors.superlink))
             except RoundsError as error:  # a person's matter, and no reason to end what runs
                 log.error("%s", error)
         self.looked = time.monotonic()
@@ -158,7 +152,7 @@ class _Watch:
 
     def _listed(self) -> float:
         """Return when the list of sites was last changed."""
-        return (self.hub.path / "sites.sqlite").stat().st_mtime
+        return self.hub.sites_file.stat().st_mtime
 
 
 @contextmanager
@@ -184,7 +178,7 @@ def _services(hub: Hub, doors: Doors, bundles: int) -> Iterator[Sequence[Service
         yield (
             Service(REGISTRY, lambda: registry_command(hub, bundles), run / "empty", environment),
             Service(FEED, lambda: feed_command(hub, doors.feed), run / "empty", environment | to_store),
-            Service(DASHBOARD, lambda: dashboard_command(doors.dashboard, doors.workers), run / "empty",
+            Service(DASHBOARD, lambda: dashboard_command(hub.path, doors.dashboard, doors.workers), run / "empty",
                     environment | to_store),
             Service(SUPERLINK, lambda: superlink_command(hub, doors.superlink_port), run / "empty",
                     environment | registry),

@@ -49,6 +49,12 @@ def serve(
     proxy: ProxyAddress = "",
     name: Names = None,
     workers: Workers = 1,
+    hub: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="ROUNDS_HUB", help="the hub's folder, for the page of its connections; it is only read"
+        ),
+    ] = None,
 ) -> None:
     """Serve the audit's pages until SIGTERM.
 
@@ -56,7 +62,7 @@ def serve(
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     door = Door(listen, certificate, key, proxy, tuple(name or ()))
-    serve_dashboard(store or usual_store(), door, workers, typer.echo)
+    serve_dashboard(store or usual_store(), door, workers, typer.echo, hub)
 
 
 @app.command(epilog=examples("rounds-hub dashboard routes"))
