@@ -19,7 +19,7 @@ ACCEPTED: Final = "accepted"
 _MOST_BYTES: Final = 2 * 2**20  # of a study's events, the newest: thousands of rounds
 _OUTCOMES: Final = {  # of the events that tell of one site
     "enrolled": lambda _: ACCEPTED,
-    "not_enrolled": lambda line: str(line.get("why")),
+    "not_enrolled": lambda line: str(line.get("why")).removeprefix("answered "),
     "answered": lambda line: str(line.get("outcome")),
     "deadline": lambda _: NO_ANSWER,
 }

@@ -14,7 +14,6 @@ Turn = Literal["hub", "hospital", "nobody"]
 NO_ANSWER: Final = "no answer by the deadline"
 NODE_FAILED: Final = "the node failed or sent nothing usable"
 CODE_REFUSED: Final = "code refused: the app bundle bears no valid signature of this hospital"
-_ENROLMENT_PREFIX: Final = "answered "
 
 
 @dataclass(frozen=True)
@@ -129,9 +128,8 @@ SILENCES: Final[Mapping[str, Meaning]] = {
 
 
 def code_of(outcome: str) -> ErrorCode | None:
-    """Return the code that an answer held, by the words of the study's records; None where it is no code."""
-    bare = outcome.removeprefix(_ENROLMENT_PREFIX)
-    return ErrorCode(bare) if bare in set(ErrorCode) else None
+    """Return the code that an answer held; None where the outcome is no code."""
+    return ErrorCode(outcome) if outcome in set(ErrorCode) else None
 
 
 def meaning_of(outcome: str) -> Meaning | None:
