@@ -37,7 +37,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## run the main job; DATA=folder for real images, SITE_STATE=folder keeps ledgers
 	$(simulate) demo $(options) $(student) --seed $(SEED) $(if $(SITE_STATE),--site-state $(SITE_STATE))
 
-prepare: $(READY) ## make the workspace that `flwr run .` starts from
+prepare: $(READY) ## make the workspace that `flwr run .` starts from; DATA and STUDY without SITES: a hub's, of public images alone
 	$(simulate) prepare $(options) $(student) --seed $(SEED)
 
 teacher: $(READY) ## fit the teacher and keep it by digest; TEACHER=file keeps that one

@@ -4,7 +4,7 @@ In: the records that a study leaves in its folder, and whatever other source sta
 a site and source. Only what a site let out through its door is in it, so what a site does not say stays None.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from shared.refusal_meanings import CODE_REFUSED, NO_ANSWER, code_of
 
 ACCEPTED: Final = "accepted"
 _MOST_BYTES: Final = 2 * 2**20  # of a study's events, the newest: thousands of rounds
-_OUTCOMES: Final = {  # of the events that tell of one site
+_OUTCOMES: Final[Mapping[str, Callable[[dict[str, Any]], str]]] = {  # of the events that tell of one site
     "enrolled": lambda _: ACCEPTED,
     "not_enrolled": lambda line: str(line.get("why")).removeprefix("answered "),
     "answered": lambda line: str(line.get("outcome")),
