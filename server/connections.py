@@ -22,13 +22,13 @@ from server.next_steps import (
     Known,
     SiteFacts,
     Situation,
-    Turn,
     lacks,
     nothing_to_do,
 )
 from server.registry import OfferedBundle, Registry
 from server.sites import AdmittedSite, read_sites
 from shared.errors import RoundsError
+from shared.refusal_meanings import Turn
 from shared.signatures import Signatures, fingerprint
 
 SOON_DAYS: Final = 30  # before its end a certificate should be renewed
