@@ -64,7 +64,10 @@ _REFUSALS: Final = (
     "What `rounds-hub study status`, `study submit --wait` and the dashboard say of a site. A site says a fixed code "
     "and nothing else: its own log, at the hospital, has the sentence.\n"
 )
-_CHECK: Final = "Lines that say ok are not here. A line may also repeat a sentence of the last part. None leaves the site.\n"
+_CHECK: Final = (
+    "Lines that say ok are not here, nor is a line that repeats a sentence of the last part. None of them leaves the "
+    "hospital.\n"
+)
 
 
 def _refusals() -> str:
