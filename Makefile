@@ -24,7 +24,7 @@ simulate = $(BIN)/python -m deploy.simulate
 lint = @if [ -x $(BIN)/$(1) ]; then echo $(BIN)/$(1) $(2) && $(BIN)/$(1) $(2); \
 	else echo "$(1): not made for this machine, so these are NOT linted: $(2)" >&2; fi
 
-.PHONY: help setup demo prepare teacher compare membership test e2e browser load check advisories bench privacy-check images fuzz proto format clean
+.PHONY: help setup demo prepare teacher compare membership test e2e browser load check advisories bench privacy-check images troubleshooting fuzz proto format clean
 help: ## show the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -37,7 +37,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## run the main job; DATA=folder for real images, SITE_STATE=folder keeps ledgers
 	$(simulate) demo $(options) $(student) --seed $(SEED) $(if $(SITE_STATE),--site-state $(SITE_STATE))
 
-prepare: $(READY) ## make the workspace that `flwr run .` starts from
+prepare: $(READY) ## make the workspace that `flwr run .` starts from; DATA and STUDY without SITES: a hub's, of public images alone
 	$(simulate) prepare $(options) $(student) --seed $(SEED)
 
 teacher: $(READY) ## fit the teacher and keep it by digest; TEACHER=file keeps that one
@@ -88,6 +88,9 @@ privacy-check: $(READY) ## attack our own privacy claim, plant faults and see th
 
 fuzz: $(READY) ## read damaged pictures of every kind; FILES=100000 SEED=0; keeps in results/fuzz what breaks a rule
 	$(BIN)/python -m tests.fuzz.pictures --files $(or $(FILES),100000) --seed $(SEED)
+
+troubleshooting: $(READY) ## make docs/troubleshooting.md anew from the programs' own messages
+	$(BIN)/python -m deploy.troubleshooting
 
 images: $(READY) ## build hub, site and offline bundle as images, look inside, run a study between them; as root; writes results/images
 	$(BIN)/python -m deploy.images.make all --out results/images $(IMAGES)

@@ -1,7 +1,8 @@
 """Make simulated hospitals on one machine: divide a data source into public sets and sites, once.
 
 In come a study and a description of the hospitals (`deploy/sites/<name>.yaml`); out comes a workspace with
-`public/*.csv`, `data/<site>.csv` and `sites/<site>.yaml`, as real hospitals would write their own.
+`public/*.csv`, `data/<site>.csv` and `sites/<site>.yaml`, as real hospitals would write their own. The hub of real
+hospitals has public images alone: then no hospital is made, and the workspace holds public sets and nothing else.
 """
 
 import hashlib
@@ -39,6 +40,7 @@ from shared.site_data import DicomData, SiteData
 _HERE = Path(__file__).parent
 _DRAWN_PATIENTS = 2  # the second has an opacity where half of the patients do
 _DRAWN_PX = 32
+_ALL_PUBLIC = ""  # the one group of patients where no hospital is made; no site has this name
 
 
 class MadeSites(Setting):
@@ -72,6 +74,9 @@ class Federation(Setting):
     """How the hospitals of a simulation come about; `declared_patients` are typed, never counted."""
 
     title: str
+    public_only: bool = Field(
+        False, description="all patients are public and no hospital is made, for the hub of real ones"
+    )
     phantoms: dict[str, PhantomHospital] = Field(default_factory=dict)
     label_map: dict[str, str] = Field(default_factory=dict)
     dicom: DicomData | None = None
@@ -82,7 +87,7 @@ class Federation(Setting):
     reference_fraction: float = Field(
         0.5, gt=0, lt=1, description="share of test patients kept for the audit"
     )
-    declared_patients: dict[str, int]
+    declared_patients: dict[str, int] = Field(default_factory=dict)
     cap_epsilon: float = Field(10.0, gt=0)
     cap_delta: float = Field(1e-5, gt=0, lt=1)
     teacher_epochs: int = Field(12, ge=1)
@@ -92,6 +97,14 @@ class Federation(Setting):
     )
     notes: tuple[str, ...] = ()
     attribution: str = ""
+
+    @model_validator(mode="after")
+    def _made_or_public(self) -> Self:
+        if self.public_only == bool(self.declared_patients):
+            raise ValueError(
+                "declared_patients must name the simulated hospitals, unless public_only is true, and then none"
+            )
+        return self
 
     @property
     def teacher_fit(self) -> TeacherFit:
@@ -115,12 +128,19 @@ class Recipe:
         return self.as_filed or self.study
 
 
-def find_recipe(data: Path | None, study: Path | None, sites: Path | None) -> Recipe:
-    """Find the recipe for a data source by its name, or take the files given; `ConfigError` when unknown."""
+def find_recipe(
+    data: Path | None, study: Path | None, sites: Path | None, *, may_be_public: bool = False
+) -> Recipe:
+    """Find the recipe for a data source by its name, or take the files given; `ConfigError` when unknown.
+
+    With `may_be_public`, data and a study of one's own that name no hospitals are public images alone.
+    """
     name = "phantoms" if data is None else data.resolve().stem
     study_path = study or _HERE / "studies" / f"{name}.yaml"
     sites_path = sites or _HERE / "sites" / f"{name}.yaml"
-    for path, option in ((study_path, "STUDY"), (sites_path, "SITES")):
+    is_public = may_be_public and None not in (data, study) and sites is None and not sites_path.is_file()
+    needed = ((study_path, "STUDY"), *(() if is_public else ((sites_path, "SITES"),)))
+    for path, option in needed:
         if not path.is_file():
             known = ", ".join(sorted(one.stem for one in (_HERE / "studies").glob("*.yaml")))
             raise ConfigError(
@@ -129,7 +149,11 @@ def find_recipe(data: Path | None, study: Path | None, sites: Path | None) -> Re
             )
     if data is not None and not data.exists():
         raise ConfigError(f"DATA is {str(data)!r}: no such file or folder; check the path")
-    federation = parsed_as(Federation, read_yaml(sites_path), sites_path.name)
+    federation = (
+        Federation(title=f"{name}, public images alone", public_only=True)
+        if is_public
+        else parsed_as(Federation, read_yaml(sites_path), sites_path.name)
+    )
     return Recipe(name, read_study(study_path), federation, data)
 
 
@@ -150,10 +174,12 @@ def build_workspace(
         *describe_source(source, task, federation.dicom),
     )
     patients, told = _patients(source, federation, task)
+    if federation.public_only:
+        patients = {_ALL_PUBLIC: [one for some in patients.values() for one in some]}
     division = divide_public(
         patients,
         cohort_fraction=federation.cohort_fraction,
-        public_site=federation.public_site,
+        public_site=_ALL_PUBLIC if federation.public_only else federation.public_site,
         reference_fraction=federation.reference_fraction,
     )
     if to_run:
@@ -185,6 +211,11 @@ def check_can_run(recipe: Recipe) -> None:
     A workspace may be prepared for other hospitals than these.
     """
     federation = recipe.federation
+    if federation.public_only:
+        raise ConfigError(
+            f"SITES: {federation.title} makes no hospital, so nothing can be simulated; `make prepare` is for real "
+            "hospitals, or give SITES=file.yaml"
+        )
     cap = Cap(epsilon=federation.cap_epsilon, delta=federation.cap_delta)
     sites = [MadeSite(name, declared, cap) for name, declared in federation.declared_patients.items()]
     check_made_sites(recipe.study, sites)  # at once; what follows takes seconds
@@ -213,6 +244,8 @@ def check_public_images(division: Division, task: Task, progress: Progress) -> N
 def _made_notes(recipe: Recipe, seed: int) -> Iterator[str]:
     """Say what a simulation made of the data, from the numbers that it was made by."""
     federation = recipe.federation
+    if federation.public_only:
+        yield "All images are public; no hospital is simulated, the federation's own take part."
     if recipe.source is None:
         yield f"Images are procedural phantoms, made by seed {seed}; nothing here is a clinical result."
     if (made := federation.made_sites) is not None:

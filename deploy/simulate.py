@@ -39,7 +39,9 @@ from shared.system_errors import system_sentence
 cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 Data = Annotated[Path | None, typer.Option(help="data source; none: phantoms are made")]
 Study = Annotated[Path | None, typer.Option(help="study YAML instead of the one for this data")]
-Sites = Annotated[Path | None, typer.Option(help="YAML of the simulated hospitals")]
+Sites = Annotated[
+    Path | None, typer.Option(help="YAML of the simulated hospitals; `prepare` needs none for real ones")
+]
 Seed = Annotated[int, typer.Option(help="seed of phantoms, teacher and warm start")]
 TeacherFile = Annotated[Path | None, typer.Option(help="fitted teacher (safetensors)")]
 StudentFile = Annotated[Path | None, typer.Option(help="ofa's published weights of a frozen student")]
@@ -90,10 +92,13 @@ def prepare_command(
     teacher_file: TeacherFile = None,
     student_file: StudentFile = None,
 ) -> None:
-    """Make the workspace that `flwr run .` starts from: data, teacher, warm start."""
+    """Make the workspace that `flwr run .` or a hub's study starts from: data, teacher, warm start.
+
+    Data and a study without a file of simulated hospitals are public images alone, as the hub of real hospitals has.
+    """
     progress = Progress()
     workspace = prepare(
-        chosen(data, study, sites, []),
+        chosen(data, study, sites, [], may_be_public=True),
         seed,
         progress,
         teacher_file=teacher_file,
@@ -113,7 +118,7 @@ def teacher(
 ) -> None:
     """Fit the teacher on the public cohort and keep it under results/teachers by the digest of its recipe."""
     progress = Progress()
-    recipe = chosen(data, study, sites, [])
+    recipe = chosen(data, study, sites, [], may_be_public=True)
     if teacher_file is not None:
         progress.say(
             f"Teacher {recipe.study.models.teacher.name}: {keep_teacher(recipe.study, teacher_file)}"
@@ -205,9 +210,16 @@ def keep_teacher(study: StudyConfig, file: Path) -> str:
     return store_file(file, choice.sha256, TEACHERS)
 
 
-def chosen(data: Path | None, study: Path | None, sites: Path | None, settings: list[str]) -> Recipe:
+def chosen(
+    data: Path | None,
+    study: Path | None,
+    sites: Path | None,
+    settings: list[str],
+    *,
+    may_be_public: bool = False,
+) -> Recipe:
     """Find the recipe and apply `--set field=value` to its study; `ConfigError` for one without field or value."""
-    recipe = find_recipe(data, study, sites)
+    recipe = find_recipe(data, study, sites, may_be_public=may_be_public)
     if not settings:
         return recipe
     pairs = [setting.partition("=") for setting in settings]

@@ -46,7 +46,7 @@ _ONE_THREAD_UP_TO = 96  # pixels
 
 @dataclass(frozen=True)
 class Workspace:
-    """A prepared folder: the resolved study, simulated hospitals, weights, and what reports must say."""
+    """A prepared folder: the resolved study, simulated hospitals if any, weights, and what reports must say."""
 
     path: Path
     study: StudyConfig
@@ -183,7 +183,10 @@ def workspace_name(recipe: Recipe, seed: int, teacher_file: Path | None = None, 
     """
     study = recipe.study.model_dump_json(include=set(_PREPARING))
     teacher = recipe.study.models.teacher.sha256 if teacher_file is None else file_sha256(teacher_file)
-    parts = [study, recipe.federation.model_dump_json(), str(recipe.source), str(teacher), holds]
+    federation = recipe.federation.model_dump_json(
+        exclude=None if recipe.federation.public_only else {"public_only"}
+    )
+    parts = [study, federation, str(recipe.source), str(teacher), holds]
     if recipe.source is None:
         parts.append(drawing_digest(recipe.federation, recipe.study.task))
     return f"{recipe.name}-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:8]}-s{seed}"

@@ -12,8 +12,10 @@ from typing import Annotated
 import typer
 
 from server.cli_hub import DEFAULT_HUB, HubOption
+from server.connection_words import COLUMNS, connection_lines, connection_rows, connections_json
+from server.connections import gather
 from server.hub_folder import HubFolder, open_hub
-from server.sites import AdmittedSite
+from server.hub_state import HubState, read_hub_state
 from server.superlink_nodes import LOCAL_SUPERLINK, SuperLinkAbsent, align_nodes, node_states
 from shared.command_line import AsJson, Fingerprint, examples, require_fingerprint
 from shared.errors import ConfigError
@@ -25,7 +27,7 @@ SuperLink = Annotated[
     str | None,
     typer.Option(
         envvar="ROUNDS_SUPERLINK",
-        help=f"host:port of the running SuperLink; {LOCAL_SUPERLINK} is tried when not given",
+        help=f"host:port of the running SuperLink; when not given that of the running hub, else {LOCAL_SUPERLINK}",
     ),
 ]
 
@@ -72,7 +74,8 @@ def remove(
 @app.command(epilog=examples("rounds-hub register", "rounds-hub register --superlink 127.0.0.1:8000"))
 def register(hub: HubOption = DEFAULT_HUB, superlink: SuperLink = None) -> None:
     """Bring the running SuperLink's registrations in line with the admitted sites; safe to repeat."""
-    _register(open_hub(hub), superlink or LOCAL_SUPERLINK)
+    opened = open_hub(hub)
+    _register(opened, superlink or read_hub_state(opened).superlink or LOCAL_SUPERLINK)
 
 
 @app.command(epilog=examples("rounds-hub sites", "rounds-hub sites --json --hub hub"))
@@ -81,62 +84,40 @@ def sites(
     as_json: AsJson = False,
     superlink: SuperLink = None,
 ) -> None:
-    """List all sites ever admitted, who is connected now, and until when the certificates hold."""
+    """List all sites ever admitted or invited: who is connected, what each approved, what is missing, whose turn it is.
+
+    The dashboard's page Connections shows the same. Without --superlink it is what the running hub last saw.
+    """
     opened = open_hub(hub)
-    with opened.sites() as listed:
-        rows = listed.all()
-    states = _states(opened, superlink)
-    ends = {"ca": opened.ca().not_valid_after_utc, "hub": opened.certificate().not_valid_after_utc}
+    found = gather(opened, state=_asked(opened, superlink))
     if as_json:
-        certificates = {what: end.isoformat() for what, end in ends.items()}
-        shown = [vars(row) | {"connection": _connection(row, states)} for row in rows]
-        typer.echo(json.dumps({"sites": shown, "certificates": certificates}, indent=1))
+        typer.echo(json.dumps(connections_json(found), indent=1))
         return
-    cells = (
-        (
-            row.name,
-            row.admitted[:10],
-            (row.removed or "")[:10],
-            _connection(row, states),
-            row.fingerprint[:16],
-        )
-        for row in rows
-    )
-    columns = ("site", "admitted", "removed", "connection", "fingerprint")
-    wide_console().print(plain_table(columns, cells))
-    for what, end in ends.items():
-        typer.echo(
-            f"certificate of the {what} holds until {end:%Y-%m-%d} ({(end - datetime.now(UTC)).days} days)"
-        )
+    wide_console().print(plain_table(COLUMNS, connection_rows(found)))
+    for line in connection_lines(found):
+        typer.echo(line)
+
+
+def _asked(hub: HubFolder, superlink: str | None) -> HubState | None:
+    """Ask a SuperLink that was named who is connected; None: the hub's own services have written it down."""
+    if superlink is None:
+        return None
+    nodes = node_states(superlink, hub.ca_file.read_bytes())
+    return HubState(serves=True, as_of=datetime.now(UTC), superlink=superlink, nodes=nodes)
 
 
 def _register(hub: HubFolder, superlink: str | None) -> None:
     """Tell the SuperLink; one that was not named and does not run here learns it when it starts."""
     with hub.sites() as listed:
         rows = listed.all()
+    address = superlink or read_hub_state(hub).superlink or LOCAL_SUPERLINK
     try:
-        typer.echo(f"SuperLink: {align_nodes(rows, superlink or LOCAL_SUPERLINK, hub.ca_file.read_bytes())}.")
+        typer.echo(f"SuperLink: {align_nodes(rows, address, hub.ca_file.read_bytes())}.")
     except SuperLinkAbsent as error:
         if superlink is not None:
             raise SuperLinkAbsent(
                 f"{error}; the list is written, `rounds-hub register` tells the SuperLink"
             ) from error
         typer.echo(
-            f"No SuperLink at {LOCAL_SUPERLINK}: tell a running one with `rounds-hub register --superlink ...`."
+            f"No SuperLink at {address}: tell a running one with `rounds-hub register --superlink ...`."
         )
-
-
-def _states(hub: HubFolder, superlink: str | None) -> dict[str, str] | None:
-    """Ask the SuperLink who is connected; None where none runs at the usual place."""
-    try:
-        return node_states(superlink or LOCAL_SUPERLINK, hub.ca_file.read_bytes())
-    except SuperLinkAbsent:
-        if superlink is not None:
-            raise
-        return None
-
-
-def _connection(row: AdmittedSite, states: dict[str, str] | None) -> str:
-    if row.removed is not None:
-        return ""
-    return "not asked" if states is None else states.get(row.name, "not registered")

@@ -30,7 +30,6 @@ from shared.errors import ConfigError, RoundsError, StudyError
 from shared.models.initial import unpack_initial
 from shared.models.trainable import trainable_names
 from shared.models.weights import find_weights, load_weights
-from shared.site_config import check_declared
 from shared.system_errors import system_sentence
 
 log = logging.getLogger("rounds.hub")
@@ -69,11 +68,11 @@ def _run(grid: Grid, run: Mapping[str, Any], folder: RunFolder) -> None:
     torch.set_num_threads(int(run["threads"]))
     asked = Path(str(run["study"])) if run.get("study") else workspace / "study.yaml"
     study = asked_study(asked, {k: v for k, v in run.items() if k not in _OWN_KEYS}, "--run-config")
-    sites = made_sites(workspace)
-    if isinstance(grid, InMemoryGrid):
-        check_made_sites(study, sites)
-    for site in sites:
-        check_declared(study, site.declared_patients, site.name)
+    in_memory = isinstance(grid, InMemoryGrid)  # Flower's simulation, all in one process
+    if (
+        in_memory
+    ):  # made hospitals are nothing to a study of real ones, which may start from the same workspace
+        check_made_sites(study, made_sites(workspace))
     check_test_set(workspace, study.task)
     write_yaml(folder.study, study)
     compact, _ = unpack_initial(study, initial_state(workspace, study))
@@ -83,7 +82,6 @@ def _run(grid: Grid, run: Mapping[str, Any], folder: RunFolder) -> None:
     )
     score = round_score(workspace, study, compact)
     with folder.held(_PREDECESSOR_SECONDS):
-        in_memory = isinstance(grid, InMemoryGrid)  # Flower's simulation, all in one process
         look = RoundMaps(folder, study, workspace, compact)
         run_study(study, initial, Exchange(grid), folder, score, look, simulation=in_memory)
 

@@ -24,6 +24,7 @@ from shared.errors import RoundsError, StudyError
 from shared.privacy.bounds import update_norm_bound
 from shared.privacy.step_plan import step_plan
 from shared.records import LedgerHead, Request, RequestHeader, RequestKind, encode_request
+from shared.refusal_meanings import NO_ANSWER
 from shared.releases import ErrorRelease, LedgerStatement, Release, Shapes, decode_release
 from shared.site_config import ReleaseKind
 
@@ -125,7 +126,7 @@ def collect(
         )
     for site in asked:
         if site.name not in collected.releases and site.name not in collected.missing:
-            collected.missing[site.name] = "no answer by the deadline"
+            collected.missing[site.name] = NO_ANSWER
             folder.record_event("deadline", round=stage.round, site=site.name)
     return collected
 

@@ -1,6 +1,6 @@
 """The dashboard as one of the hub's services: its command line, and whether it answers.
 
-In: how readers reach it. Out: words to start it with, and a yes or no from its own `/health`.
+In: the hub's folder and how readers reach it. Out: words to start it with, and a yes or no from its own `/health`.
 """
 
 import ssl
@@ -15,9 +15,10 @@ _ANSWER_SECONDS = 2
 _ANY = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - hosts that are no address to dial
 
 
-def dashboard_command(door: Door, workers: int) -> list[str]:
+def dashboard_command(hub: Path, door: Door, workers: int) -> list[str]:
     """Return the command line of the dashboard; the store is in its environment, for its URL may hold a password."""
-    words = ["dashboard", "serve", "--listen", door.listen, "--workers", str(workers)]
+    words = ["dashboard", "serve", "--hub", str(hub.resolve()), "--listen", door.listen]
+    words += ["--workers", str(workers)]
     if door.certificate is not None and door.key is not None:
         words += ["--certificate", str(door.certificate.resolve()), "--key", str(door.key.resolve())]
     if door.proxy:

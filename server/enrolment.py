@@ -14,6 +14,7 @@ from shared.code import code_digest
 from shared.config import StudyConfig
 from shared.errors import RoundsError, StudyError
 from shared.records import Request, RequestHeader, encode_request
+from shared.refusal_meanings import NO_ANSWER
 from shared.releases import EnrolmentRelease, ErrorRelease, decode_release
 from shared.study_rules import sites_needed
 
@@ -74,7 +75,7 @@ def enrol_sites(
         enrolled[site.name] = site
         folder.record_event("enrolled", site=site.name, declared_patients=site.declared_patients)
     for node in sorted(silent):
-        folder.record_event("not_enrolled", **_who(node, admitted), why="no answer by the deadline")
+        folder.record_event("not_enrolled", **_who(node, admitted), why=NO_ANSWER)
     if len(enrolled) < needed:
         raise StudyError(
             f"{field} is {needed}: {len(enrolled)} of {len(nodes)} connected sites enrolled; "

@@ -20,6 +20,7 @@ from flwr.serverapp import Grid
 
 from server.inbox import Inbox
 from shared.records import RequestKind
+from shared.refusal_meanings import CODE_REFUSED, NODE_FAILED
 
 PAYLOAD: Final = "payload"
 _MESSAGE_TYPES: Final[dict[RequestKind, str]] = {
@@ -54,8 +55,8 @@ class Answer:
     def failure(self) -> str | None:
         """Why there is nothing to read, in the words of the study's records."""
         if self.code_refused:
-            return "code refused: the app bundle bears no valid signature of this hospital"
-        return "the node failed or sent nothing usable" if self.parts is None else None
+            return CODE_REFUSED
+        return NODE_FAILED if self.parts is None else None
 
 
 @dataclass

@@ -53,16 +53,27 @@ def init(
     _tell(hub, hub.invitation_file)
 
 
-@app.command(epilog=examples("rounds-hub invite", "rounds-hub invite FEDERATION.json --hub hub"))
+@app.command(
+    epilog=examples(
+        "rounds-hub invite",
+        "rounds-hub invite FEDERATION.json --site north      # north then stands among the sites as invited",
+    )
+)
 def invite(
     target: Annotated[
         Path | None, typer.Argument(metavar="FILE", help="where to write a copy; shown only when not given")
     ] = None,
     hub: HubOption = DEFAULT_HUB,
+    site: Annotated[
+        list[str] | None, typer.Option("--site", help="name of a hospital that gets it; may be repeated")
+    ] = None,
 ) -> None:
     """Write FEDERATION.json for a site, and show the words to read out to it."""
     opened = open_hub(hub)
     verify_hub(opened)
+    with opened.sites() as listed:
+        for name in site or ():
+            listed.invite(name)
     if target is not None:
         write_file(target, opened.invitation().to_json(), mode=PUBLIC)
     _tell(opened, target or opened.invitation_file)

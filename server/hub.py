@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server.hub_folder import HubFolder
+from server.hub_state import STARTED_BY
 from shared.service_health import answers, read_status
-
-_STARTED_BY = "rounds-hub serve"
 
 
 @dataclass(frozen=True)
@@ -21,24 +20,14 @@ class Hub(HubFolder):
         """SuperLink's own state: registered nodes, runs, and messages on their way."""
         return self.path / "superlink" / "state.sqlite"
 
-    @property
-    def studies(self) -> Path:
-        """One folder a submitted study."""
-        return self.path / "studies"
-
-    @property
-    def status(self) -> Path:
-        """What the supervisor writes."""
-        return self.path / "services.json"
-
     def superlink(self) -> str:
         """Return host:port of the running SuperLink; `ServiceError` when the hub does not run."""
-        return str(read_status(self.status, _STARTED_BY).fact("superlink"))
+        return str(read_status(self.status, STARTED_BY).fact("superlink"))
 
 
 def is_healthy(hub: Hub) -> str:
     """Return one sentence that all runs and the SuperLink answers; `ServiceError` says why not."""
-    status = answers(hub.status, _STARTED_BY)
+    status = answers(hub.status, STARTED_BY)
     return (
         f"sites reach {status.fact('listen')}; SuperLink, SuperExec, registry and proxy run; the feed takes records at "
         f"{status.fact('feed')}, readers reach the dashboard at {status.fact('dashboard')}"

@@ -78,6 +78,26 @@ class HubFolder:
         return self.path / "feed"
 
     @property
+    def registry(self) -> Path:
+        """App bundles and the hospitals' signatures."""
+        return self.path / "registry"
+
+    @property
+    def studies(self) -> Path:
+        """One folder a submitted study."""
+        return self.path / "studies"
+
+    @property
+    def status(self) -> Path:
+        """What the supervisor of the hub's services writes."""
+        return self.path / "services.json"
+
+    @property
+    def sites_file(self) -> Path:
+        """The list of sites."""
+        return self.path / "sites.sqlite"
+
+    @property
     def own_store(self) -> Path:
         """The audit store, where no other database is named."""
         return self.path / "audit" / "store.sqlite"
@@ -91,7 +111,7 @@ class HubFolder:
 
     def sites(self) -> SiteList:
         """Open the list of admitted sites."""
-        return SiteList(self.path / "sites.sqlite")
+        return SiteList(self.sites_file)
 
     def invitation(self) -> Invitation:
         """Read what the hub tells its sites."""

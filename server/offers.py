@@ -69,6 +69,11 @@ class Offers:
         files = sorted((self.folder / offer.parcel).glob(f"*{_ANSWER}"))
         return [_parsed(ParcelAnswer, path) for path in files]
 
+    def came(self, offer: Offer, site: str) -> datetime:
+        """Return when a site's answer was taken in here, by this machine's clock."""
+        written = (self.folder / offer.parcel / f"{site}{_ANSWER}").stat().st_mtime
+        return datetime.fromtimestamp(written, UTC)
+
     def approved_by(self, study: str) -> dict[str, str]:
         """Return the day on which each site approved a study, by its answers to whatever parcel offered it."""
         answers = [one for offer in self.all() if offer.study == study for one in self.answers(offer)]

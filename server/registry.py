@@ -16,6 +16,15 @@ from shared.signatures import Signatures, key_id, read_signatures
 
 
 @dataclass(frozen=True)
+class OfferedBundle:
+    """A bundle that was added: the app's name and version, and the digest that hospitals sign."""
+
+    app: str
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Registry:
     """A folder: bundles by digest, the order in which they were added, one signature file a site."""
 
@@ -66,23 +75,25 @@ class Registry:
         """Return where a bundle lies."""
         return self.folder / "bundles" / f"{sha256}.fab"
 
+    def offered(self) -> tuple[OfferedBundle, ...]:
+        """Return all bundles in the order in which they were added, the newest at the end."""
+        path = self.folder / "bundles.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        return tuple(OfferedBundle(**json.loads(line)) for line in lines)
+
     def versions(self, app: str) -> dict[str, str]:
         """Return the digest that each version of an app now has, the one added last at the end."""
-        path = self.folder / "bundles.jsonl"
         found: dict[str, str] = {}
-        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-            one = json.loads(line)
-            if one["app"] == app:
-                found.pop(one["version"], None)
-                found[one["version"]] = one["sha256"]
+        for one in self.offered():
+            if one.app == app:
+                found.pop(one.version, None)
+                found[one.version] = one.sha256
         return found
 
     def newest(self) -> str | None:
         """Return the app that was added last, as `flwr run` takes it; None where there is none."""
-        path = self.folder / "bundles.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        last = json.loads(lines[-1]) if lines else None
-        return None if last is None else f"{last['app']}=={last['version']}"
+        last = self.offered()[-1:]
+        return f"{last[0].app}=={last[0].version}" if last else None
 
     def find(self, app: str, version: str | None) -> str | None:
         """Return the digest of an app's version, or of the one added last; None where there is none."""

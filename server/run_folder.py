@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,6 +87,19 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
         if line.endswith("\n"):
             yield json.loads(line)
+
+
+def last_lines(path: Path, most_bytes: int) -> list[dict[str, Any]]:
+    """Return the newest records of a .jsonl file, as many whole ones as so many bytes hold; none of a missing one."""
+    try:
+        with path.open("rb") as file:
+            skipped = max(0, file.seek(0, os.SEEK_END) - most_bytes)
+            file.seek(skipped)
+            held = file.read(most_bytes)
+    except FileNotFoundError:
+        return []
+    lines = held.splitlines(keepends=True)[1 if skipped else 0 :]
+    return [json.loads(line) for line in lines if line.endswith(b"\n")]
 
 
 def _locked(file: BinaryIO) -> bool:

@@ -17,9 +17,10 @@ from server.dashboard.door import Door
 from server.doors import Doors, absolute_store
 from server.hub import Hub
 from server.hub_folder import STORE_VARIABLE, open_hub
+from server.hub_state import Node
 from server.keeper import look_after
 from server.services import SUPERLINK_PORT, let_send, serve
-from server.superlink_nodes import align_nodes
+from server.superlink_nodes import align_nodes, node_states
 from shared.command_line import examples
 
 HUB_LISTEN = "0.0.0.0:8443"
@@ -98,4 +99,7 @@ def serve_hub(
     def tick(superlink: str) -> None:
         look_after(hub.studies, Control(superlink, hub.ca_file), lambda study: let_send(hub, doors, study))
 
-    serve(hub, doors, ready, tick)
+    def nodes(superlink: str) -> dict[str, Node]:
+        return node_states(superlink, hub.ca_file.read_bytes())
+
+    serve(hub, doors, ready, tick, nodes)

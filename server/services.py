@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from server.feed.probe import FeedProbe
 from server.feed.senders import Senders, hub_senders
 from server.hub import Hub
 from server.hub_folder import STORE_VARIABLE, verify_hub
+from server.hub_state import NODES, Node, told_nodes
 from server.proxy import Proxy
 from server.superlink import health_answers, loopback_superlink
 from shared.errors import ConfigError, RoundsError
@@ -42,17 +43,18 @@ def serve(
     doors: Doors,
     ready: Callable[[str], None] = lambda _: None,
     tick: Callable[[str], None] = lambda _: None,
+    nodes: Callable[[str], Mapping[str, Node]] = lambda _: {},
 ) -> None:
     """Run the hub until SIGTERM; `ConfigError` when something it needs is missing.
 
     `ready` is called with the SuperLink's host:port whenever it has begun to answer, `tick` every 3 s while it and the
-    registry do.
+    registry do. What `nodes` says of the sites then stands in the status file, for commands and pages.
     """
     check_start(hub, doors)
     bundles = free_port()
     with _services(hub, doors, bundles) as services:
         probe = FeedProbe(hub, doors.own_feed)
-        watch = _Watch(hub, doors, f"127.0.0.1:{bundles}", probe, ready, tick)
+        watch = _Watch(hub, doors, f"127.0.0.1:{bundles}", probe, ready, tick, nodes)
         facts = doors.told() | {"answers": False}
         log.info("hub: sites reach %s, the SuperLink is at %s", doors.listen, doors.superlink)
         Leftovers(hub.studies, lambda run: let_send(hub, doors, run)).start()
@@ -96,6 +98,7 @@ class _Watch:
     feed: FeedProbe
     ready: Callable[[str], None]
     tick: Callable[[str], None]
+    nodes: Callable[[str], Mapping[str, Node]] = lambda _: {}
     looked: float = 0.0
     # what was made ready: which start of the SuperLink, and which state of the list of sites
     seen: tuple[int, float] = (0, 0.0)
@@ -108,9 +111,11 @@ class _Watch:
         registry = health_answers(self.registry, None)
         audit = self.feed.serves() and dashboard_answers(self.doors.dashboard)
         supervisor.facts["answers"] = superlink and registry and audit
+        supervisor.facts[NODES] = None
         if superlink:
             try:
                 self._look(starts, studies=registry)
+                supervisor.facts[NODES] = told_nodes(self.nodes(self.doors.superlink))
             except RoundsError as error:  # a person's matter, and no reason to end what runs
                 log.error("%s", error)
         self.looked = time.monotonic()
@@ -124,7 +129,7 @@ class _Watch:
 
     def _listed(self) -> float:
         """Return when the list of sites was last changed."""
-        return (self.hub.path / "sites.sqlite").stat().st_mtime
+        return self.hub.sites_file.stat().st_mtime
 
 
 @contextmanager
@@ -150,7 +155,7 @@ def _services(hub: Hub, doors: Doors, bundles: int) -> Iterator[Sequence[Service
         yield (
             Service(REGISTRY, lambda: registry_command(hub, bundles), run / "empty", environment),
             Service(FEED, lambda: feed_command(hub, doors.feed), run / "empty", environment | to_store),
-            Service(DASHBOARD, lambda: dashboard_command(doors.dashboard, doors.workers), run / "empty",
+            Service(DASHBOARD, lambda: dashboard_command(hub.path, doors.dashboard, doors.workers), run / "empty",
                     environment | to_store),
             Service(SUPERLINK, lambda: superlink_command(hub, doors.superlink_port), run / "empty",
                     environment | registry),

@@ -6,7 +6,7 @@ back. Public keys and names only.
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Self
 
 from shared.errors import ConfigError, TrustError
 from shared.introduction import Introduction
+from shared.site_config import check_site_name
 
 _VERSION = 1
 _SCHEMA = """
@@ -25,11 +26,16 @@ CREATE TABLE IF NOT EXISTS sites (
     admitted TEXT NOT NULL,
     removed TEXT
 ) STRICT;
+CREATE TABLE IF NOT EXISTS invited (name TEXT NOT NULL PRIMARY KEY COLLATE NOCASE, invited TEXT NOT NULL) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS one_site_a_name ON sites (name COLLATE NOCASE) WHERE removed IS NULL;
 """
 _SELECT = (
     "SELECT name, node_key, approval_key, fingerprint, admitted, removed FROM sites ORDER BY name, admitted"
 )
+_SELECT_INVITED = "SELECT name, invited FROM invited ORDER BY name"
+_INVITE = "INSERT INTO invited VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET invited = excluded.invited"
+_READ_SECONDS = 2.0  # that a reader waits for who writes
+MOST_SITES = 500  # of which a page or table tells
 _INSERT = (
     "INSERT INTO sites (name, node_key, approval_key, fingerprint, admitted, removed) "
     "VALUES (?, ?, ?, ?, ?, NULL)"
@@ -46,6 +52,33 @@ class AdmittedSite:
     fingerprint: str
     admitted: str
     removed: str | None
+
+
+@dataclass(frozen=True)
+class InvitedSite:
+    """A name to which FEDERATION.json was sent, and when (UTC, ISO 8601); no key of it is known yet."""
+
+    name: str
+    invited: str
+
+
+def read_sites(path: Path) -> tuple[list[AdmittedSite], list[InvitedSite]]:
+    """Return all sites ever admitted, and those invited, without a change to the file; `ConfigError` where it cannot.
+
+    For who only looks: `SiteList` itself makes what the file lacks, and touches it.
+    """
+    try:
+        with closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_READ_SECONDS)
+        ) as opened:
+            rows = opened.execute(f"{_SELECT} LIMIT {MOST_SITES}").fetchall()
+            known = opened.execute("SELECT 1 FROM sqlite_schema WHERE name = 'invited'").fetchone()
+            invited = opened.execute(f"{_SELECT_INVITED} LIMIT {MOST_SITES}").fetchall() if known else []
+    except (OSError, sqlite3.Error) as error:
+        raise ConfigError(
+            f"{path.name}: cannot be read ({error}); check disk and rights, or put it back with `rounds-hub restore`"
+        ) from error
+    return [AdmittedSite(*row) for row in rows], [InvitedSite(*row) for row in invited]
 
 
 class SiteList:
@@ -93,6 +126,12 @@ class SiteList:
                 ),
             )  # fmt: skip
         return True
+
+    def invite(self, name: str, now: datetime | None = None) -> None:
+        """Write down that a hospital was sent what it needs to join; `ConfigError` where the name is no site's."""
+        check_site_name(name, "--site")
+        with self._writing():
+            self._database.execute(_INVITE, (name, _text(now)))
 
     def remove(self, name: str, now: datetime | None = None) -> None:
         """Let a site go; its keys are never admitted again. `ConfigError` where no such site belongs."""

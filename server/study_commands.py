@@ -12,10 +12,12 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from server.answers import study_answers
 from server.cli_hub import DEFAULT_HUB, HubOption
 from server.hub import Hub
 from server.offers import Offers, require_bundle
 from server.registry import Registry
+from server.study_progress import StudyProgress, refusal_lines
 from server.submissions import (
     EXIT_STATUS,
     GOING_ON,
@@ -97,7 +99,10 @@ def status(
     as_json: AsJson = False,
     wait: Wait = False,
 ) -> None:
-    """Show how a study stands and what each site sent; without a name, all studies and the newest one's status."""
+    """Show how a study stands, what each site sent and who refused and why; without a name, all studies.
+
+    The exit status, and who refused, are of the newest where no name is given.
+    """
     studies = Hub(hub).studies
     study = find_study(studies, name)
     shown = [study] if name is not None else all_studies(studies)
@@ -110,6 +115,8 @@ def status(
             wide_console().print("", _sent_by_round(sent), sep="\n")
             if (error := study.rounding_error()) is not None:
                 wide_console().print(f"updates travel as float16: {rounded_by(error)}")
+        for line in refusal_lines(study):
+            typer.echo(line)
     if wait:
         _wait(study)
     raise typer.Exit(EXIT_STATUS[study.read().state])
@@ -158,9 +165,14 @@ def _newest(registry: Registry) -> str:
 
 
 def _wait(study: SubmittedStudy) -> None:
-    """Wait for the end of a study, which `rounds-hub serve` records; exits with its status."""
+    """Tell what happens until the end of a study, which `rounds-hub serve` records; exits with its status."""
+    progress = StudyProgress(study)
     while (submission := study.read()).state in GOING_ON:
+        for line in progress.lines():
+            typer.echo(line, err=True)
         time.sleep(_POLL_SECONDS)
+    for line in progress.lines():
+        typer.echo(line, err=True)
     typer.echo(f"{study.path.name}: {submission.state} {submission.why}".rstrip())
     raise typer.Exit(EXIT_STATUS[submission.state])
 
@@ -186,5 +198,6 @@ def _as_json(study: SubmittedStudy) -> dict[str, object]:
         "why": submission.why,
         "bytes_sent": study.bytes_sent(),
         "rounding_error": study.rounding_error(),
+        "answers": {one.site: f"{one.stage}: {one.outcome}" for one in study_answers(study)},
         "folder": str(study.path.resolve()),
     }

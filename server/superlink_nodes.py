@@ -15,6 +15,7 @@ from flwr.proto.control_pb2 import ListNodesRequest, RegisterNodeRequest, Unregi
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.supercore.control import ControlHttpClient
 
+from server.hub_state import Node
 from server.sites import AdmittedSite
 from shared.errors import StudyError, TrustError
 
@@ -64,11 +65,15 @@ def align_nodes(sites: Sequence[AdmittedSite], superlink: str, ca_pem: bytes) ->
     return Alignment(tuple(missing.values()), tuple(one.name or str(one.node_id) for one in foreign))
 
 
-def node_states(superlink: str, ca_pem: bytes) -> dict[str, str]:
-    """Return what Flower says of each registered site by name: `registered` (never came), `online` or `offline`."""
+def node_states(superlink: str, ca_pem: bytes) -> dict[str, Node]:
+    """Return what Flower says of each registered site by name; one that is offline was last seen as it went."""
     with _control(superlink, ca_pem) as control:
         nodes = control.ListNodes(ListNodesRequest()).nodes_info
-    return {one.name: one.status for one in nodes if one.status != _UNREGISTERED}
+    return {
+        one.name: Node(one.status, one.last_deactivated_at or None)
+        for one in nodes
+        if one.status != _UNREGISTERED
+    }
 
 
 def _check_names(known: dict[bytes, NodeInfo], wanted: dict[bytes, str]) -> None:

@@ -27,6 +27,7 @@ from server.dashboard.pages import OPEN, OWN, PAGES
 from server.dashboard.passwords import Hashing
 from server.dashboard.settings import Settings
 from server.dashboard.view_cache import ViewCache
+from server.dashboard.views.connections import ConnectionsCache
 
 _COMPRESS_FROM = 1_000  # bytes
 
@@ -63,6 +64,7 @@ def create_app(engine: sa.Engine, settings: Settings | None = None) -> FastAPI:
     )  # fmt: skip
     app.state.engine, app.state.settings, app.state.views = engine, settings or Settings(), ViewCache()
     app.state.closing = asyncio.Event()
+    app.state.connections = ConnectionsCache(app.state.settings.hub, app.state.settings.hub_seconds)
     app.state.hashing = Hashing(app.state.settings.hashes_at_once)
     for refused, answer in (
         (Exception, refusals.broke),

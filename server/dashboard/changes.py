@@ -1,11 +1,11 @@
-"""Telling readers that a study changed, and nothing else: the page then asks for what it shows.
+"""Telling readers that what a page shows changed, and nothing else: the page then asks for it.
 
-In: a study, the session of a reader. Out: a stream of events named `changed`, and `ended` once the session or the
-server ends. Each carries a version as its id, so that a reader who was cut off learns what he missed.
+In: how to tell its version, a reader's session. Out: a stream of events named `changed`, and `ended` once the session
+or the server ends. Each carries a version as its id, so that a reader who was cut off learns what he missed.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -25,16 +25,19 @@ GONE: Final = "gone"
 
 @dataclass(frozen=True)
 class Watch:
-    """One reader's look at one study; `closing` is set once this process is to end."""
+    """One reader's look at one thing; `closing` is set once this process is to end.
+
+    `look` returns the thing's version, None where it is gone.
+    """
 
     engine: sa.Engine
     settings: Settings
-    study_uid: str
+    look: Callable[[sa.Connection], str | None]
     visit: sessions.Visit
     closing: asyncio.Event
 
     async def events(self, since: str) -> AsyncIterator[ServerSentEvent]:
-        """Yield `changed` whenever the study is no longer as it was at `since`."""
+        """Yield `changed` whenever the version is no longer as it was at `since`."""
         seen = since
         yield ServerSentEvent(comment="watching", retry=_RETRY_MILLISECONDS)
         while True:
@@ -56,17 +59,23 @@ class Watch:
             pass
 
     def _look(self) -> str:
-        """Return the study's version; `GONE` where the session or the study is."""
+        """Return the version; `GONE` where the session or the thing is."""
         with self.engine.connect() as connection:
             visit = sessions.look_up(connection, self.visit.token, self.settings)
             if visit is None or visit.role != self.visit.role:
                 return GONE
-            row = connection.execute(
-                sa.select(STUDIES.c.updated, SOURCES.c.last_received)
-                .outerjoin(SOURCES, SOURCES.c.source == STUDIES.c.source)
-                .where(STUDIES.c.study_uid == self.study_uid)
-            ).one_or_none()
-        return GONE if row is None else version(row.updated, row.last_received)
+            found = self.look(connection)
+        return GONE if found is None else found
+
+
+def study_version(connection: sa.Connection, study_uid: str) -> str | None:
+    """Return the version of a study as the store has it; None where there is none."""
+    row = connection.execute(
+        sa.select(STUDIES.c.updated, SOURCES.c.last_received)
+        .outerjoin(SOURCES, SOURCES.c.source == STUDIES.c.source)
+        .where(STUDIES.c.study_uid == study_uid)
+    ).one_or_none()
+    return None if row is None else version(row.updated, row.last_received)
 
 
 def version_of(head: Head) -> str:

@@ -4,6 +4,8 @@ In: a store and how readers reach it. Out: a web server, until SIGTERM; and the 
 """
 
 import logging
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -37,6 +39,12 @@ def serve(
     proxy: ProxyAddress = "",
     name: Names = None,
     workers: Workers = 1,
+    hub: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="ROUNDS_HUB", help="the hub's folder, for the page of its connections; it is only read"
+        ),
+    ] = None,
 ) -> None:
     """Serve the audit's pages until SIGTERM.
 
@@ -44,7 +52,7 @@ def serve(
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     door = Door(listen, certificate, key, proxy, tuple(name or ()))
-    serve_dashboard(store or usual_store(), door, workers, typer.echo)
+    serve_dashboard(store or usual_store(), door, workers, typer.echo, hub)
 
 
 @app.command(epilog=examples("rounds-hub dashboard routes"))

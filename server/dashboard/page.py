@@ -118,7 +118,7 @@ class PageTools:
         return {
             "visit": visit, "study": self._as_shown_to(visit, study), "here": here,
             "fresh": visit is not None and visit.is_fresh(self.settings),
-            "now": datetime.now(UTC), "version": "" if study is None else version_of(study),
+            "now": datetime.now(UTC), "version": "" if study is None else version_of(study), "stream": "",
         }  # fmt: skip
 
     def hides_verdict(self, visit: Visit | None, study: Head) -> bool:

@@ -1,6 +1,7 @@
 """The three roles; each may do what those before it may.
 
-A viewer reads. An auditor also decides whether a student may be used. A coordinator also looks after accounts.
+A viewer reads. An auditor also decides whether a student may be used. A coordinator also looks after accounts
+and sees how sites are connected, which no result rests on.
 """
 
 from typing import Final

@@ -56,8 +56,13 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve_dashboard(store: str, door: Door, workers: int, say: Callable[[str], None]) -> None:
-    """Serve until SIGTERM; `say` tells the operator the address, and at the first start the one-time password."""
+def serve_dashboard(
+    store: str, door: Door, workers: int, say: Callable[[str], None], hub: Path | None = None
+) -> None:
+    """Serve until SIGTERM; `say` tells the operator the address, and at the first start the one-time password.
+
+    `hub` is the folder of the hub whose sites the page Connections shows.
+    """
     _prepare_process()
     door.check()
     if not 1 <= workers <= MOST_AT_ONCE:
@@ -72,7 +77,7 @@ def serve_dashboard(store: str, door: Door, workers: int, say: Callable[[str], N
             f"First login: name {people.FIRST}, one-time password {password} (shown this once; it must be changed)"
         )
     say(f"Dashboard: {door.url(bound)}")
-    settings = replace(door.settings, hashes_at_once=MOST_AT_ONCE // workers)
+    settings = replace(door.settings, hashes_at_once=MOST_AT_ONCE // workers, hub=hub)
     _run(_config(Start(store, settings), door, workers), bound)
 
 

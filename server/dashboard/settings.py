@@ -5,6 +5,7 @@ In: the command line. Out: one frozen value. Nothing here is a secret.
 
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,8 @@ class Settings:
     """
 
     secure: bool = False
+    hub: Path | None = None  # the hub's folder, which is only read; none beside the results of simulations
+    hub_seconds: float = 3.0  # how long what was gathered from it is shown again
     hosts: tuple[str, ...] = ()
     idle: timedelta = timedelta(minutes=30)
     longest: timedelta = timedelta(hours=12)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from server.dashboard.statics import static_url
 from server.dashboard.status import status
@@ -24,6 +25,7 @@ NOBODY: Final = {
     "here": "",
     "fresh": False,
     "version": "",
+    "stream": "",
 }  # for a page without login
 
 
@@ -42,7 +44,7 @@ def environment() -> Environment:
     made.filters |= {
         "shown": shown, "interval": interval_text, "in_bytes": in_bytes, "in_seconds": in_seconds,
         "event_word": event_word, "sentence": sentence, "age": age, "moment": moment, "day": day,
-        "machine_time": machine_time,
+        "machine_time": machine_time, "commands": commands,
     }  # fmt: skip
     made.globals["m"] = made.get_template("macros.html").module  # also for a block that is asked for alone
     return made
@@ -64,6 +66,15 @@ def has_block(template: str, block: str | None) -> bool:
 def sentence(said: str) -> str:
     """Write a bare code, such as `budget_spent`, as words; anything else stays as it is."""
     return said.replace("_", " ") if said.replace("_", "").isalpha() and said.islower() else said
+
+
+def commands(said: str) -> Markup:
+    """Set what stands between backticks as code; everything is escaped."""
+    parts = said.split("`")
+    return Markup().join(
+        Markup("<code>{}</code>").format(part) if number % 2 else escape(part)
+        for number, part in enumerate(parts)
+    )
 
 
 def age(seconds: float) -> str:

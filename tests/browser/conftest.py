@@ -23,6 +23,7 @@ from server.store.database import open_store, writing
 from server.store.ingest import find_outboxes, ingest
 from server.store.schema import ACCOUNTS, STUDIES
 from tests.audit_records import fill, running_study, small_study
+from tests.connected_hub import ConnectedHub, whole_hub
 from tests.dashboard_site import RUNNING, SMALL
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -50,6 +51,7 @@ class Site:
     store: Path
     finished: str = SMALL
     running: str = RUNNING
+    hub: ConnectedHub | None = None
 
 
 @dataclass
@@ -98,12 +100,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         listen = f"127.0.0.1:{free.getsockname()[1]}"
-    words = ["dashboard", "serve", "--store", str(store), "--listen", listen]
+    hub = whole_hub(store.parent)
+    words = ["dashboard", "serve", "--store", str(store), "--listen", listen, "--hub", str(hub.hub.path)]
     process = subprocess.Popen([sys.executable, "-m", "server.main", *words], stdout=subprocess.DEVNULL)
     try:
         with httpx.Client(transport=httpx.HTTPTransport(retries=8)) as client:
             assert client.get(f"http://{listen}/health", timeout=60).status_code == 200
-        yield Site(f"http://{listen}", store, finished)
+        yield Site(f"http://{listen}", store, finished, hub=hub)
     finally:
         process.terminate()
         process.wait(timeout=60)

@@ -35,7 +35,7 @@ FIGURES = """() => [...document.querySelectorAll('figure.chart')].flatMap(figure
 def pages(site: Site) -> list[str]:
     """Every page that a coordinator can open."""
     of_studies = [f"/studies/{uid}{part}" for uid in (site.finished, site.running) for part in PARTS]
-    return ["/studies", "/events", "/people", "/account", *of_studies]
+    return ["/studies", "/connections", "/events", "/people", "/account", *of_studies]
 
 
 @pytest.mark.parametrize("context", WINDOWS, indirect=True)

@@ -12,14 +12,22 @@ import pytest
 import yaml
 from PIL import Image
 
-from deploy.federation import Federation, MadeSites, PhantomHospital, Recipe, build_workspace, find_recipe
+from deploy.federation import (
+    Federation,
+    MadeSites,
+    PhantomHospital,
+    Recipe,
+    build_workspace,
+    check_can_run,
+    find_recipe,
+)
 from deploy.progress import Progress
 from deploy.simulate import chosen
 from deploy.workspace import prepare
 from server.app import made_sites
 from server.feasible import check_made_sites
 from server.prepare import PUBLIC_SETS, public_sets
-from shared.config_files import parse_study, read_site, read_study, read_yaml
+from shared.config_files import parse_study, read_site, read_study, read_yaml, write_yaml
 from shared.data.images import check_images
 from shared.data.source import read_source
 from shared.errors import ConfigError, DataError
@@ -95,6 +103,50 @@ def test_a_wrong_sites_file_is_one_sentence(tmp_path: Path, change: dict[str, An
     with pytest.raises(ConfigError, match=rf"^own\.yaml: .*{words}") as refused:
         find_recipe(None, None, tmp_path / "own.yaml")
     assert "\n" not in str(refused.value)
+
+
+def public_folder(folder: Path) -> Path:
+    """Draw a folder of public images, as class folders: no hospital is named in it."""
+    images = folder / "images"
+    for label, grey in (("normal", 60), ("opacity", 180)):
+        (images / label).mkdir(parents=True)
+        for number in range(20):
+            noise = np.random.default_rng(number).integers(0, 60, (40, 40), dtype=np.uint8)
+            Image.fromarray(noise + np.uint8(grey)).save(images / label / f"{number}.png")
+    study = read_yaml(DEPLOY / "studies" / "phantoms.yaml") | {"name": "ours"}
+    write_yaml(folder / "ours.yaml", parse_study(study))
+    return images
+
+
+def test_a_hub_of_real_hospitals_prepares_with_public_images_alone(tmp_path: Path) -> None:
+    """Data and a study are enough: all patients are public, no hospital is made, named or written."""
+    images = public_folder(tmp_path)
+    recipe = find_recipe(images, tmp_path / "ours.yaml", None, may_be_public=True)
+    notes = build_workspace(recipe, tmp_path / "w", seed=0, progress=lambda *_: None)
+    assert notes[0] == "All images are public; no hospital is simulated, the federation's own take part."
+    sets = {
+        name: read_source(tmp_path / "w" / "public" / f"{name}.csv", recipe.study.task)
+        for name in PUBLIC_SETS
+    }
+    assert all(sets.values())
+    assert sum(len(patients) for patients in sets.values()) > 30, "but for those kept as validation"
+    assert list((tmp_path / "w" / "sites").iterdir()) == []
+    assert not (tmp_path / "w" / "manifests").exists()
+
+
+def test_public_images_alone_are_no_simulation(tmp_path: Path) -> None:
+    """What simulates asks for hospitals, in one sentence; a sites file may say that all is public, or name them."""
+    images = public_folder(tmp_path)
+    with pytest.raises(ConfigError, match=r"images\.yaml does not exist"):
+        find_recipe(images, tmp_path / "ours.yaml", None)
+    recipe = find_recipe(images, tmp_path / "ours.yaml", None, may_be_public=True)
+    with pytest.raises(ConfigError, match="makes no hospital, so nothing can be simulated"):
+        check_can_run(recipe)
+    (tmp_path / "sites.yaml").write_text("title: ours\npublic_only: true\nlabel_map: {opacity: opacity}\n")
+    assert find_recipe(images, tmp_path / "ours.yaml", tmp_path / "sites.yaml").federation.public_only
+    (tmp_path / "sites.yaml").write_text("title: ours\npublic_only: true\ndeclared_patients: {north: 5}\n")
+    with pytest.raises(ConfigError, match="unless public_only is true, and then none"):
+        find_recipe(images, tmp_path / "ours.yaml", tmp_path / "sites.yaml")
 
 
 def test_a_wrong_study_is_one_sentence(tmp_path: Path) -> None:

@@ -100,7 +100,8 @@ def test_a_store_is_found_from_any_folder(given: str, absolute: str) -> None:
 
 def test_the_stores_password_is_on_no_command_line(hub: Hub) -> None:
     """What keeps records gets its URL by its environment, which other accounts do not see."""
-    assert not [word for word in dashboard_command(READERS, 1) if "store" in word]
+    words = dashboard_command(hub.path, READERS, 1)
+    assert not [word for word in words if "store" in word and word != str(hub.path)]
     assert feed_command(hub, "127.0.0.1:8444")[-4:] == [
         "--hub",
         str(hub.path.resolve()),
@@ -208,10 +209,11 @@ def test_readers_passwords_do_not_cross_the_network_in_the_clear(hub: Hub) -> No
         check_start(hub, replace(DOORS, dashboard=Door("0.0.0.0:8470")))
 
 
-def test_the_dashboard_is_started_as_it_was_asked_for() -> None:
+def test_the_dashboard_is_started_as_it_was_asked_for(hub: Hub) -> None:
     """Certificate files by whole path, for services run in folders of their own."""
     door = Door("0.0.0.0:8470", Path("audit.crt"), Path("audit.key"), "10.0.0.1", ("audit.example.org",))
-    words = dashboard_command(door, 2)
+    words = dashboard_command(hub.path, door, 2)
+    assert words[words.index("--hub") + 1] == str(hub.path.resolve())
     assert words[words.index("--certificate") + 1] == str(Path.cwd() / "audit.crt")
     assert words[words.index("--key") + 1] == str(Path.cwd() / "audit.key")
     assert words[words.index("--proxy") + 1] == "10.0.0.1"

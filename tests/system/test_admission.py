@@ -19,12 +19,21 @@ from client.site_folder import make_site
 from deploy.flower_run import end_superlink
 from server.authority import Names, make_authority
 from server.cli import app
+from server.connections import gather
+from server.dashboard.serve import Door
+from server.doors import Doors
+from server.feed.probe import FeedProbe
+from server.feed.senders import hub_senders
+from server.hub import Hub
 from server.hub_folder import HubFolder, make_hub
+from server.hub_state import Node
+from server.next_steps import SiteFacts
+from server.services import _Watch
 from server.superlink_nodes import Alignment, SuperLinkAbsent, align_nodes, node_states
 from shared.errors import TrustError
 from shared.flower_environment import QUIET
 from shared.introduction import read_introduction
-from shared.supervisor import free_port
+from shared.supervisor import Supervisor, free_port
 
 SECONDS = 90
 BIN = Path(sys.executable).parent
@@ -151,7 +160,7 @@ def test_a_site_can_ask_whether_it_was_admitted(federation: Federation) -> None:
     mark, sentence = asked(federation, "stranger")
     assert mark == "fail"
     assert "send it the site's .pub file again" in sentence
-    assert node_states(federation.address, federation.ca) == {"north": "registered"}
+    assert node_states(federation.address, federation.ca) == {"north": Node("registered")}
     federation.command("remove", "north")
     assert asked(federation, "north") == (mark, sentence)
     mark, sentence = asked(federation, "north", f"127.0.0.1:{free_port()}")
@@ -165,10 +174,10 @@ def test_just_the_admitted_site_is_let_in(federation: Federation) -> None:
     assert "SuperLink: registered north." in federation.admit("north")
     assert federation.align() == Alignment((), ())
     with federation.supernode("north") as north, federation.supernode("stranger") as stranger:
-        until(north, lambda: node_states(federation.address, federation.ca) == {"north": "online"})
+        until(north, lambda: node_states(federation.address, federation.ca) == {"north": Node("online")})
         assert stranger.wait(SECONDS) == 1
         assert asked(federation, "north")[0] == "ok", "also while the node is connected, which stays so"
-        assert node_states(federation.address, federation.ca) == {"north": "online"}
+        assert node_states(federation.address, federation.ca) == {"north": Node("online")}
         listed = json.loads(federation.command("sites", "--json"))["sites"]
         assert [(site["name"], site["connection"]) for site in listed] == [("north", "online")]
         assert "SuperLink: unregistered north." in federation.command("remove", "north")
@@ -177,6 +186,49 @@ def test_just_the_admitted_site_is_let_in(federation: Federation) -> None:
     with federation.supernode("north") as again:
         assert again.wait(SECONDS) == 1
     assert federation.align() == Alignment((), ())
+
+
+def seen_by_the_hub(federation: Federation, address: str) -> SiteFacts:
+    """Let the hub's own services look once at the SuperLink, and gather what they wrote down of the one site."""
+    hub = Hub(federation.hub.path)
+    hub_senders(hub)
+    doors = Doors("", int(address.rpartition(":")[2]), "127.0.0.1:1", "", Door("127.0.0.1:1"))
+    watch = _Watch(
+        hub, doors, "127.0.0.1:1", FeedProbe(hub, doors.own_feed), lambda _: None, lambda _: None,
+        lambda at: node_states(at, federation.ca),
+    )  # fmt: skip
+    supervisor = Started([], hub.status, doors.told(), watch)
+    watch(supervisor)
+    watch.feed.close()
+    supervisor._write_status()
+    (site,) = gather(federation.hub).sites
+    return site.facts
+
+
+class Started(Supervisor):
+    """A supervisor whose services have been started once."""
+
+    def starts(self, _name: str) -> int:
+        return 1
+
+
+def test_the_hub_writes_down_who_is_connected(federation: Federation) -> None:
+    """What commands and pages read: never came, online, offline since when; of a SuperLink that is dead, nothing."""
+    federation.admit("north")
+    assert seen_by_the_hub(federation, federation.address).connection == "never came"
+    with federation.supernode("north") as north:
+        until(north, lambda: node_states(federation.address, federation.ca) == {"north": Node("online")})
+        online = seen_by_the_hub(federation, federation.address)
+        assert online.connection == "online"
+        before = datetime.now(UTC)
+        north.terminate()
+        north.wait(SECONDS)
+    offline = seen_by_the_hub(federation, federation.address)
+    assert (offline.connection, offline.last_seen is not None) == ("offline", True)
+    assert offline.last_seen is not None
+    assert before <= offline.last_seen <= datetime.now(UTC)
+    dead = seen_by_the_hub(federation, f"127.0.0.1:{free_port()}")
+    assert (dead.connection, dead.last_seen) == ("not known", None)
 
 
 def test_whatever_else_is_registered_is_put_out(federation: Federation) -> None:

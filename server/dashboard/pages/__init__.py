@@ -11,6 +11,7 @@ from fastapi import APIRouter
 from server.dashboard.pages import (
     account,
     changes,
+    connections,
     events,
     explanations,
     login,
@@ -39,4 +40,5 @@ PAGES: Final[tuple[APIRouter, ...]] = (
     pictures.router,
     changes.router,
     people.router,
+    connections.router,
 )

@@ -1,6 +1,7 @@
 """Live pages: a stream that says that a study changed, and the line above its pages that tells how it stands."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request
@@ -8,7 +9,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.responses import HTMLResponse
 
 from server.dashboard.access import Reader
-from server.dashboard.changes import Watch
+from server.dashboard.changes import Watch, study_version
 from server.dashboard.page import Page
 
 router = APIRouter()
@@ -22,7 +23,8 @@ async def changes(
 ) -> AsyncIterator[ServerSentEvent]:
     """Say `changed` whenever a record of this study arrived, beginning with what came after the page was made."""
     state = request.app.state
-    watch = Watch(state.engine, state.settings, study_uid, visit, state.closing)
+    look = partial(study_version, study_uid=study_uid)
+    watch = Watch(state.engine, state.settings, look, visit, state.closing)
     async for event in watch.events(last_event_id or since):
         yield event
 

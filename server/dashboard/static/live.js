@@ -57,7 +57,7 @@
   document.addEventListener("htmx:afterSettle", function (event) {
     var config = event.detail.requestConfig;
     if (config && config.triggeringEvent && config.triggeringEvent.type === "sse:changed") {
-      say("The study changed; the page was brought up to date.");
+      say((document.getElementById("connections") ? "The connections" : "The study") + " changed; the page was brought up to date.");
     }
     tick();
   });

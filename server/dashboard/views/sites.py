@@ -23,6 +23,15 @@ _SAME_CODE, _OTHER_CODE = ("✓", "the study's code"), ("✕", "other code than 
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """How the page names what is compared: made hospitals are the images' own sites, real ones are not."""
+
+    heading: str
+    title: str
+    words: str
+
+
+@dataclass(frozen=True)
 class SiteLine:
     """One site: its health in shape and word, when it was last heard of, what it runs and sent."""
 
@@ -60,6 +69,22 @@ class SitesView:
     refusals: tuple[Refusal, ...]
     funnel: Figure | None
     fewest: int
+    comparison: Comparison
+
+
+_OF_SIMULATION: Final = Comparison(
+    "Between sites",
+    "Right answers by site of origin of the public test images",
+    "Sites are never ranked: small ones land at either end by chance. The plot shows each site's share of right "
+    "answers over its number of patients, inside the limits that chance alone gives.",
+)
+_OF_FEDERATION: Final = Comparison(
+    "Between sources of the public images",
+    "Right answers by source of the public test images",
+    "These names are sources of the hub's public test images. The hospitals of this federation are not compared: their "
+    "images are not at the hub. Sources are never ranked: small ones land at either end by chance. The plot shows each "
+    "source's share of right answers over its number of patients, inside the limits that chance alone gives.",
+)
 
 
 def sites_view(connection: sa.Connection, head: Head) -> SitesView:
@@ -75,8 +100,9 @@ def sites_view(connection: sa.Connection, head: Head) -> SitesView:
         + (f" Missing: {', '.join(away[:8])}{' and more' if len(away) > 8 else ''}." if away else "")
     )
     shares = _shares(connection, head.uid)
-    funnel = funnel_figure("Right answers by site of origin of the public test images", "share right", shares)
-    return SitesView(finding, sites, refusals, funnel, FEWEST)
+    comparison = _OF_SIMULATION if head.simulation else _OF_FEDERATION
+    funnel = funnel_figure(comparison.title, "share right", shares)
+    return SitesView(finding, sites, refusals, funnel, FEWEST, comparison)
 
 
 def _missing_last_round(connection: sa.Connection, head: Head) -> dict[str, str]:

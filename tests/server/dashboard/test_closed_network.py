@@ -51,7 +51,7 @@ def test_the_server_needs_no_network(filled: Path, tmp_path: Path) -> None:
     engine = open_store(store)
     give_password(engine, "coordinator")
     engine.dispose()
-    paths = ["/studies", "/events", "/people", "/account"]
+    paths = ["/studies", "/connections", "/events", "/people", "/account"]
     paths += [f"/studies/{uid}{part}" for uid in (SMALL, RUNNING) for part in PARTS]
     paths += [f"/studies/{SMALL}/{file}" for file in ("privacy.csv", "model/card.xml", "explanations.csv")]
     done = subprocess.run(

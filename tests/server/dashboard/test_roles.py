@@ -17,6 +17,8 @@ BEGIN, END = "<!-- routes: begin -->\n", "<!-- routes: end -->"
 
 OPEN = {("GET", "/login"), ("POST", "/login"), ("GET", "/health"), ("GET", "/static/{name}")}
 COORDINATORS = {
+    ("GET", "/connections"),
+    ("GET", "/connections/changes"),
     ("GET", "/people"),
     *(("POST", f"/people/{what}") for what in ("add", "reset", "role", "disable", "enable")),
 }
@@ -40,8 +42,8 @@ def test_the_api_asks_for_a_token_and_nothing_else_does(rows: Table) -> None:
     }
 
 
-def test_accounts_are_the_coordinators(rows: Table) -> None:
-    """Only a coordinator sees and changes accounts."""
+def test_accounts_and_connections_are_the_coordinators(rows: Table) -> None:
+    """Only a coordinator sees and changes accounts, and sees how sites are connected."""
     assert {row for row, asked in rows.items() if asked == "coordinator"} == COORDINATORS
 
 

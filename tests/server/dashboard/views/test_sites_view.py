@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from server.dashboard.views.head import study_head
 from server.dashboard.views.sites import SitesView, sites_view
-from server.store.records import SiteBody
+from server.store.records import SiteBody, StudyBody
 from tests.audit_records import SMALL_UID, Entry, small_study
 
 
@@ -30,6 +30,22 @@ def test_sites_stand_by_name_with_what_they_sent(small: sa.Engine) -> None:
     film = next(one for one in view.sites if one.site == "film")
     assert (film.mark, film.health) == ("✕", "missing: budget_spent")
     assert "Missing: film" in view.finding
+
+
+def test_public_images_of_a_real_federation_are_none_of_its_hospitals(
+    filled: Callable[[list[Entry]], sa.Engine],
+) -> None:
+    """Made hospitals are compared as sites; beside real ones the same names are sources of public images."""
+    real: list[Any] = [
+        (body.model_copy(update={"simulation": False}), blobs)
+        if isinstance(body, StudyBody)
+        else (body, blobs)
+        for body, blobs in small_study()
+    ]
+    assert read(filled(small_study())).comparison.heading == "Between sites"
+    told = read(filled(real)).comparison
+    assert told.heading == "Between sources of the public images"
+    assert "The hospitals of this federation are not compared" in told.words
 
 
 def test_other_code_than_the_studys_is_marked(filled: Callable[[list[Entry]], sa.Engine]) -> None:
