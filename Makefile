@@ -24,7 +24,7 @@ simulate = $(BIN)/python -m deploy.simulate
 lint = @if [ -x $(BIN)/$(1) ]; then echo $(BIN)/$(1) $(2) && $(BIN)/$(1) $(2); \
 	else echo "$(1): not made for this machine, so these are NOT linted: $(2)" >&2; fi
 
-.PHONY: help setup demo prepare teacher compare membership test e2e browser load check advisories bench privacy-check images troubleshooting fuzz proto format clean
+.PHONY: help setup demo federation federation-stop federation-clean prepare teacher compare membership test e2e browser load check advisories bench privacy-check images troubleshooting fuzz proto format clean
 help: ## show the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -36,6 +36,15 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY) ## run the main job; DATA=folder for real images, SITE_STATE=folder keeps ledgers
 	$(simulate) demo $(options) $(student) --seed $(SEED) $(if $(SITE_STATE),--site-state $(SITE_STATE))
+
+federation: $(READY) ## a hub and two hospitals on this machine, in real processes, every command shown; FEDERATION="--port 9443"
+	$(BIN)/python -m deploy.laptop.commands start $(FEDERATION)
+
+federation-stop: $(READY) ## stop what `make federation` left running; its folders stay
+	$(BIN)/python -m deploy.laptop.commands stop
+
+federation-clean: $(READY) ## stop it and remove its folders
+	$(BIN)/python -m deploy.laptop.commands clean
 
 prepare: $(READY) ## make the workspace that `flwr run .` starts from; DATA and STUDY without SITES: a hub's, of public images alone
 	$(simulate) prepare $(options) $(student) --seed $(SEED)

@@ -10,7 +10,13 @@ from shared.errors import ConfigError
 from shared.site_config import SiteConfig
 
 SiteFile = Annotated[Path, typer.Argument(metavar="SITE.yaml", help="the hospital's own configuration")]
-StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="the study as the hub sends it")]
+StudyFile = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[STUDY]",
+        help="the study's file or the hub's parcel; the study approved here last when not given",
+    ),
+]
 SiteOption = Annotated[
     Path, typer.Option("--site", metavar="SITE.yaml", help="the hospital's own configuration")
 ]

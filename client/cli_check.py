@@ -12,15 +12,16 @@ from typing import Annotated
 
 import typer
 
+from client.asked_study import asked_study
 from client.check import check_site
 from client.check_admission import admission_finding
 from client.check_hub import hub_findings
-from client.cli_arguments import SiteFile, SiteState, StudyFile, site_config_of
+from client.cli_arguments import DEFAULT_SITE, SiteFile, SiteState, StudyFile, site_config_of
 from client.findings import Finding
 from client.site import Site
 from client.telling import tell
 from shared.command_line import AsJson, examples
-from shared.config_files import read_site, read_study
+from shared.config_files import read_site
 from shared.data.images import refused_images
 from shared.data.same_pictures import same_pictures
 from shared.data.tree import resolved
@@ -32,14 +33,15 @@ app = typer.Typer()
 
 @app.command(
     epilog=examples(
-        "rounds-site check site.yaml study.yaml",
+        "rounds-site check                                     # this folder's site.yaml, the study approved last",
+        "rounds-site check /site/site.yaml lungs.study",
         "rounds-site check site.yaml study.yaml --offline",
         "rounds-site check site.yaml study.yaml --json > check.json",
     )
 )
 def check(
-    site: SiteFile,
-    study: StudyFile,
+    site: SiteFile = DEFAULT_SITE,
+    study: StudyFile = None,
     site_state: SiteState = None,
     hub: Annotated[
         str | None, typer.Option("--hub", metavar="HOST:PORT", help="another hub than that of site.yaml")
@@ -59,14 +61,18 @@ def check(
     longer approved are purged.
     """
     opened = Site(site_config_of(site, site_state))
-    asked = read_study(study)
+    asked = asked_study(site, study)
     findings = chain(check_site(opened, asked), () if offline else _network(opened.config, hub, hub_ca))
     if not tell(findings, opened.config.name, asked.name, as_json=as_json):
         raise typer.Exit(1)
 
 
-@app.command(epilog=examples("rounds-site refused site.yaml study.yaml > look-at.txt"))
-def refused(site: SiteFile, study: StudyFile) -> None:
+@app.command(
+    epilog=examples(
+        "rounds-site refused > look-at.txt", "rounds-site refused site.yaml study.yaml > look-at.txt"
+    )
+)
+def refused(site: SiteFile = DEFAULT_SITE, study: StudyFile = None) -> None:
     """List the files that are not used: kind, tab, path. For a person who looks at them, on this machine only.
 
     A line of a table that cannot be used stands under the table's own path, or that of its image. Pictures that stand
@@ -74,7 +80,7 @@ def refused(site: SiteFile, study: StudyFile) -> None:
 
     A list of pictures with suspected text, less those that name somebody, can serve as data.dicom.reviewed.
     """
-    opened, asked = Site(read_site(site)), read_study(study)
+    opened, asked = Site(read_site(site)), asked_study(site, study)
     found = opened.records(asked)
     left_out = ((one.kind, one.file) for one in found.left_out if one.file is not None)
     same = (("same_picture", record.file) for one in same_pictures(found.patients) for record in one.records)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from client.cli_arguments import SiteFile, SiteState, head_of, site_config_of
+from client.cli_arguments import DEFAULT_SITE, SiteFile, SiteState, head_of, site_config_of
 from client.ledger import Ledger
 from client.ledger_file import LedgerFile
 from client.ledger_schema import Row
@@ -45,7 +45,7 @@ def new_head(
         "rounds-site ledger show results/workspaces/phantoms/sites/film.yaml --site-state results/latest/sites",
     )
 )
-def show(site: SiteFile, site_state: SiteState = None) -> None:
+def show(site: SiteFile = DEFAULT_SITE, site_state: SiteState = None) -> None:
     """Show every row, what each partition's patients have spent, the cap and the head."""
     config = site_config_of(site, site_state)
     with _existing(config) as ledger:
@@ -66,7 +66,7 @@ def show(site: SiteFile, site_state: SiteState = None) -> None:
     )
 )
 def verify(
-    site: SiteFile,
+    site: SiteFile = DEFAULT_SITE,
     site_state: SiteState = None,
     head: Annotated[
         str | None, typer.Option(help="ROW:HASH that a report or the hub remembers; the ledger must have it")

@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from client.cli_arguments import SiteFile, StudyFile
+from client.asked_study import asked_study
+from client.cli_arguments import DEFAULT_SITE, SiteFile, StudyFile
 from client.preview import files_of, see
 from client.preview_page import private_folder, render, write_page
 from client.site import Site
 from client.telling import following
 from shared.command_line import examples
-from shared.config_files import read_site, read_study
+from shared.config_files import read_site
 from shared.errors import ConfigError
 from shared.tables import printable
 
@@ -29,8 +30,8 @@ app = typer.Typer()
     )
 )
 def preview(
-    site: SiteFile,
-    study: StudyFile,
+    site: SiteFile = DEFAULT_SITE,
+    study: StudyFile = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FOLDER", help="new, or readable by you alone; gets preview.html"),
@@ -49,7 +50,7 @@ def preview(
     names patients by a number alone; --who says which files a number stands for.
     """
     opened = Site(read_site(site))
-    asked = read_study(study)
+    asked = asked_study(site, study)
     if who is not None:
         for file in files_of(opened, asked, who):
             typer.echo(printable(str(file)))

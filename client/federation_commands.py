@@ -72,7 +72,7 @@ def join(
 
 
 @keys_app.command(epilog=examples("rounds-site keys show site.yaml"))
-def show(site: SiteFile) -> None:
+def show(site: SiteFile = DEFAULT_SITE) -> None:
     """Show the public keys and the fingerprint that the hub compares; writes NAME.pub again where it is missing."""
     name, keys_dir = _keys_of(site)
     introduction = site_introduction(keys_dir, name)

@@ -7,7 +7,7 @@ import logging
 
 import typer
 
-from client.cli_arguments import SiteFile
+from client.cli_arguments import DEFAULT_SITE, SiteFile
 from client.node import is_healthy, run_node
 from shared.command_line import examples
 from shared.config_files import read_site
@@ -16,7 +16,7 @@ app = typer.Typer()
 
 
 @app.command(epilog=examples("rounds-site run site.yaml", "rounds-site run /site/site.yaml"))
-def run(site: SiteFile) -> None:
+def run(site: SiteFile = DEFAULT_SITE) -> None:
     """Run the hospital's node until SIGTERM: it dials the hub, and is started again when it dies.
 
     It runs no code but bundles that this hospital signed with `rounds-site code approve`.
@@ -26,6 +26,6 @@ def run(site: SiteFile) -> None:
 
 
 @app.command(epilog=examples("rounds-site healthy site.yaml"))
-def healthy(site: SiteFile) -> None:
+def healthy(site: SiteFile = DEFAULT_SITE) -> None:
     """Say whether the node runs; exit status 1 where not."""
     typer.echo(is_healthy(read_site(site)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from ruamel.yaml.comments import CommentedMap
 
 from client.site_yaml import editable, text_of
-from shared.config_files import parse_site, read_site
+from shared.config_files import parse_site, read_site, whole_paths
 from shared.errors import ConfigError
 from shared.strict_yaml import parse_settings
 
@@ -31,7 +31,7 @@ def accepting(site_file: Path, digests: Iterable[str]) -> str:
         else:
             listed.update(added)
         text = text_of(raw)
-    after = parse_site(parse_settings(text, site_file), site_file.name)
+    after = parse_site(whole_paths(parse_settings(text, site_file), site_file), site_file.name)
     meant = before.model_copy(update={"accepted_digests": before.accepted_digests | added})
     if after != meant:
         raise ConfigError(

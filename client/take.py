@@ -35,6 +35,7 @@ from shared.parcel_seal import Trusted
 from shared.private_files import PUBLIC, sync_folder, write_file
 from shared.strict_json import one_meaning
 
+_ANOTHER = "parcel: its study is another than its seal names, or its weights are; ask the hub"
 _SPARE_BYTES = 64 << 20  # of the disk, left for ledger and decisions
 
 
@@ -56,33 +57,49 @@ def trusted_hub(site: SiteRules) -> Trusted:
     """Return the hub that this site has joined; `ConfigError` where it has joined none."""
     hub = site.config.hub
     if hub is None:
-        raise ConfigError(
-            "hub: is not filled in, so no parcel is believed; join first with `rounds-site join`"
-        )
+        raise not_joined()
+    return trusted(hub.address, hub.ca_file)
+
+
+def trusted(address: str, ca_file: Path) -> Trusted:
+    """Return the hub at an address, to be believed by its CA; `ConfigError` where that cannot be read."""
     try:
-        return Trusted(ca=hub.ca_file.read_text(encoding="ascii"), address=hub.address)
+        return Trusted(ca=ca_file.read_text(encoding="ascii"), address=address)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"hub.ca_file is {str(hub.ca_file)!r}: cannot be read; join again with `rounds-site join`"
+            f"hub.ca_file is {str(ca_file)!r}: cannot be read; join again with `rounds-site join`"
         ) from error
+
+
+def not_joined() -> ConfigError:
+    """Say why no parcel can be believed."""
+    return ConfigError("hub: is not filled in, so no parcel is believed; join first with `rounds-site join`")
 
 
 def looked_at(parcel: Parcel) -> TakenParcel:
     """Check every byte, and that study and weights are those that the seal and the study name."""
     parcel.verify()
+    study = offered_study(parcel)
+    taken = TakenParcel(parcel, study, opened_bundle(parcel.read("bundle")))
+    named = {"teacher": study.models.teacher.sha256, "initial": study.models.initial_sha256}
+    if named != taken.weights:
+        raise TrustError(_ANOTHER)
+    if study.expires < datetime.now(UTC).date():
+        raise ConfigError(f"study {study.name}: expired on {study.expires}; ask the hub for a new one")
+    return taken
+
+
+def offered_study(parcel: Parcel) -> StudyConfig:
+    """Return the study of a parcel; `TrustError` where it is not just the one that the seal names."""
     text = parcel.read("study")
     try:
         study = parse_study(json.loads(one_meaning(text)), "the parcel's study")
         names_itself = (study.digest(), study.canonical_json().encode()) == (parcel.contents.study, text)
     except ValueError as error:
         raise TrustError(f"parcel: its study cannot be read ({error}); ask the hub") from error
-    taken = TakenParcel(parcel, study, opened_bundle(parcel.read("bundle")))
-    named = {"teacher": study.models.teacher.sha256, "initial": study.models.initial_sha256}
-    if not names_itself or named != taken.weights:
-        raise TrustError("parcel: its study is another than its seal names, or its weights are; ask the hub")
-    if study.expires < datetime.now(UTC).date():
-        raise ConfigError(f"study {study.name}: expired on {study.expires}; ask the hub for a new one")
-    return taken
+    if not names_itself:
+        raise TrustError(_ANOTHER)
+    return study
 
 
 def with_weights(site: SiteRules, taken: TakenParcel) -> SiteRules:

@@ -34,8 +34,12 @@ class Doors:
     @property
     def own_feed(self) -> str:
         """host:port at which this machine's own studies reach the feed."""
-        host, _, port = self.feed.rpartition(":")
-        return f"127.0.0.1:{port}" if host in _ANY else self.feed
+        return _from_here(self.feed)
+
+    @property
+    def own_listen(self) -> str:
+        """host:port at which this machine reaches the door for sites."""
+        return _from_here(self.listen)
 
     def told(self) -> dict[str, object]:
         """Return what commands and people may read of it."""
@@ -60,6 +64,11 @@ class Doors:
             other = by_port.setdefault(port, option)
             if other != option:
                 raise ConfigError(f"{option}: has port {port}, {other} has the same; give another")
+
+
+def _from_here(listen: str) -> str:
+    host, _, port = listen.rpartition(":")
+    return f"127.0.0.1:{port}" if host in _ANY else listen
 
 
 def absolute_store(where: str) -> str:

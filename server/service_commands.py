@@ -87,7 +87,7 @@ def serve_hub(
         serve_results(results, store, door, workers, typer.echo)
         return
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells each request to our own SuperLink
-    hub = Hub(open_hub(folder).path)
+    hub = Hub(open_hub(folder).path.resolve())  # services work in folders of their own
     where = absolute_store(store) if store else hub.store()
     doors = Doors(listen or HUB_LISTEN, superlink_port, feed_listen, where, door, workers)
 

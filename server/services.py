@@ -87,7 +87,7 @@ def nginx(folders: Sequence[Path] | None = None) -> str:
 
 @dataclass
 class _Watch:
-    """Looks at SuperLink, registry, feed and dashboard between the supervisor's looks.
+    """Looks at SuperLink, the door before it, registry, feed and dashboard between the supervisor's looks.
 
     A study is started by an app's name, and the registry says where that is: while it is away no study is looked after.
     """
@@ -110,7 +110,8 @@ class _Watch:
         superlink = health_answers(self.doors.superlink, self.hub.ca_file)
         registry = health_answers(self.registry, None)
         audit = self.feed.serves() and dashboard_answers(self.doors.dashboard)
-        supervisor.facts["answers"] = superlink and registry and audit
+        door = health_answers(self.doors.own_listen, self.hub.ca_file, any_name=True)
+        supervisor.facts["answers"] = superlink and registry and audit and door
         supervisor.facts[NODES] = None
         if superlink:
             try:

@@ -24,18 +24,22 @@ def loopback_superlink(port: int, *options: str) -> list[str]:
     ]  # fmt: skip
 
 
-def health_answers(address: str, ca_file: Path | None) -> bool:
-    """Tell whether what listens at host:port says that it is well, under a certificate of the CA unless it has none."""
+def health_answers(address: str, ca_file: Path | None, *, any_name: bool = False) -> bool:
+    """Tell whether what listens at host:port says that it is well, under a certificate of the CA unless it has none.
+
+    With `any_name` the certificate need not be for this address, which may be one of several that the machine has.
+    """
     try:
-        with closing(_connection(address, ca_file)) as connection:
+        with closing(_connection(address, ca_file, any_name=any_name)) as connection:
             connection.request("GET", "/health")
             return connection.getresponse().status == 200
     except (HTTPException, OSError):
         return False
 
 
-def _connection(address: str, ca_file: Path | None) -> HTTPConnection:
+def _connection(address: str, ca_file: Path | None, *, any_name: bool) -> HTTPConnection:
     if ca_file is None:
         return HTTPConnection(address, timeout=_ANSWER_SECONDS)
     context = ssl.create_default_context(cafile=str(ca_file))
+    context.check_hostname = not any_name
     return HTTPSConnection(address, timeout=_ANSWER_SECONDS, context=context)

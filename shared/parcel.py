@@ -146,6 +146,17 @@ def write_parcel(target: Path, text: str, sealed: Seal, members: Mapping[Role, B
         Path(part).unlink(missing_ok=True)
 
 
+def is_parcel(path: Path) -> bool:
+    """Tell whether a file begins as a parcel does; what it holds is not believed for that."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(len(_MAGIC)) == _MAGIC
+    except OSError:
+        return False
+
+
 @contextmanager
 def opened_parcel(path: Path, trusted: Trusted, at: datetime) -> Iterator[Parcel]:
     """Open a parcel; `TrustError` unless the hub that this site has joined sealed it, and it is as long as it says."""

@@ -14,6 +14,7 @@ from shared.command_line import examples
 app = typer.Typer()
 SETUP_EXAMPLES = examples(
     "rounds-site setup site.yaml",
+    "rounds-site setup --study lungs.study",
     "rounds-site setup site.yaml --study study.yaml",
     "rounds-site setup site.yaml --study study.yaml --source /data/films --patients each --declared 350 --yes",
     "rounds-site setup site.yaml --source /data/table.csv --patient-column Subject --map PNEU=pneumonia --map OTHER=",
@@ -30,7 +31,9 @@ def setup(
     study: Annotated[
         Path | None,
         typer.Option(
-            "--study", metavar="STUDY.yaml", help="its classes for the label map; then preview and check"
+            "--study",
+            metavar="STUDY",
+            help="its file or the hub's parcel: classes for the label map; then preview and, with a file, check",
         ),
     ] = None,
     source: Annotated[
@@ -116,22 +119,23 @@ def setup(
     Finds kind, columns, tags, classes and patients itself and says why. Without a terminal it never waits: what no
     option answers is told. Run again it starts from what is there. Ctrl-C leaves site.yaml as it was.
     """
-    from client.setup.afterwards import go_on, say_next  # noqa: PLC0415 - other commands start without any of it
+    from client.asked_study import asked_study  # noqa: PLC0415 - other commands start without any of it
+    from client.setup.afterwards import go_on, lines_after, say_next  # noqa: PLC0415
     from client.setup.dialogue import set_up  # noqa: PLC0415
     from client.setup.options import Options  # noqa: PLC0415
     from client.setup.questions import Questions  # noqa: PLC0415
-    from shared.config_files import read_study  # noqa: PLC0415
 
     options = Options(
         source, kind, file_column, label_column, patient_column, rows_of, labels, label_tag, patients,
         tuple(label_map or ()), accept_map, declared, cap_epsilon, cap_delta,
     )  # fmt: skip
     questions = Questions(takes_proposals=yes)
-    asked = None if study is None else read_study(study)
+    asked = None if study is None else asked_study(site, study)
     if not set_up(site, asked, options, questions):
         raise typer.Exit(1)
     status = 0
     if study is not None:
-        status = go_on(context.find_root().command, questions, site, study, preview, offline=offline)
+        lines = lines_after(site, study, preview, offline=offline)
+        status = go_on(context.find_root().command, questions, lines)
     say_next(questions, site, study, status)
     raise typer.Exit(status)

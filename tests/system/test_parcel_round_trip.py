@@ -25,7 +25,7 @@ from server.hub_folder import HubFolder, make_hub
 from server.registry import Registry
 from server.submissions import find_study
 from shared.config_files import read_site, read_study, read_yaml
-from shared.errors import ApprovalsError
+from shared.errors import ApprovalsError, ConfigError
 from shared.introduction import Introduction, read_introduction
 from shared.parcel_answer import ParcelAnswer
 from tests.conftest import TinyFederation
@@ -395,3 +395,41 @@ def test_introductions_are_those_that_were_admitted(fresh: Federation) -> None:
     for place in (fresh.north, fresh.south):
         found = read_introduction(place.path / f"{place.path.name}.pub")
         assert known[found.site] == found.fingerprint()
+
+
+def test_setup_reads_classes_in_the_parcel_before_it_is_taken(fresh: Federation) -> None:
+    """A site.yaml as `init` and `join` left it is filled in by the parcel's study; a foreign hub's is not believed."""
+    site = fresh.north.site_file
+    source = fresh.north.site.config.data.source
+    text = (
+        site.read_text()
+        .replace(f"source: {source}", "source:")
+        .replace("declared_patients: 4", "declared_patients:")
+    )
+    site.write_text(text)
+    words = ["setup", str(site), "--study", str(fresh.parcel), "--source", str(source)]
+    words += ["--rows-of", "film", "--declared", "4", "--yes"]
+    done = CliRunner().invoke(site_app, words)
+    assert done.exit_code == 0, done.output
+    assert f"rounds-site study take {fresh.parcel}" in " ".join(done.output.split())
+    assert fresh.north.site.config.declared_patients == 4
+    altered = fresh.parcel.with_name("altered.study")
+    content = bytearray(fresh.parcel.read_bytes())
+    content[200] ^= 1
+    altered.write_bytes(bytes(content))
+    refused = CliRunner().invoke(site_app, [*words[:3], str(altered), *words[4:]])
+    assert refused.exit_code == 1
+
+
+def test_check_takes_the_study_that_was_approved_last(fresh: Federation) -> None:
+    """Without a study `check` asks about the parcel's once it is taken, and says what to do before."""
+    words = ["check", str(fresh.north.site_file), "--offline"]
+    before = CliRunner().invoke(site_app, words)
+    assert before.exit_code == 1
+    assert isinstance(before.exception, ConfigError | SystemExit)
+    digests = ("--yes-code", fresh.offered["bundle"], "--yes-study", fresh.offered["digest"])
+    taken = fresh.north.take(fresh.parcel, *digests)
+    assert taken.exit_code == 0, taken.output
+    after = CliRunner().invoke(site_app, words)
+    assert "ok  approval: " in after.output
+    assert "ready for tiny" in after.output.lower()
