@@ -28,6 +28,6 @@ def _require_filled_in(path: Path) -> None:
     missing += [] if raw.get("declared_patients") else ["declared_patients"]
     if missing:
         raise ConfigError(
-            f"{path.name}: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not filled in yet; do it with "
-            "`rounds-site setup`, which takes the hub's parcel as --study"
+            f"{path.name}: {' and '.join(missing)} not filled in yet; do it with `rounds-site setup`, which takes the "
+            "hub's parcel as --study"
         )

@@ -103,7 +103,7 @@ def test_command_line_and_page_say_the_same(whole: ConnectedHub) -> None:
 def test_the_steps_come_in_their_order(
     one: ConnectedHub, prepare: Callable[[ConnectedHub], None], turn: str, what: str
 ) -> None:
-    """What comes first in the ten steps is said first, with whose turn it is."""
+    """What comes first in deploy/README.md is said first, with whose turn it is."""
     prepare(one)
     north = site(gather(one.hub), "north")
     assert (north.turn, what in north.next_step) == (turn, True), north.next_step
