@@ -14,7 +14,6 @@ from client.bundle_report import bundle_lines
 from client.cli_arguments import DEFAULT_SITE, SiteOption
 from client.cli_site import open_site
 from client.code_review import visible
-from client.kept_papers import studies_folder
 from client.study_terms import study_terms
 from client.take import looked_at, put_in_place, trusted_hub, with_weights
 from shared.command_line import examples
@@ -73,8 +72,7 @@ def take(
     typer.echo(
         f"send the hub {answer}: it holds signatures, digests and this site's name, and nothing of patients"
     )
-    kept = studies_folder(opened) / f"{taken.study.digest()}.yaml"
-    typer.echo(f"next: rounds-site check {site} {kept}, then rounds-site run {site}")
+    typer.echo(f"next: rounds-site check {site}, then rounds-site run {site}")
 
 
 def _require_yes(what: str, option: str, given: str | None, digest: str) -> None:

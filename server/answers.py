@@ -79,7 +79,7 @@ def answers_to_offers(hub: HubFolder) -> Iterator[SiteAnswer]:
         for newest in offers.all()[-1:]:
             for answer in offers.answers(newest):
                 time = offers.came(newest, answer.site).isoformat(timespec="milliseconds")
-                yield SiteAnswer(answer.site, newest.name, time, newest.study, approval=yes, code=yes)
+                yield SiteAnswer(answer.site, newest.name, time, newest.study, approval=yes)
 
 
 # A further way in which sites say what they approve is one more function here, which is given the hub's folder.

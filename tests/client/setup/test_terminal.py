@@ -1,77 +1,11 @@
 """`rounds-site setup` at a real terminal: a pseudo-terminal, with keys typed as a person types them."""
 
 import os
-import pty
-import select
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from shared.config_files import read_site
-
-REPOSITORY = Path(__file__).resolve().parents[3]
-MOST_SECONDS = 120  # for one answer of a program that starts on a busy machine
-
-
-class Terminal:
-    """A program at a pseudo-terminal: what it shows is read as it comes, and keys are typed into it."""
-
-    def __init__(self, keys: int, program: "subprocess.Popen[bytes]") -> None:
-        self.keys, self.program, self.shown = keys, program, ""
-        self._read = 0
-
-    def until(self, text: str) -> str:
-        """Read until a text is shown that was not there before; return what came since."""
-        end = time.monotonic() + MOST_SECONDS
-        while (place := self.shown.find(text, self._read)) < 0:
-            if (
-                not select.select([self.keys], [], [], max(0.0, end - time.monotonic()))[0]
-                or not self._more()
-            ):
-                raise AssertionError(f"{text!r} was not shown; shown was:\n{self.shown}")
-        came, self._read = self.shown[self._read : place], place + len(text)
-        return came
-
-    def type(self, text: str) -> None:
-        """Type a line, and Enter."""
-        os.write(self.keys, f"{text}\n".encode())
-
-    def end(self) -> int:
-        """Read to the end; return the exit status."""
-        while select.select([self.keys], [], [], MOST_SECONDS)[0] and self._more():
-            pass
-        return self.program.wait(MOST_SECONDS)
-
-    def _more(self) -> bool:
-        try:
-            data = os.read(self.keys, 1 << 16)
-        except OSError:  # the other end of the terminal is closed
-            return False
-        self.shown += data.decode(errors="replace").replace("\r\n", "\n")
-        return bool(data)
-
-
-@contextmanager
-def terminal(*line: str) -> Iterator[Terminal]:
-    """Start `rounds-site` at a terminal of its own."""
-    keys, screen = pty.openpty()
-    environment = os.environ | {"TERM": "dumb", "COLUMNS": "200", "PYTHONPATH": str(REPOSITORY)}
-    command = [sys.executable, "-m", "client.main", *line]
-    program = subprocess.Popen(
-        command, stdin=screen, stdout=screen, stderr=screen, env=environment, start_new_session=True
-    )
-    os.close(screen)
-    try:
-        yield Terminal(keys, program)
-    finally:
-        if program.poll() is None:
-            program.kill()
-            program.wait()
-        os.close(keys)
+from tests.terminal import terminal
 
 
 def test_answers_are_typed_and_a_wrong_map_is_corrected(site: Path, films: Path, study: Path) -> None:
