@@ -1,6 +1,7 @@
 """What is still missing until a site takes part, whose turn it is, and one sentence on what to do.
 
-In: what is known of one site and of the hub. Out: what lacks, in the order of deploy/README.md; the first is the next step. Pure: the command line and the dashboard say the same because both ask here.
+In: what is known of one site and of the hub. Out: what lacks, in the order of deploy/README.md; the first is
+the next step. Pure: the command line and the dashboard say the same because both ask here.
 """
 
 from collections.abc import Iterator

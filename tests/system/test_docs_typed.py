@@ -136,6 +136,7 @@ def class_folders(folder: Path, plan: SitePlan, *, splits: bool) -> None:
 ANSWERS = {  # what an engineer types behind each of setup's questions
     "Folder of the images, or their table: ": "images",
     "Which of these is it [": "",
+    "Column of the label [": "",
     "(number, pattern or each): ": "1",
     "LABEL= leaves it out): ": "yes",
     "leaves it out) [yes]: ": "yes",
