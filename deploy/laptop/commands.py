@@ -79,10 +79,7 @@ def _tell(federation: Federation, seconds: float) -> None:
     counts = ", ".join(f"{one.name} {len(one.typed)}" for one in (federation.hub, *federation.sites))
     typer.echo(f"\nDone in {seconds / 60:.1f} minutes. Commands typed: {counts}.")
     typer.echo(f"Dashboard: http://127.0.0.1:{federation.ports.dashboard}")
-    password = federation.first_login()
-    typer.echo(
-        f"Log in as coordinator, with the one-time password {password}" if password else "See hub/serve.log"
-    )
+    typer.echo(f"First login: {federation.first_login() or 'see hub/serve.log'}")
     typer.echo(
         "It all goes on running: `make federation-stop` stops it, `make federation-clean` removes it as well."
     )

@@ -65,6 +65,7 @@ class Party:
                 stdout=file, stderr=file, start_new_session=True,
             )  # fmt: skip
         note(self.folder.parent, self.name, psutil.Process(started.pid))
+        started.returncode = 0  # it is left running on purpose: nothing here waits for it
 
     def succeeds(self, *words: str) -> bool:
         """Ask a command's exit status, without a word."""
