@@ -28,7 +28,8 @@ app = program_of(
     *commands("client.federation_commands:app", {
         "init": "Make the site's keys, a site.yaml to fill in, and NAME.pub for the hub. The private keys never leave.",
         "join": "Believe this hub from now on: compare its fingerprint, keep its CA, fill in `hub` in site.yaml.",
-        "backup": "Write keys, rules, ledger and partitions into one sealed file. The head file stays out on purpose.",
+        "backup": "Write keys, rules, ledger, partitions and weights into one sealed file. The head file stays out on "
+            "purpose.",
         "restore": "Put a site back; exit status 1 where its ledger is older than the head file knows, for then it "
             "may not go on.",
     }),

@@ -11,8 +11,7 @@ study = program_of(
     }),
     *commands("server.study_commands:app", {
         "submit": "Submit a prepared study as a new one; the name printed is what the other commands take.",
-        "status": "Show how a study stands and what each site sent; without a name, all studies and the newest one's "
-            "status.",
+        "status": "Show how a study stands, what each site sent and who refused and why; without a name, all studies.",
         "stop": "Stop a study; its sites' spends stay, and `resume` goes on where it was.",
         "resume": "Resume a stopped or failed study from its checkpoint: the same study, charged to no site twice.",
     }),
@@ -45,7 +44,8 @@ app = program_of(
             "SuperLink.",
         "remove": "Put a site out, at once where the SuperLink runs here; its node key never comes back.",
         "register": "Bring the running SuperLink's registrations in line with the admitted sites; safe to repeat.",
-        "sites": "List all sites ever admitted, who is connected now, and until when the certificates hold.",
+        "sites": "List all sites ever admitted or invited: who is connected, what each approved, what is missing, "
+            "whose turn it is.",
     }),
     *commands("server.service_commands:app", {
         "serve": "Run the hub until SIGTERM: SuperLink and SuperExec on the loopback, nginx before them, audit feed "

@@ -3,10 +3,10 @@
 In: what a coordinator typed. Out: one checked value.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from server.dashboard.door import Door
+from server.dashboard.door import LOOPBACK, Door
 from shared.errors import ConfigError
 
 _ANY = {"", "0.0.0.0", "[::]"}  # noqa: S104 - hosts that are no address to dial
@@ -16,7 +16,8 @@ _ANY = {"", "0.0.0.0", "[::]"}  # noqa: S104 - hosts that are no address to dial
 class Doors:
     """For sites by the proxy (`listen`), for senders of records (`feed`), both host:port; for readers (`dashboard`).
 
-    `store` is a URL or path, `workers` how many processes make pages.
+    `store` is a URL or path, `workers` how many processes make pages. `readers` is where browsers on other machines
+    reach the dashboard by the hub's own nginx and certificate; "" for nowhere.
     """
 
     listen: str
@@ -25,6 +26,7 @@ class Doors:
     store: str
     dashboard: Door
     workers: int = 1
+    readers: str = ""
 
     @property
     def superlink(self) -> str:
@@ -47,7 +49,7 @@ class Doors:
             "superlink": self.superlink,
             "listen": self.listen,
             "feed": self.feed,
-            "dashboard": self.dashboard.listen,
+            "dashboard": self.readers or self.dashboard.listen,
         }
 
     def check(self) -> None:
@@ -59,11 +61,31 @@ class Doors:
             "--feed-listen": self.feed.rpartition(":")[2],
             "--dashboard-listen": str(self.dashboard.port),
         }
+        if self.readers:
+            host, _, port = self.readers.rpartition(":")
+            if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+                raise ConfigError(
+                    f"--readers-listen is {self.readers!r}: allowed is ADDRESS:PORT, such as 0.0.0.0:8446; correct it"
+                )
+            ports["--readers-listen"] = port
         by_port: dict[str, str] = {}
         for option, port in ports.items():
             other = by_port.setdefault(port, option)
             if other != option:
                 raise ConfigError(f"{option}: has port {port}, {other} has the same; give another")
+
+
+def behind_own_proxy(door: Door, names: tuple[str, ...]) -> Door:
+    """Return the dashboard's door behind the hub's own nginx, which speaks TLS under these names.
+
+    `ConfigError` where it has TLS or a proxy of its own already, or would listen for other machines itself.
+    """
+    if door.certificate is not None or door.key is not None or door.proxy or door.host not in LOOPBACK:
+        raise ConfigError(
+            "--readers-listen: the hub's own nginx speaks TLS there, so --certificate, --key and --proxy have no use "
+            "and --dashboard-listen is this machine's alone; leave them out"
+        )
+    return replace(door, proxy="127.0.0.1", names=door.names or names)
 
 
 def _from_here(listen: str) -> str:

@@ -121,6 +121,11 @@ class HubFolder:
         """Read the hub's certificate."""
         return _certificate(self.certificate_file)
 
+    def names(self) -> tuple[str, ...]:
+        """Return the host names and addresses that the hub's certificate is for, this machine's own among them."""
+        found = names_of(self.certificate())
+        return (*found.dns, *map(str, found.ips), "localhost", "127.0.0.1")
+
     def ca(self) -> x509.Certificate:
         """Read the CA's certificate."""
         return _certificate(self.ca_file)

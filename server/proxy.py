@@ -1,5 +1,7 @@
 """The door to the hub: nginx's configuration, which lets sites reach the fleet paths and /health, and nothing else.
 
+Browsers reach the dashboard by a port of its own, where a coordinator asks for it.
+
 In: addresses, the hub's certificate and key, its CA. Out: the text of a configuration for nginx 1.22 or newer.
 Flower's SuperLink serves everything on one port, and its Control API asks nobody who they are (1.41): whoever reaches
 it may send code to every hospital. So the SuperLink listens on the loopback only, and this is all that others see.
@@ -96,13 +98,38 @@ http {{
             return 404;
         }}
     }}
-}}
+{readers}}}
+"""
+_READERS = """
+    # The dashboard for browsers on other machines. Limits of its own: readers cannot shut the sites out.
+    limit_req_zone $binary_remote_addr zone=reading:4m rate={requests}r/s;
+    limit_conn_zone $binary_remote_addr zone=readers:4m;
+    server {{
+        listen {listen} ssl;
+        server_name _;
+        client_max_body_size 1m;
+        limit_req zone=reading burst={burst} nodelay;
+        limit_conn readers {connections};
+        location / {{
+            proxy_pass http://{dashboard};
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-Proto https;
+            proxy_set_header X-Forwarded-For $remote_addr;
+            proxy_set_header Connection "";
+            proxy_buffering off;      # a page that is open is told of changes as they come
+            proxy_read_timeout 1h;
+        }}
+    }}
 """
 
 
 @dataclass(frozen=True)
 class Proxy:
-    """Where nginx listens, what it shows and whom it asks; limits are per client address."""
+    """Where nginx listens, what it shows and whom it asks; limits are per client address.
+
+    `readers` is where browsers reach the dashboard, which itself listens at `dashboard` on this machine; "" for
+    nowhere.
+    """
 
     listen: str
     superlink: str
@@ -112,9 +139,19 @@ class Proxy:
     requests_per_second: int = 50
     burst: int = 500
     connections: int = 64
+    readers: str = ""
+    dashboard: str = ""
 
     def configuration(self, run: Path, log: Path) -> str:
         """Return the configuration; `run` is a folder for what nginx writes, `log` gets the refused requests."""
+        limits = {
+            "requests": self.requests_per_second,
+            "burst": self.burst,
+            "connections": self.connections,
+        }
+        readers = (
+            _READERS.format(listen=self.readers, dashboard=self.dashboard, **limits) if self.readers else ""
+        )
         return _TEMPLATE.format(
             run=run,
             log=log,
@@ -123,8 +160,7 @@ class Proxy:
             certificate=self.certificate,
             key=self.key,
             ca=self.ca,
-            requests=self.requests_per_second,
-            burst=self.burst,
-            connections=self.connections,
             paths="|".join(FLEET_PATHS),
+            readers=readers,
+            **limits,
         )

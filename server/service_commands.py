@@ -14,7 +14,7 @@ from server.cli_hub import DEFAULT_HUB, HubArgument
 from server.control import Control
 from server.dashboard import door_options
 from server.dashboard.door import Door
-from server.doors import Doors, absolute_store
+from server.doors import Doors, absolute_store, behind_own_proxy
 from server.hub import Hub
 from server.hub_folder import STORE_VARIABLE, open_hub
 from server.hub_state import Node
@@ -32,6 +32,7 @@ app = typer.Typer()
     epilog=examples(
         "rounds-hub serve hub",
         "rounds-hub serve /hub --listen 0.0.0.0:8443 --superlink-port 8000 --feed-listen 0.0.0.0:8444",
+        "rounds-hub serve hub --readers-listen 0.0.0.0:8446   # the dashboard for browsers elsewhere, by TLS",
         "rounds-hub serve --results results/latest           # the audit of runs on this machine, no hub needed",
     ),
 )
@@ -67,6 +68,13 @@ def serve_hub(
     dashboard_listen: Annotated[
         str, typer.Option(help="address:port for browsers, with a hub; without TLS this machine's own alone")
     ] = door_options.LISTEN,
+    readers_listen: Annotated[
+        str,
+        typer.Option(
+            help="address:port at which browsers on other machines reach the dashboard, by TLS with the hub's own "
+            "certificate: they trust the federation's CA, hub/ca/ca.crt"
+        ),
+    ] = "",
     certificate: door_options.Certificate = None,
     key: door_options.Key = None,
     proxy: door_options.ProxyAddress = "",
@@ -79,8 +87,8 @@ def serve_hub(
     that are finished or still going on. Certificate, key, proxy, name and workers are the dashboard's.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    readers = dashboard_listen if results is None else listen or door_options.LISTEN
-    door = Door(readers, certificate, key, proxy, tuple(name or ()))
+    pages = dashboard_listen if results is None else listen or door_options.LISTEN
+    door = Door(pages, certificate, key, proxy, tuple(name or ()))
     if results is not None:
         from server.dashboard.serve import serve_results  # noqa: PLC0415 - a hub's supervisor makes no pages
 
@@ -89,7 +97,9 @@ def serve_hub(
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells each request to our own SuperLink
     hub = Hub(open_hub(folder).path.resolve())  # services work in folders of their own
     where = absolute_store(store) if store else hub.store()
-    doors = Doors(listen or HUB_LISTEN, superlink_port, feed_listen, where, door, workers)
+    if readers_listen:
+        door = behind_own_proxy(door, hub.names())
+    doors = Doors(listen or HUB_LISTEN, superlink_port, feed_listen, where, door, workers, readers_listen)
 
     def ready(superlink: str) -> None:
         with hub.sites() as sites:

@@ -150,7 +150,10 @@ def _services(hub: Hub, doors: Doors, bundles: int) -> Iterator[Sequence[Service
         }  # where SuperLink asks for an app's name
         to_store = {STORE_VARIABLE: doors.store}
         to_feed = {FOLDER_VARIABLE: str(Senders(hub.feed).own.resolve())}
-        proxy = Proxy(doors.listen, doors.superlink, hub.certificate_file, hub.key_file, hub.ca_file)
+        proxy = Proxy(
+            doors.listen, doors.superlink, hub.certificate_file, hub.key_file, hub.ca_file,
+            readers=doors.readers, dashboard=doors.dashboard.listen,
+        )  # fmt: skip
         configuration = run / "nginx.conf"
         configuration.write_text(proxy.configuration(run / "nginx", _request_log(hub)), encoding="utf-8")
         yield (

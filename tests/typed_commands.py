@@ -70,7 +70,9 @@ def made(folder: Path) -> dict[str, str]:
     shutil.copy(REPOSITORY / "deploy" / "studies" / "phantoms.yaml", folder / "study.yaml")
     submitted = SubmittedStudy(folder / "hub" / "studies" / "phantoms-1")
     submitted.path.mkdir(parents=True)
-    submitted.write(Submission(workspace=folder, app="@teaching-rounds/teaching-rounds==0.1.0"))
+    submitted.write(
+        Submission(workspace=folder, app="@teaching-rounds/teaching-rounds==0.1.0", study="0" * 64)
+    )
     run = folder / "results" / "flwr-run"
     run.mkdir(parents=True)
     shutil.copy(folder / "study.yaml", run)

@@ -27,7 +27,14 @@ def opened(federation: Any, state: Path, data: Mapping[str, Any]) -> Site:
     """Open a hospital of the tiny federation under a key that every test has."""
     (state / "film").mkdir(parents=True)
     (state / "film" / "site.key").write_bytes(KEY)
-    site: Site = federation.site("film", state, data=dict(data), allow_releases=ALLOWED, declared_patients=6)
+    site: Site = federation.site(
+        "film",
+        state,
+        data=dict(data),
+        allow_releases=ALLOWED,
+        declared_patients=6,
+        cap={"epsilon": 50.0, "delta": 1e-5},
+    )
     return site
 
 

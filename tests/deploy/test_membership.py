@@ -211,7 +211,7 @@ def test_what_cannot_be_measured_is_refused_before_anything_is_made(
     source: Path | None, references: int, named: str
 ) -> None:
     """Real data has no other patients to compare with, and one reference has no spread."""
-    hospitals = Federation(title="tiny", declared_patients={})
+    hospitals = Federation(title="tiny", declared_patients={"film": 12})
     recipe = Recipe("tiny", parse_study(STUDY), hospitals, source)
     with pytest.raises(ConfigError, match=named):
         measure_membership(recipe, 0, Progress(), num_references=references, patients_per_site=4)

@@ -209,3 +209,36 @@ def test_refused_requests_are_logged_without_what_they_carried(open_door: Door) 
     assert "127.0.0.1 POST /v1/control/start-run 404" in log
     assert "secret" not in log
     assert "get-run" not in log
+
+
+def test_readers_come_by_a_port_of_their_own(tmp_path: Path, behind: Proxy) -> None:
+    """Browsers reach the dashboard by TLS, told apart by address; neither port shows what is the other's."""
+    seen: list[dict[str, str]] = []
+
+    class Pages(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(dict(self.headers))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"a page")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    pages = ThreadingHTTPServer(("127.0.0.1", 0), Pages)
+    threading.Thread(target=pages.serve_forever, daemon=True).start()
+    port = free_port()
+    proxy = replace(behind, readers=f"127.0.0.1:{port}", dashboard=f"127.0.0.1:{pages.server_port}")
+    for door in opened(tmp_path, proxy):
+        context = ssl.create_default_context(cafile=str(behind.ca))
+        reader = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=context)
+        reader.request(
+            "GET", "/studies", headers={"X-Forwarded-For": "192.0.2.1", "Host": "hub.example.org:8446"}
+        )
+        assert reader.getresponse().read() == b"a page"
+        reader.close()
+        assert door.status("/studies", "GET")[0] == 404
+        assert seen[0]["X-Forwarded-For"] == "127.0.0.1"
+        assert (seen[0]["X-Forwarded-Proto"], seen[0]["Host"]) == ("https", "hub.example.org:8446")
+    pages.shutdown()
+    pages.server_close()

@@ -161,7 +161,7 @@ def feed(hub: Hub, tmp_path: Path) -> Iterator[str]:
 def test_studies_are_looked_after_while_superlink_and_registry_answer(hub: Hub, feed: str) -> None:
     """A run names its app, and the registry says where that is: while it is away no study is started, or resumed.
 
-    Without feed or dashboard studies go on, and the hub says that it is not whole.
+    Without feed, dashboard or the door for sites studies go on, and the hub says that it is not whole.
     """
     certificate = hub.path / "server.pem"
     certificate.write_bytes(hub.key_file.read_bytes() + hub.certificate_file.read_bytes())
@@ -170,9 +170,11 @@ def test_studies_are_looked_after_while_superlink_and_registry_answer(hub: Hub, 
     supervisor = Running([], hub.status)
     done: list[str] = []
 
-    def look(superlink: str, registry: str, feed: str, readers: str) -> tuple[list[str], object]:
+    def look(
+        superlink: str, registry: str, feed: str, readers: str, door: str = ""
+    ) -> tuple[list[str], object]:
         done.clear()
-        doors = Doors("", int(superlink.rpartition(":")[2]), feed, "", Door(readers))
+        doors = Doors(door or superlink, int(superlink.rpartition(":")[2]), feed, "", Door(readers))
         watch = _Watch(
             hub,
             doors,
@@ -191,6 +193,7 @@ def test_studies_are_looked_after_while_superlink_and_registry_answer(hub: Hub, 
         assert look(closed_port(), registry, feed, readers) == ([], False)
         assert look(superlink, registry, closed_port(), readers) == (["ready", "tick"], False)
         assert look(superlink, registry, feed, closed_port()) == (["ready", "tick"], False)
+        assert look(superlink, registry, feed, readers, door=closed_port()) == (["ready", "tick"], False)
 
 
 def test_a_dashboard_with_a_certificate_of_its_own_is_asked_by_tls(hub: Hub) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from server.service_commands import app
+from server.cli import app
 from server.study_progress import StudyProgress
 from server.submissions import SubmittedStudy
 from tests.connected_hub import STUDY, new_hub

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from server.study_commands import _settings
+from server.typed_settings import typed_settings
 from shared.errors import ConfigError, TrustError
 from shared.introduction import read_introduction
 from shared.invitation import parse_invitation
@@ -45,5 +45,5 @@ def test_files_of_other_people_are_read_so(tmp_path: Path) -> None:
 def test_a_setting_is_given_once() -> None:
     """--set with one field twice is refused, whatever the two values are; the hub's own default gives way."""
     with pytest.raises(ConfigError, match="--set names a twice"):
-        _settings(["a=1", "a=1"])
-    assert _settings(["threads=2", "name=012"]) == {"threads": 2, "name": "012"}
+        typed_settings(["a=1", "a=1"])
+    assert typed_settings(["threads=2", "name=012"]) == {"threads": 2, "name": "012"}

@@ -13,7 +13,7 @@ SHOW = "import json, sys; print(json.dumps([one for one in {names!r} if one in s
 @pytest.mark.parametrize(
     ("module", "names"),
     [
-        ("client.setup.command", (*HEAVY, "pydicom", "numpy", "pydantic", "ruamel", "client.setup.dialogue")),
+        ("client.setup.command", (*HEAVY, "pydicom", "numpy", "ruamel", "client.setup.dialogue")),
         ("client.setup.dialogue", HEAVY),
     ],
 )
