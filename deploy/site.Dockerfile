@@ -52,7 +52,7 @@ ENV PATH=/opt/rounds/bin:$PATH \
     FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION=1 \
     HF_HUB_OFFLINE=1
 USER 10001:10001
-WORKDIR /tmp
+WORKDIR /site
 VOLUME ["/site", "/site/head"]
 # a killed node is let in again after about 55 s
 HEALTHCHECK --interval=30s --timeout=10s --start-period=120s --retries=5 \

@@ -106,11 +106,14 @@ def test_nobody_dials_a_site() -> None:
 
 def test_the_hub_publishes_the_proxy_alone() -> None:
     """The one published port is nginx's; the SuperLink's is not."""
-    (port,) = service(DEPLOY / "hub.compose.yaml")["ports"]
+    port, readers = service(DEPLOY / "hub.compose.yaml")["ports"]
     (started,) = instructions(DEPLOY / "hub.Dockerfile", "CMD")
     assert port.endswith(":8443")
     assert "0.0.0.0:8443" in started
-    assert instructions(DEPLOY / "hub.Dockerfile", "EXPOSE") == ["8443"]
+    assert (
+        readers == "${READERS:-127.0.0.1:8446}:8446"
+    )  # this machine's browsers, unless somebody says otherwise
+    assert instructions(DEPLOY / "hub.Dockerfile", "EXPOSE") == ["8443 8446"]
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
@@ -171,7 +174,7 @@ def test_containers_run_what_the_system_tests_start() -> None:
     """Their commands are those of `tests/system`, and the programs' modules those of pyproject.toml."""
     (hub,) = instructions(DEPLOY / "hub.Dockerfile", "CMD")
     (site,) = instructions(DEPLOY / "site.Dockerfile", "CMD")
-    assert json.loads(hub) == hub_command("/hub", "0.0.0.0:8443", 8000)
+    assert json.loads(hub) == [*hub_command("/hub", "0.0.0.0:8443", 8000), "--readers-listen", "0.0.0.0:8446"]
     assert json.loads(site) == site_command("/site/site.yaml")
     scripts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
     assert scripts == {name: f"{module}:main" for name, module in MODULES.items()}
