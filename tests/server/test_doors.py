@@ -35,7 +35,7 @@ def test_the_dashboard_answers_to_the_names_of_the_hubs_certificate(tmp_path: Pa
 )
 def test_one_way_for_readers_is_enough(door: Door) -> None:
     """A dashboard with TLS, a proxy or an address for others of its own is not put behind the hub's nginx as well."""
-    with pytest.raises(ConfigError, match="--readers-listen: .* leave them out"):
+    with pytest.raises(ConfigError, match=r"--readers-listen: .* leave them out"):
         behind_own_proxy(door, ("hub.example.org",))
 
 
@@ -43,7 +43,7 @@ def test_one_way_for_readers_is_enough(door: Door) -> None:
 def test_where_readers_come_is_an_address_and_a_port(readers: str) -> None:
     """Anything else is one sentence with the option."""
     doors = Doors("0.0.0.0:8443", 8000, "127.0.0.1:8444", "", Door("127.0.0.1:8470"), readers=readers)
-    with pytest.raises(ConfigError, match="--readers-listen is .* allowed is ADDRESS:PORT"):
+    with pytest.raises(ConfigError, match=r"--readers-listen is .* allowed is ADDRESS:PORT"):
         doors.check()
 
 
