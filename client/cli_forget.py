@@ -50,7 +50,7 @@ def forget(
         patient_id = sys.stdin.readline().strip()
     if patient_id.strip() and not unseen and not is_known(opened, patient_id):
         typer.echo(
-            "Nobody under this identifier has been seen in a round here: it may be mistyped, or of a patient who is "
+            "No one under this identifier has been seen in a round here: it may be mistyped, or of a patient who is "
             "new. What is recorded cannot be taken back."
         )
         if not _sure():

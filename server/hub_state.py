@@ -1,6 +1,6 @@
 """Whether the hub serves, and which sites are connected, as `rounds-hub serve` last wrote it into its status file.
 
-In: that file. Out: one frozen value. Nobody is asked, so a SuperLink that hangs or is away holds up no reader; what is
+In: that file. Out: one frozen value. No SuperLink is asked, so one that hangs or is away holds up no reader; what is
 read is at most some seconds old and says so.
 """
 

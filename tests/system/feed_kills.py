@@ -59,6 +59,7 @@ class Feed:
         self.file = hub_senders(self.hub).issue_own(RUN, self.address, self.hub.ca_file.read_bytes())
         self.probe = FeedProbe(self.hub, self.address)
         self.run = self.hub.path / "studies" / RUN
+        self.run.mkdir(parents=True)  # whichever process is first
         self.allowed = self.folder / "allowed"
         self.allow(0)
 

@@ -79,12 +79,22 @@ class Person:
 
     def type(self, line: str, answers: dict[str, str] | None = None, seconds: float = 120.0) -> str:
         """Type one command, and answers behind its prompts; it has to succeed. Returns what was shown."""
+        status, shown = self._typed(line, answers or {}, seconds)
+        assert status == 0, f"{line}\n{shown}"
+        return shown
+
+    def fails(self, line: str, answers: dict[str, str] | None = None) -> str:
+        """Type one command that is refused; returns what was shown, in one line."""
+        status, shown = self._typed(line, answers or {}, 120.0)
+        assert status == 1, f"{line}\n{shown}"
+        assert "Traceback" not in shown
+        return " ".join(shown.split())
+
+    def _typed(self, line: str, answers: dict[str, str], seconds: float) -> tuple[int, str]:
         self.typed.append(line)
         program, *words = shlex.split(line)
         with terminal(*words, program=PROGRAMS[program], cwd=self.folder) as screen:
-            status = screen.answer(answers or {}, seconds)
-        assert status == 0, f"{line}\n{screen.shown}"
-        return screen.shown
+            return screen.answer(answers, seconds), screen.shown
 
     def leave_running(self, line: str, *more: str) -> subprocess.Popen[bytes]:
         """Type a command that runs until it is stopped."""
@@ -221,6 +231,43 @@ class Journey:
         (run,) = person.commands(7)
         self.running.append(person.leave_running(run))
 
+    def mistakes(self, site: str) -> None:
+        """Make what people get wrong before the right thing, and see that it is told where it was made."""
+        person = self.hospitals[site]
+        join, _ = person.commands(2)
+        wrong = " ".join(["abandon"] * 12)
+        (init,) = person.commands(1)
+        own_words = words_read_out(person.type(init))
+        shutil.copy(person.folder / f"{site}.pub", self.office.folder)
+        shutil.copy(self.office.folder / "hub" / "FEDERATION.json", person.folder)
+        (admit,) = self.office.commands(4)
+        assert "fingerprint" in self.office.fails(admit, {"Words: ": wrong})
+        self.office.type(admit, {"Words: ": own_words})
+        assert "fingerprint" in person.fails(join, {"Words: ": wrong})
+        (invite,) = self.office.commands(3)
+        person.type(join, {"Words: ": words_read_out(self.office.type(invite))})
+        shutil.copy(self.office.folder / "lungs.study", person.folder)
+        take = person.commands(5)[0]
+        assert "declared_patients not filled in yet; do it with `rounds-site setup`" in person.fails(take)
+        (setup,) = person.commands(3)
+        person.type(f"{setup} --cap-epsilon 1", ANSWERS)
+        assert "is not approved; nothing was changed" in person.fails(take, {"Type yes or no: ": "no"})
+        person.type(take, {"Type yes or no: ": "yes"})
+        (check,) = person.commands(6)
+        told = person.fails(check)
+        assert re.search(
+            r"fail budget: epsilon 0\.00 spent, the whole study would bring it to [78]\.\d\d, the cap is 1: "
+            r"this site does not enrol, and spends nothing",
+            told,
+        )
+        other = person.folder / "other.study"
+        content = bytearray((person.folder / "lungs.study").read_bytes())
+        content[-1] ^= 1
+        other.write_bytes(bytes(content))
+        assert "cut or was altered; ask the hub for the parcel again" in person.fails(
+            take.replace("lungs.study", "other.study")
+        )
+
     def study(self) -> Path:
         """Take steps 8 to 10 of the hub, 8 of the hospitals; returns the study's folder."""
         (sites,) = self.office.commands(8)
@@ -274,3 +321,11 @@ def test_the_documents_typed_as_they_stand(journey: Journey) -> None:
         journey.take(site)
     folder = journey.study()
     assert (folder / "report.html").is_file()
+
+
+@pytest.mark.timeout(900)
+def test_mistakes_are_told_where_they_are_made(journey: Journey) -> None:
+    """Wrong words, an order that is not the documents', no yes, a small cap, an altered parcel: one sentence each."""
+    journey.open_hub()
+    journey.offer()
+    journey.mistakes("north")
