@@ -4,6 +4,8 @@ In: a name, and the file that the hub sends back. Out: keys, `site.yaml`, NAME.p
 the keys. Only NAME.pub is meant to be sent.
 """
 
+import os
+import re
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -39,10 +41,10 @@ max_enrolments: 8        # how often one study may look whether this site is rea
 
 compute: {{device: cpu}}   # or auto, cuda, cuda:N; also gpu_memory_fraction, threads, patients_per_chunk
 
-weights_dir: weights
-state_dir: state
-head_file: head/ledger.head   # mount another volume on this folder: it shows that a ledger was restored
-keys_dir: keys
+weights_dir: {folder}/weights
+state_dir: {folder}/state
+head_file: {folder}/head/ledger.head   # mount another volume on this folder: it shows that a ledger was restored
+keys_dir: {folder}/keys
 hub:                     # filled in by `rounds-site join`
 """
 
@@ -66,7 +68,8 @@ def make_site(folder: Path, name: str) -> Introduction:
     make_keys(folder / "keys")
     for part in ("state", "head", "weights"):
         private_folder(folder / part)
-    write_file(folder / SITE_FILE, _TEMPLATE.format(name=name).encode())
+    text = _TEMPLATE.format(name=name, folder=_scalar_path(folder))
+    write_file(folder / SITE_FILE, text.encode())
     return write_introduction(folder, folder / "keys", name)
 
 
@@ -84,8 +87,8 @@ def join_federation(site_file: Path, invitation: Invitation, *, replace: bool = 
     A site that has joined stays where it is (`TrustError`) unless `replace` is given.
     """
     raw = editable(site_file)
-    keys_dir = Path(str(raw.get("keys_dir") or "keys"))
-    ca_file = site_file.absolute().parent / keys_dir / CA_FILE
+    keys_dir = site_file.absolute().parent / str(raw.get("keys_dir") or "keys")
+    ca_file = keys_dir / CA_FILE
     if (
         raw.get("hub")
         and ca_file.is_file()
@@ -96,8 +99,18 @@ def join_federation(site_file: Path, invitation: Invitation, *, replace: bool = 
             f"hub in {site_file.name}: is filled in with another CA; if the federation announced a new one, compare "
             "its fingerprint by telephone and give --replace"
         )
-    raw["hub"] = {"address": invitation.address, "ca_file": str(keys_dir / CA_FILE)}
+    raw["hub"] = {"address": invitation.address, "ca_file": str(ca_file)}
     if not raw.get("keys_dir"):
         raw["keys_dir"] = str(keys_dir)
     write_file(ca_file, invitation.ca.encode(), mode=PUBLIC, replace=True)
     write_file(site_file, text_of(raw).encode(), replace=True)
+
+
+def _scalar_path(folder: Path) -> str:
+    """Return a path that YAML takes as it stands."""
+    text = os.fspath(folder)
+    if re.search(r"[^\w./+@=~-]", text):
+        raise ConfigError(
+            f"FOLDER is {text!r}, allowed are letters, digits and . _ - + @ = ~ in its path; choose another folder"
+        )
+    return text
