@@ -3,6 +3,7 @@
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+PRESSES, PRESS_SECONDS = 3, 5.0  # of Ctrl-C
 MOST_SECONDS = 120  # for one answer of a program that starts on a busy machine
 
 
@@ -42,6 +44,18 @@ class Terminal:
         while select.select([self.keys], [], [], MOST_SECONDS)[0] and self._more():
             pass
         return self.program.wait(MOST_SECONDS)
+
+    def interrupt(self) -> int:
+        """Press Ctrl-C until the program ends, as people do; return the exit status.
+
+        Readline shows its prompt before it waits for keys: Python does not see a signal that comes in between until
+        the next key or signal comes.
+        """
+        for _ in range(PRESSES):
+            os.killpg(self.program.pid, signal.SIGINT)
+            if select.select([self.keys], [], [], PRESS_SECONDS)[0]:
+                return self.end()
+        raise AssertionError(f"{PRESSES} times Ctrl-C ended nothing; shown was:\n{self.shown}")
 
     def answer(self, prompts: Mapping[str, str], seconds: float = MOST_SECONDS) -> int:
         """Type the answer behind each of these prompts, whenever one is shown; return the exit status."""
