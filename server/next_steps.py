@@ -99,12 +99,14 @@ def nothing_to_do(facts: SiteFacts, at: Situation) -> str:
 
 def _code(facts: SiteFacts, at: Situation) -> Iterator[Lack]:
     if not at.bundle:
-        sentence = "Add the app bundle with `rounds-hub code add`, and send the file to the hospitals."
+        sentence = (
+            "Offer the study and its code with `rounds-hub study offer`, and send the file to the hospitals."
+        )
         yield Lack("app bundle", "hub", sentence)
     elif facts.code.word != "yes":
         sentence = (
-            f"It looks at bundle {at.bundle} with `rounds-site code show`, approves it with `rounds-site "
-            f"code approve`, and sends {facts.site}.signatures.json; then `rounds-hub code sign-in`."
+            f"It looks at bundle {at.bundle} and approves it, with the hub's parcel by `rounds-site study take`, and "
+            f"sends {facts.site}.answer.json; then `rounds-hub study accept`."
         )
         yield Lack("approval of the app bundle", "hospital", sentence)
 

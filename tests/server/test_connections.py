@@ -65,7 +65,7 @@ def test_every_site_has_one_sentence_on_what_to_do(whole: ConnectedHub) -> None:
     found = gather(whole.hub)
     assert site(found, "coast").missing == ("approval of the app bundle", "connection", "answer")
     for name, words in {
-        "coast": "`rounds-site code approve`",
+        "coast": "`rounds-site study take`",
         "east": "`rounds-site run site.yaml`",
         "south": "study_not_approved: the hospital has not approved just this study",
         "island": "`rounds-hub admit island.pub`",
@@ -94,7 +94,7 @@ def test_command_line_and_page_say_the_same(whole: ConnectedHub) -> None:
 @pytest.mark.parametrize(
     ("prepare", "turn", "what"),
     [
-        (lambda _: None, "hub", "Add the app bundle"),
+        (lambda _: None, "hub", "Offer the study and its code"),
         (lambda hub: hub.add_bundle("1.0.0"), "hospital", "It looks at bundle 1.0.0"),
         (lambda hub: hub.sign_in("north", hub.add_bundle("1.0.0")), "hub", "Start the hub with"),
     ],
