@@ -8,7 +8,12 @@ from typing import Annotated
 
 import typer
 
+from client.asked_study import asked_study
 from client.cli_arguments import DEFAULT_SITE
+from client.setup.afterwards import go_on, lines_after, say_next
+from client.setup.dialogue import set_up
+from client.setup.options import Options
+from client.setup.questions import Questions
 from shared.command_line import examples
 
 app = typer.Typer()
@@ -119,12 +124,6 @@ def setup(
     Finds kind, columns, tags, classes and patients itself and says why. Without a terminal it never waits: what no
     option answers is told. Run again it starts from what is there. Ctrl-C leaves site.yaml as it was.
     """
-    from client.asked_study import asked_study  # noqa: PLC0415 - other commands start without any of it
-    from client.setup.afterwards import go_on, lines_after, say_next  # noqa: PLC0415
-    from client.setup.dialogue import set_up  # noqa: PLC0415
-    from client.setup.options import Options  # noqa: PLC0415
-    from client.setup.questions import Questions  # noqa: PLC0415
-
     options = Options(
         source, kind, file_column, label_column, patient_column, rows_of, labels, label_tag, patients,
         tuple(label_map or ()), accept_map, declared, cap_epsilon, cap_delta,

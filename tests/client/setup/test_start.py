@@ -13,12 +13,12 @@ SHOW = "import json, sys; print(json.dumps([one for one in {names!r} if one in s
 @pytest.mark.parametrize(
     ("module", "names"),
     [
-        ("client.setup.command", (*HEAVY, "pydicom", "numpy", "ruamel", "client.setup.dialogue")),
-        ("client.setup.dialogue", HEAVY),
+        ("client.cli", (*HEAVY, "pydicom", "numpy", "ruamel", "client.setup.command")),
+        ("client.setup.command", HEAVY),
     ],
 )
 def test_what_is_not_needed_is_not_imported(module: str, names: tuple[str, ...]) -> None:
-    """The command is registered by names and types alone; its questions come without torch."""
+    """Other commands start without any of it; its own questions come without torch."""
     line = f"import {module}; {SHOW.format(names=names)}"
     found = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True)
     assert json.loads(found.stdout) == []
