@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from ruamel.yaml import YAML
 from deploy.images.inside import Finding
 from deploy.images.place import Place
 from deploy.images.storage import USER, Container, ImageError
+from deploy.laptop.parties import wait_until, words_read_out
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ADDRESS = "127.0.0.1:8443"
@@ -118,7 +118,7 @@ def run_study(
         for hospital in hospitals:
             say(f"{hospital.name}: init, join, admit, approve, check, run")
             _found_site(hospital, office, bundle, workspace, folder)
-        _wait(lambda: all(one.healthy() for one in everybody), _UP_SECONDS, "health checks of all")
+        wait_until(lambda: all(one.healthy() for one in everybody), _UP_SECONDS, "health checks of all")
         shown.find("health checks succeed while everything runs")
         say("the study")
         _submitted(office, hospitals, workspace, shown)
@@ -198,7 +198,7 @@ def _found_hub(hub: Place, folder: Path) -> str:
         ADDRESS.partition(":")[0],
     )
     hub.start(folder / "hub.log")
-    _wait(hub.healthy, _UP_SECONDS, "the hub's health check")
+    wait_until(hub.healthy, _UP_SECONDS, "the hub's health check")
     hub.done("sh", "-c", "cd /hub && flwr build --app /app")
     (bundle,) = hub.volumes["/hub"].glob("*.fab")
     hub.done("rounds-hub", "code", "add", f"/hub/{bundle.name}", "--hub", "/hub")
@@ -208,13 +208,13 @@ def _found_hub(hub: Place, folder: Path) -> str:
 def _found_site(site: Place, hub: Place, bundle: str, workspace: Path, folder: Path) -> None:
     """Make a site, let each side know the other, let the hospital approve code and study, check, and start it."""
     name, here = site.name, site.volumes["/site"]
-    words = _words(site.done("rounds-site", "init", "/site", "--name", name))
+    words = words_read_out(site.done("rounds-site", "init", "/site", "--name", name))
     _sent(here / f"{name}.pub", hub.volumes["/hub"])
     hub.done(
         "rounds-hub", "admit", f"/hub/{name}.pub", "--name", name, "--fingerprint", words, "--hub", "/hub"
     )
     _sent(hub.volumes["/hub"] / "FEDERATION.json", here)
-    words = _words(hub.done("rounds-hub", "invite", "--hub", "/hub"))
+    words = words_read_out(hub.done("rounds-hub", "invite", "--hub", "/hub"))
     joining = (
         "rounds-site",
         "join",
@@ -292,22 +292,6 @@ def _sent(file: Path, folder: Path) -> None:
     """Copy what one party sent into a folder of another, whose own it then is."""
     copy = shutil.copy(file, folder)
     os.chown(copy, _OWN, _OWN)
-
-
-def _words(told: str) -> str:
-    """Return the twelve words that a command says to read out."""
-    lines = told.splitlines()
-    (before,) = [number for number, line in enumerate(lines) if "read these words out" in line]
-    return lines[before + 1].strip()
-
-
-def _wait(true: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait for a state of things; `ImageError` with its name after so many seconds."""
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end:
-            raise ImageError(f"{what}: not within {seconds:.0f} s")
-        time.sleep(0.5)
 
 
 def _listing(root: Path) -> dict[str, tuple[int, int]]:

@@ -132,9 +132,11 @@ class Federation:
         wait_until(lambda: site.succeeds("rounds-site", "healthy"), _UP_SECONDS, f"{site.name}'s node")
 
     def study(self, workspace: Path) -> None:
-        """Run the study, and audit it."""
+        """Run the study, and audit its student; the verdict is then on the dashboard."""
         self.hub.type("rounds-hub", "sites")
-        self.hub.type("rounds-hub", "study", "submit", str(workspace), "--wait")
+        told = self.hub.type("rounds-hub", "study", "submit", str(workspace), "--wait")
+        name = told.split()[0]
+        self.hub.type("rounds-hub", "report", f"hub/studies/{name}", "--workspace", str(workspace))
         for site in self.sites:
             site.type("rounds-site", "ledger", "show")
 
