@@ -6,21 +6,25 @@ In: `site.yaml`, the ledger and the study's public parameters. Out: findings for
 from collections.abc import Iterator
 
 from client.findings import Finding
+from client.kept_figures import ComputedFigures, Figures
 from client.ledger import Ledger
 from client.site_rules import SiteRules
 from client.whole_study import Bill, bills
 from shared.config import StudyConfig
 from shared.errors import RoundsError
-from shared.privacy.accountant import spend_against, stated_spend
 from shared.privacy.mechanisms import Unprotected
 
 
-def ledger_findings(site: SiteRules, study: StudyConfig) -> Iterator[Finding]:
-    """Yield what is to be said of ledger, head file and budget; a ledger that is not there is not begun."""
+def ledger_findings(site: SiteRules, study: StudyConfig, figures: Figures | None = None) -> Iterator[Finding]:
+    """Yield what is to be said of ledger, head file and budget; a ledger that is not there is not begun.
+
+    Without `figures` they are computed.
+    """
+    figures = figures or ComputedFigures()
     path, head = site.config.state_dir / "ledger.sqlite", site.config.head_file
     if not path.is_file() and not head.is_file():
         yield Finding("ok", "ledger", "none yet: it begins when the site first enrols")
-        yield from _budget(site, study, None)
+        yield from _budget(site, study, None, figures)
         return
     try:
         with Ledger.open(path, head) as ledger:
@@ -32,7 +36,7 @@ def ledger_findings(site: SiteRules, study: StudyConfig) -> Iterator[Finding]:
                     "head_file is on the ledger's volume: a restored volume would hide lost rows; move it"
                 )
                 yield Finding("warn", "ledger", sentence)
-            yield from _budget(site, study, ledger)
+            yield from _budget(site, study, ledger, figures)
     except RoundsError as error:
         yield Finding("fail", "ledger", str(error))
 
@@ -49,7 +53,9 @@ def enrolment_finding(site: SiteRules, looked: int) -> Finding:
     return Finding("fail", "enrolments", sentence + remedy)
 
 
-def _budget(site: SiteRules, study: StudyConfig, ledger: Ledger | None) -> Iterator[Finding]:
+def _budget(
+    site: SiteRules, study: StudyConfig, ledger: Ledger | None, figures: Figures
+) -> Iterator[Finding]:
     """Say what the whole study would bring each partition to, as enrolment asks it."""
     unlisted = [
         digest[:12] for digest, one in site.weights_spends(study).items() if isinstance(one, Unprotected)
@@ -62,10 +68,10 @@ def _budget(site: SiteRules, study: StudyConfig, ledger: Ledger | None) -> Itera
         yield Finding("fail", "budget", sentence)
         return
     uid = None if ledger is None else ledger.last_uid(study.digest())
-    begun = {} if uid is None else {one.partition: one for one in bills(site, study, ledger, uid)}
-    for bill in bills(site, study, ledger):
+    begun = {} if uid is None else {one.partition: one for one in bills(site, study, ledger, uid, figures)}
+    for bill in bills(site, study, ledger, figures=figures):
         what = "budget" if bill.partition == "train" else "evaluation budget"
-        yield _affordable(site, what, bill, begun.get(bill.partition))
+        yield _affordable(site, what, bill, begun.get(bill.partition), figures)
     if site.config.cap.delta < study.privacy.delta:
         sentence = (
             f"cap.delta {site.config.cap.delta:g} is below the study's {study.privacy.delta:g}: epsilon counts higher "
@@ -74,11 +80,11 @@ def _budget(site: SiteRules, study: StudyConfig, ledger: Ledger | None) -> Itera
         yield Finding("warn", "budget", sentence)
 
 
-def _affordable(site: SiteRules, what: str, bill: Bill, begun: Bill | None) -> Finding:
+def _affordable(site: SiteRules, what: str, bill: Bill, begun: Bill | None, figures: Figures) -> Finding:
     """Say whether the cap pays for all of the study; `begun` is what a run that has enrolled here still asks."""
     cap = site.config.cap
-    spent = stated_spend(bill.before, cap.delta).epsilon
-    after = spend_against(bill.after, cap.epsilon, cap.delta).epsilon
+    spent = figures.stated_spend(bill.before, cap.delta).epsilon
+    after = figures.spend_against(bill.after, cap.epsilon, cap.delta).epsilon
     if after <= cap.epsilon:
         sentence = f"epsilon {spent:.2f} spent, {after:.2f} after this study, the cap is {cap.epsilon:g}"
         return Finding("ok", what, f"{sentence} (at delta {cap.delta:g})")
@@ -90,7 +96,10 @@ def _affordable(site: SiteRules, what: str, bill: Bill, begun: Bill | None) -> F
             "weights that you can list under accepted_digests",
         )
     paid = f"epsilon {spent:.2f} spent, the whole study would bring it to {after:.2f}, the cap is {cap.epsilon:g}"
-    if begun is not None and spend_against(begun.after, cap.epsilon, cap.delta).epsilon <= cap.epsilon:
+    if (
+        begun is not None
+        and figures.spend_against(begun.after, cap.epsilon, cap.delta).epsilon <= cap.epsilon
+    ):
         return Finding(
             "warn", what, f"{paid}: the run that has begun here can be resumed, a new one is refused"
         )

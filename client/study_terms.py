@@ -6,10 +6,10 @@ In: the study and `site.yaml`. Out: pairs of a name and a sentence, for this hos
 from collections.abc import Iterator
 
 from client.check_ledger import ledger_findings
+from client.kept_figures import Figures, KeptFigures
 from client.site_rules import SiteRules
 from client.whole_study import one_round
 from shared.config import StudyConfig
-from shared.privacy.accountant import stated_spend
 from shared.privacy.mechanisms import Gaussian
 from shared.study_releases import study_releases
 
@@ -17,6 +17,7 @@ from shared.study_releases import study_releases
 def study_terms(site: SiteRules, study: StudyConfig) -> Iterator[tuple[str, str]]:
     """Yield purpose, ethics, expiry, what would leave, epsilon asked, and what is decided here."""
     rules = study.federation
+    figures = KeptFigures(site.config.state_dir / "figures.json")
     yield "study", f"{study.name}, digest {study.digest()}"
     yield "purpose", study.purpose
     yield "ethics reference", study.ethics_reference
@@ -28,13 +29,13 @@ def study_terms(site: SiteRules, study: StudyConfig) -> Iterator[tuple[str, str]
     yield "teacher", f"{study.models.teacher.name}, weights {study.models.teacher.sha256}"
     yield "initial student", f"weights {study.models.initial_sha256}"
     yield "would leave", "; ".join(_releases(site, study))
-    yield "epsilon asked", _epsilon(study)
+    yield "epsilon asked", _epsilon(study, figures)
     if rules.evaluate_sites:
-        asked = stated_spend(
+        asked = figures.stated_spend(
             [Gaussian(noise_multiplier=rules.evaluation_noise_multiplier)], study.privacy.delta
         )
         yield "of evaluation patients", f"epsilon {asked.epsilon:.3g} at delta {study.privacy.delta:g}"
-    for finding in ledger_findings(site, study):
+    for finding in ledger_findings(site, study, figures):
         yield finding.what, finding.sentence
     yield "decided", _decided(site, study.digest())
 
@@ -47,11 +48,11 @@ def _releases(site: SiteRules, study: StudyConfig) -> Iterator[str]:
         yield f"{sentence}, which site.yaml does not allow" if refused else sentence
 
 
-def _epsilon(study: StudyConfig) -> str:
+def _epsilon(study: StudyConfig, figures: Figures) -> str:
     privacy, rules = study.privacy, study.federation
     if not privacy.enabled:
         return "no limit: privacy is off in this study, and updates may reveal patients"
-    asked = stated_spend([one_round(study)] * rules.rounds, privacy.delta)
+    asked = figures.stated_spend([one_round(study, figures)] * rules.rounds, privacy.delta)
     return (
         f"{asked.epsilon:.3g} at delta {privacy.delta:g} for one training patient over {rules.rounds} rounds of "
         f"{rules.steps} steps ({asked.accountant})"

@@ -7,11 +7,11 @@ Nothing here reads a patient.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from client.kept_figures import ComputedFigures, Figures
 from client.ledger import Ledger
 from client.ledger_spend import check_cap
 from client.site_rules import SiteRules
 from shared.config import StudyConfig
-from shared.privacy.accountant import calibrate
 from shared.privacy.mechanisms import Declared, Gaussian, Mechanism, PoissonGaussian, Unprotected
 from shared.release_kinds import Partition
 
@@ -31,7 +31,11 @@ class Bill:
 
 
 def bills(
-    site: SiteRules, study: StudyConfig, ledger: Ledger | None, study_uid: str | None = None
+    site: SiteRules,
+    study: StudyConfig,
+    ledger: Ledger | None,
+    study_uid: str | None = None,
+    figures: Figures | None = None,
 ) -> Iterator[Bill]:
     """Yield the bill of training, and of evaluation where the study asks for it and the site lets it out.
 
@@ -40,7 +44,9 @@ def bills(
     rules = study.federation
     trained = ledger.last_round(study_uid, "train") if ledger and study_uid else None
     evaluated = ledger.last_round(study_uid, "evaluate") if ledger and study_uid else None
-    asked: dict[Partition, list[Mechanism]] = {"train": [one_round(study)] * (rules.rounds - (trained or 0))}
+    asked: dict[Partition, list[Mechanism]] = {
+        "train": [one_round(study, figures)] * (rules.rounds - (trained or 0))
+    }
     if rules.evaluate_sites and "evaluation" in site.config.allow_releases:
         noise = Gaussian(noise_multiplier=rules.evaluation_noise_multiplier)
         asked["evaluation"] = [noise] if evaluated is None else []
@@ -59,12 +65,12 @@ def require_whole_study(site: SiteRules, study: StudyConfig, ledger: Ledger, stu
         )
 
 
-def one_round(study: StudyConfig) -> Mechanism:
+def one_round(study: StudyConfig, figures: Figures | None = None) -> Mechanism:
     """Return what one round of training asks for; noise that the hub has not fixed yet is calibrated here."""
     privacy, rules = study.privacy, study.federation
     if not privacy.enabled:
         return Unprotected()
-    noise = privacy.noise_multiplier or calibrate(
+    noise = privacy.noise_multiplier or (figures or ComputedFigures()).calibrate(
         privacy.epsilon, privacy.delta, privacy.sample_rate, rules.rounds * rules.steps
     )
     return PoissonGaussian(noise_multiplier=noise, sample_rate=privacy.sample_rate, steps=rules.steps)

@@ -7,6 +7,7 @@ import pytest
 
 from server.services import nginx
 from shared.errors import ConfigError
+from tests.chromium import CHROMIUM, NO_CHROMIUM
 from tests.system.disks import small_disk
 from tests.system.links import thin_cable
 
@@ -19,6 +20,7 @@ def _missing_nginx() -> str:
     return ""
 
 
+BROWSER = pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
 NGINX = pytest.mark.skipif(bool(_missing_nginx()), reason=_missing_nginx() or "nginx is here")
 
 

@@ -18,7 +18,7 @@ from shared.data.source import read_source
 
 HOSPITALS = ("north", "south")
 PARCEL = "laptop.study"
-_SETUP = ("--patients", r"([^/]+)-[0-9]+\.png", "--declared", "200", "--yes")
+_SETUP = ("--patients", r"([^/]+)-[0-9]+\.png", "--declared", "100", "--yes")
 STUDY, SITES = (REPOSITORY / "deploy" / kind / "laptop.yaml" for kind in ("studies", "sites"))
 _UP_SECONDS = 180.0
 _FIRST_LOGIN = re.compile(r"First login: (name \S+, one-time password \S+)")

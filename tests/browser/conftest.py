@@ -1,46 +1,37 @@
-"""A real browser before the real dashboard: Debian's Chromium, driven by Playwright, and `rounds-hub dashboard serve`.
-
-The policy of the pages stays in force: nothing here uses `bypass_csp`.
-"""
+"""A real browser before the real dashboard of `rounds-hub dashboard serve`, with a finished and a running study."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 import sqlalchemy as sa
-from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext
 
 from server.dashboard.passwords import hash_password
 from server.store.database import open_store, writing
 from server.store.ingest import find_outboxes, ingest
 from server.store.schema import ACCOUNTS, STUDIES
 from tests.audit_records import fill, running_study, small_study
+from tests.chromium import CHROMIUM, NO_CHROMIUM, PASSWORD, Reader, chromium
 from tests.connected_hub import ConnectedHub, whole_hub
 from tests.dashboard_site import RUNNING, SMALL
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-PASSWORD = "a long sentence for a test"  # noqa: S105 - of accounts that the test makes
 ROLES = ("viewer", "auditor", "coordinator")
-# told to the page before any of its own: what the policy refused
-WATCH = """window.refused = [];
-addEventListener('securitypolicyviolation', event => window.refused.push(event.violatedDirective));"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say why, where there is no browser."""
     if CHROMIUM is None:
-        reason = "a browser test needs Chromium from the distribution: apt-get install chromium"
         for item in items:
             if Path(__file__).parent in item.path.parents:
-                item.add_marker(pytest.mark.skip(reason=reason))
+                item.add_marker(pytest.mark.skip(reason=NO_CHROMIUM))
 
 
 @dataclass(frozen=True)
@@ -52,33 +43,6 @@ class Site:
     finished: str = SMALL
     running: str = RUNNING
     hub: ConnectedHub | None = None
-
-
-@dataclass
-class Reader:
-    """One reader's browser window, and what it asked for and complained about."""
-
-    page: Page
-    address: str
-    foreign: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-
-    def see(self, path: str) -> Page:
-        """Go to a page and wait until it is all there."""
-        self.page.goto(self.address + path, wait_until="networkidle" if "changes" in path else "load")
-        return self.page
-
-    def log_in(self, name: str, password: str = PASSWORD) -> None:
-        """Log in by the form."""
-        self.see("/login")
-        self.page.get_by_label("Name").fill(name)
-        self.page.get_by_label("Password").fill(password)
-        self.page.get_by_role("button", name="Log in").click()
-
-    def refused(self) -> list[str]:
-        """Return what the policy refused on the page that is open."""
-        found: list[str] = self.page.evaluate("() => window.refused")
-        return found
 
 
 @pytest.fixture(scope="session")
@@ -122,11 +86,9 @@ def _real(engine: sa.Engine, folder: str) -> str | None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Start Chromium; Playwright's event loop, which no other test may meet, ends with the module."""
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    """Start Chromium, for a module."""
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture
@@ -142,18 +104,4 @@ def context(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Browse
 @pytest.fixture
 def reader(context: BrowserContext, site: Site) -> Reader:
     """Return a reader who has not logged in; whatever would leave this machine is stopped and written down."""
-    page = context.new_page()
-    one = Reader(page, site.address)
-
-    def watch(route: Route, asked: Request) -> None:
-        if asked.url.startswith((site.address, "data:")):
-            route.continue_()
-        else:
-            one.foreign.append(asked.url)
-            route.abort()
-
-    context.route("**/*", watch)
-    context.add_init_script(WATCH)
-    page.on("console", lambda said: one.complaints.append(said.text) if said.type == "error" else None)
-    page.on("pageerror", lambda error: one.complaints.append(str(error)))
-    return one
+    return Reader.before(context, site.address)

@@ -7,7 +7,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
-from tests.browser.conftest import Reader, Site
+from tests.browser.conftest import Site
+from tests.chromium import Reader
 from tests.connected_hub import NODES_NOW
 
 TOO_WIDE = "() => document.documentElement.scrollWidth - window.innerWidth"

@@ -7,7 +7,8 @@ from playwright.sync_api import Browser, expect
 from server.store.append import append_own
 from server.store.database import open_store, writing
 from server.store.records import EventBody
-from tests.browser.conftest import Reader, Site
+from tests.browser.conftest import Site
+from tests.chromium import Reader
 
 
 def test_a_wrong_password_is_refused_in_one_sentence(reader: Reader) -> None:

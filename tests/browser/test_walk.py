@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from tests.browser.conftest import Reader, Site
+from tests.browser.conftest import Site
+from tests.chromium import Reader
 
 PARTS = ("", "/explanations", "/privacy", "/sites", "/model", "/events")
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}

@@ -59,6 +59,12 @@ def test_a_light_command_loads_no_heavy_library(federation: dict[str, str], type
     assert (status, loaded & HEAVY - used) == (typed.status, set())
 
 
+def test_a_study_that_is_shown_again_asks_no_accountant(federation: dict[str, str]) -> None:
+    """The figures of the first reading are kept."""
+    first, second = (_loaded(ACCOUNTING.program, *ACCOUNTING.words(federation)) for _ in range(2))
+    assert (first[0], second[0], second[1] & HEAVY) == (0, 0, set())
+
+
 @pytest.mark.parametrize(("words", "status"), [(["stduy"], 2), (["study", "--help"], 0)])
 def test_who_mistypes_or_asks_waits_for_no_library(words: list[str], status: int) -> None:
     """A name that is no command, and the list of a group's commands, load nothing heavy."""
