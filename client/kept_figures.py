@@ -15,9 +15,10 @@ from typing import Annotated, Protocol
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from client.code_signing import write_whole
+from shared.errors import ConfigError
 from shared.privacy.accountant import Spend, calibrate, spend_against, stated_spend
 from shared.privacy.mechanisms import Mechanism, merged
+from shared.private_files import write_file
 
 ACCOUNTANTS = ("opacus", "dp-accounting")
 MAX_KEPT = 256
@@ -94,8 +95,8 @@ class KeptFigures:
         if not self.file.parent.is_dir():
             return
         newest = dict(list(self._held().items())[1 - MAX_KEPT :]) | {key: figure}
-        with suppress(OSError):
-            write_whole(self.file, _KEPT.dump_json(newest).decode())
+        with suppress(ConfigError):
+            write_file(self.file, _KEPT.dump_json(newest), replace=True)
 
 
 def _key(asked: list[object]) -> str:

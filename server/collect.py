@@ -11,7 +11,7 @@ from functools import cached_property
 
 from server.aggregation import RunningMean, update_norm
 from server.checkpoints import StudyState
-from server.enrolment import EnrolledSite
+from server.enrolled_site import EnrolledSite
 from server.exchange import Answer, Exchange
 from server.journal import ACCEPTED, plain
 from server.rounding import rounding_error

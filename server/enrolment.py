@@ -5,8 +5,8 @@ site may enrol under that name alone, so that no hospital answers in another's p
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
+from server.enrolled_site import EnrolledSite
 from server.exchange import Answer, Exchange
 from server.run_folder import RunFolder
 from shared.arrays import arrays_digest
@@ -17,17 +17,6 @@ from shared.records import Request, RequestHeader, encode_request
 from shared.refusal_meanings import NO_ANSWER
 from shared.releases import EnrolmentRelease, ErrorRelease, decode_release
 from shared.study_rules import sites_needed
-
-
-@dataclass(frozen=True)
-class EnrolledSite:
-    """One hospital in this study; `declared_patients` is a public number a person typed."""
-
-    name: str
-    node_id: int
-    declared_patients: int
-    versions: Mapping[str, str] = field(default_factory=dict)
-    num_bytes: int = 0  # of its enrolment
 
 
 def enrol_sites(

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter
 
+from server.enrolled_site import EnrolledSite
 from server.intervals import Interval
 from server.run_folder import RunFolder, read_lines
 from server.store.outbox import FILE, Outbox
@@ -30,9 +31,6 @@ from server.store.records import (
 from shared.code import code_digest
 from shared.config import StudyConfig
 from shared.errors import RoundsError
-
-if TYPE_CHECKING:  # comes with torch, which the hub's services do without
-    from server.enrolment import EnrolledSite
 
 PACKAGES: Final = ("flwr", "torch", "timm", "ofa", "opacus", "teaching-rounds")
 ACCEPTED: Final = "accepted"
@@ -88,7 +86,7 @@ class Journal(RunFolder):
         )
         self._write(told)
 
-    def enrolled(self, sites: Sequence["EnrolledSite"]) -> None:
+    def enrolled(self, sites: Sequence[EnrolledSite]) -> None:
         """Say who takes part; of a site that enrols again, after a resume, only what is new."""
         known = [SiteBody.model_validate_json(body) for body in self.outbox.bodies(self.study_uid, ["site"])]
         latest = {body.site: body for body in known}
@@ -157,7 +155,7 @@ def event_body(event: str, details: Mapping[str, Any]) -> EventBody:
     )
 
 
-def site_body(site: "EnrolledSite") -> SiteBody:
+def site_body(site: EnrolledSite) -> SiteBody:
     """Return the record of a site that takes part; it runs the hub's code, else it would not."""
     return SiteBody(
         site=site.name,
@@ -167,7 +165,7 @@ def site_body(site: "EnrolledSite") -> SiteBody:
     )
 
 
-def enrolment_body(site: "EnrolledSite") -> ReleaseBody:
+def enrolment_body(site: EnrolledSite) -> ReleaseBody:
     """Return the record of the answer by which a site enrolled."""
     return ReleaseBody(
         site=site.name, round=0, release="enrolment", num_bytes=site.num_bytes, outcome=ACCEPTED

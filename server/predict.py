@@ -14,13 +14,14 @@ from server.audit_views import STUDENT_LAYER
 from shared.config import StudyConfig
 from shared.config_files import parse_study
 from shared.data.images import load_pixels, normalise
-from shared.data.records import ImageRecord, TextRule
+from shared.data.records import ImageRecord
 from shared.errors import ConfigError, DataError, WeightsError
 from shared.explain import pictures
 from shared.explain.scorecam import ScoreCam, score_cam
 from shared.models.compact import CompactModel, build_compact, fill_image
 from shared.models.student import cam_layers
 from shared.models.weights import file_sha256, load_into, load_metadata, load_weights
+from shared.naming import TextRule
 
 _KEYS = ("study", "temperature", "verdict", "gate")
 

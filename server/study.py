@@ -13,7 +13,8 @@ from typing import Any
 from server.aggregation import applied, merged_step
 from server.checkpoints import Checkpoints, StudyState, load_state
 from server.collect import Collected, Stage, collect, record_late
-from server.enrolment import EnrolledSite, enrol_sites
+from server.enrolled_site import EnrolledSite
+from server.enrolment import enrol_sites
 from server.exchange import Exchange
 from server.journal import Journal
 from server.run_folder import RunFolder

@@ -11,7 +11,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from shared.config import Setting
-from shared.data.records import Naming, TextRule
+from shared.naming import Naming, TextRule
 
 TABLE_COLUMNS = ("file", "label", "site", "patient_id", "split", "mask", "index", "lesion_mask", "text_rule")
 

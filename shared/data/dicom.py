@@ -21,8 +21,8 @@ from shared.data.dicom_stored import OVERLAY_TAGS, stored_values
 from shared.data.frame_codecs import load_frame_codecs
 from shared.data.image_problems import ImageError, image_error
 from shared.data.limits import TooLargeError
-from shared.data.records import TextRule
 from shared.data.syntaxes import can_decode
+from shared.naming import TextRule
 
 config.settings.reading_validation_mode = config.IGNORE  # once: values are checked by what reads them
 T = TypeVar("T")

@@ -12,9 +12,10 @@ from shared.config import Task
 from shared.data.csv_lines import LINE_REFUSALS, exists, unfit_path
 from shared.data.grouping import GROUPING, Grouping, read_grouping
 from shared.data.identifiers import plain_identifier
-from shared.data.records import BY_PATTERN, IMAGE_SUFFIXES, OURS, Found, LeftOut, Naming, Row
+from shared.data.records import BY_PATTERN, IMAGE_SUFFIXES, Found, LeftOut, Row
 from shared.data.tree import files_below
 from shared.errors import DataError
+from shared.naming import OURS, Naming
 
 SPLIT_NAMES = {
     "train": "train",

@@ -16,19 +16,9 @@ from shared.data.across import settled
 from shared.data.csv_lines import LINE_REFUSALS, Line, Table, beside, read_table, unfit_path, unfit_text
 from shared.data.identifiers import is_rounded, names_nobody, plain_identifier
 from shared.data.medmnist import npz_row
-from shared.data.records import (
-    BY_PATTERN,
-    OURS,
-    SPLITS,
-    Found,
-    LeftOut,
-    Naming,
-    Patient,
-    Row,
-    TextRule,
-    strict_rows,
-)
+from shared.data.records import BY_PATTERN, SPLITS, Found, LeftOut, Patient, Row, strict_rows
 from shared.errors import DataError
+from shared.naming import OURS, Naming, TextRule
 from shared.site_data import TABLE_COLUMNS
 
 COLUMNS = TABLE_COLUMNS

@@ -3,16 +3,14 @@
 Nothing of a record leaves the hospital: not the path, not the identifier, not the label.
 """
 
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from shared.errors import DataError
+from shared.naming import TextRule
 
-TextRule = Literal["refuse", "refuse_flagged", "allow"]  # of text burned into a DICOM picture
 SPLITS = ("train", "val", "test")
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff"}
@@ -106,21 +104,6 @@ class LeftOut:
 Found = Row | LeftOut
 
 
-@dataclass(frozen=True)
-class Naming:
-    """What a hospital's data calls our columns, and how a file's path names its patient where nothing else does."""
-
-    columns: Mapping[str, str] = field(default_factory=dict)  # column of ours: the table's own name
-    patient_pattern: str | None = None
-
-    def patient_of(self, path: str) -> str:
-        """Return what the pattern's groups hold for a path, "" where it does not fit: then nobody is named."""
-        found = None if self.patient_pattern is None else re.search(self.patient_pattern, path)
-        parts = [part or "" for part in found.groups()] if found else []
-        return "/".join(parts) if any(parts) else ""
-
-
-OURS = Naming()  # columns by our own names
 BY_PATTERN = (
     "Patients are told apart by data.patient_pattern: a person under two names of files counts as two."
 )

@@ -17,19 +17,10 @@ from shared.data.dicom_source import dicom_notes, read_dicom
 from shared.data.folder import folder_notes, read_folder
 from shared.data.manifest import manifest_notes, read_manifest
 from shared.data.medmnist import medmnist_notes, read_medmnist
-from shared.data.records import (
-    OURS,
-    Found,
-    ImageRecord,
-    LeftOut,
-    Naming,
-    Patient,
-    Row,
-    group_patients,
-    strict_rows,
-)
+from shared.data.records import Found, ImageRecord, LeftOut, Patient, Row, group_patients, strict_rows
 from shared.data.told import Told, told_of
 from shared.errors import DataError
+from shared.naming import OURS, Naming
 from shared.site_data import DicomData
 
 

@@ -12,7 +12,7 @@ from client.round import failure
 from server.aggregation import update_norm
 from server.checkpoints import StudyState
 from server.collect import Collected, Stage, collect
-from server.enrolment import EnrolledSite
+from server.enrolled_site import EnrolledSite
 from server.exchange import Answer, Exchange
 from server.run_folder import RunFolder, read_lines
 from shared.arrays import Arrays, arrays_digest

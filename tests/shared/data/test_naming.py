@@ -9,9 +9,9 @@ from hypothesis import strategies as some
 
 from shared.config import Task
 from shared.data.hospital import HospitalPatients, read_hospital
-from shared.data.records import Naming
 from shared.data.source import describe_source
 from shared.errors import DataError
+from shared.naming import Naming
 from shared.site_data import DicomData, SiteData
 from tests.dicom_files import dicom_file, picture
 
