@@ -19,7 +19,7 @@ SEEDS ?= $(SEED)
 options = $(if $(DATA),--data $(DATA)) $(if $(STUDY),--study $(STUDY)) $(if $(SITES),--sites $(SITES)) \
 	$(if $(TEACHER),--teacher-file $(TEACHER))
 student = $(if $(STUDENT),--student-file $(STUDENT))
-simulate = $(BIN)/python -m deploy.simulate
+simulate = $(BIN)/python -m deploy.simulation.program
 
 lint = @if [ -x $(BIN)/$(1) ]; then echo $(BIN)/$(1) $(2) && $(BIN)/$(1) $(2); \
 	else echo "$(1): not made for this machine, so these are NOT linted: $(2)" >&2; fi
@@ -99,7 +99,7 @@ fuzz: $(READY) ## read damaged pictures of every kind; FILES=100000 SEED=0; keep
 	$(BIN)/python -m tests.fuzz.pictures --files $(or $(FILES),100000) --seed $(SEED)
 
 troubleshooting: $(READY) ## make docs/troubleshooting.md anew from the programs' own messages
-	$(BIN)/python -m deploy.troubleshooting
+	$(BIN)/python -m deploy.documents.troubleshooting
 
 images: $(READY) ## build hub, site and offline bundle as images, look inside, run a study between them; as root; writes results/images
 	$(BIN)/python -m deploy.images.make all --out results/images $(IMAGES)

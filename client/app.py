@@ -1,4 +1,4 @@
-"""The ClientApp: translates between Flower's messages and `client/round.py`, and nothing else.
+"""The ClientApp: translates between Flower's messages and `client/rounds/answer.py`, and nothing else.
 
 A handler never raises: whatever happens becomes a release with a fixed code, because Flower would send the
 text of an exception to the server.
@@ -11,12 +11,12 @@ import numpy as np
 from flwr.app import ArrayRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from client.round import answer, failure
-from client.site import Site
-from client.site_rules import describe
-from shared.config_files import parse_site, read_site, read_site_yaml
+from client.rounds.answer import answer, failure
+from client.site.site import Site
+from client.site.site_rules import describe
+from shared.config.files import parse_site, read_site, read_site_yaml
 from shared.errors import ConfigError, ErrorCode
-from shared.release_kinds import KEPT_SIMULATION, THIS_RUN_ALONE
+from shared.messages.release_kinds import KEPT_SIMULATION, THIS_RUN_ALONE
 
 log = logging.getLogger("rounds.site")
 app = ClientApp()

@@ -1,6 +1,6 @@
 """`rounds-site`, as it is installed."""
 
-from client.cli import app
+from client.cli.program import app
 
 
 def main() -> None:

@@ -63,7 +63,7 @@ WORKDIR /tmp
 VOLUME ["/hub", "/workspaces"]
 EXPOSE 8443 8446
 HEALTHCHECK --interval=30s --timeout=10s --start-period=120s --retries=5 \
-    CMD ["python", "-m", "shared.service_health", "/hub/services.json"]
+    CMD ["python", "-m", "shared.processes.service_health", "/hub/services.json"]
 STOPSIGNAL SIGTERM
 CMD ["rounds-hub", "serve", "/hub", "--listen", "0.0.0.0:8443", "--superlink-port", "8000", \
      "--readers-listen", "0.0.0.0:8446"]

@@ -56,6 +56,6 @@ WORKDIR /site
 VOLUME ["/site", "/site/head"]
 # a killed node is let in again after about 55 s
 HEALTHCHECK --interval=30s --timeout=10s --start-period=120s --retries=5 \
-    CMD ["python", "-m", "shared.service_health", "/site/state/node.json"]
+    CMD ["python", "-m", "shared.processes.service_health", "/site/state/node.json"]
 STOPSIGNAL SIGTERM
 CMD ["rounds-site", "run", "/site/site.yaml"]

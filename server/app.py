@@ -15,22 +15,22 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from flwr.superlink.grid import InMemoryGrid
 
-from server.asked_study import asked_study
-from server.exchange import Exchange
-from server.feasible import MadeSite, check_made_sites, check_test_set
+from server.audit.round_maps import RoundMaps
 from server.feed.sender import feeding
-from server.round_maps import RoundMaps
-from server.run_folder import RunFolder
-from server.scoring import round_score
-from server.study import run_study
-from shared.arrays import to_arrays
-from shared.config import StudyConfig
-from shared.config_files import parse_site, read_yaml, write_yaml
+from server.rounds.exchange import Exchange
+from server.rounds.feasibility import MadeSite, check_made_sites, check_test_set
+from server.rounds.round_score import round_score
+from server.rounds.study import run_study
+from server.runs.run_folder import RunFolder
+from server.studies.resolved_study import asked_study
+from shared.config.files import parse_site, read_yaml, write_yaml
+from shared.config.study import StudyConfig
 from shared.errors import ConfigError, RoundsError, StudyError
+from shared.models.arrays import to_arrays
 from shared.models.initial import unpack_initial
 from shared.models.trainable import trainable_names
 from shared.models.weights import find_weights, load_weights
-from shared.system_errors import system_sentence
+from shared.terminal.system_errors import system_sentence
 
 log = logging.getLogger("rounds.hub")
 app = ServerApp()

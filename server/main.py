@@ -2,8 +2,8 @@
 
 import os
 
-from server.cli import app
-from shared.flower_environment import direct_loopback
+from server.cli.program import app
+from shared.processes.flower_environment import direct_loopback
 
 
 def main() -> None:

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from deploy.simulation.phantoms import STYLES, Phantom, SitePlan, draw_patient
 from server.store.blobs import Blob
-from server.store.records import Grid, Subject
-from shared.phantoms import STYLES, Phantom, SitePlan, draw_patient
+from server.store.record_kinds import Grid, Subject
 
 Floats = npt.NDArray[np.float64]
 SIDE_PX = 96

@@ -10,11 +10,12 @@ from functools import cached_property
 
 import numpy as np
 
-from server.store.records import EVERY
-from shared.config import Federation, Models, Privacy, StudyConfig, Task, TeacherChoice
+from server.store.record_kinds import EVERY
+from shared.config.federation import Federation
+from shared.config.study import Models, Privacy, StudyConfig, Task, TeacherChoice
 from shared.errors import ErrorCode
+from shared.messages.release_kinds import KEPT_SIMULATION, LedgerStatement, PartitionSpend
 from shared.privacy.mechanisms import MechanismCount, PoissonGaussian
-from shared.release_kinds import KEPT_SIMULATION, LedgerStatement, PartitionSpend
 
 SILENT = "no answer by the deadline"
 

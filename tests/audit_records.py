@@ -16,7 +16,7 @@ from server.store.append import append_batch
 from server.store.blobs import Blob, put_blobs
 from server.store.chain import GENESIS, Record, link
 from server.store.database import writing
-from server.store.records import (
+from server.store.record_kinds import (
     EVERY,
     Body,
     DataBody,

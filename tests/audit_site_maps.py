@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from server.store.records import Grid, MapBody
+from server.store.record_kinds import Grid, MapBody
 from tests.audit_records import Entry, small_study
 
 SIDE, CELLS = 7, 49

@@ -19,22 +19,22 @@ with warnings.catch_warnings():  # Flower imports typer, which imports a name th
 from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME
 from flwr.supercore.task_identity import TaskIdentity
 
-from client.round import answer
-from client.site import Site
-from deploy.federation import Federation, Recipe, accept_weights, build_workspace
+from client.rounds.answer import answer
+from client.site.site import Site
+from deploy.simulation.phantoms import STYLES, SitePlan, write_phantoms
+from deploy.simulation.simulated_hospitals import Federation, Recipe, accept_weights, build_workspace
 from server.app import initial_state
-from server.exchange import Answer, Exchange
-from server.prepare import with_public_digests, with_teacher, with_warm_start
-from shared.arrays import Arrays, arrays_digest, to_arrays
-from shared.code import code_digest
-from shared.config import StudyConfig
-from shared.config_files import parse_site, parse_study, read_yaml
-from shared.data.manifest import COLUMNS
+from server.public_data.preparation import with_public_digests, with_teacher, with_warm_start
+from server.rounds.exchange import Answer, Exchange
+from shared.code_digest import code_digest
+from shared.config.files import parse_site, parse_study, read_yaml
+from shared.config.study import StudyConfig
+from shared.data.tables.manifest import COLUMNS
+from shared.messages.release_kinds import THIS_RUN_ALONE
+from shared.messages.requests import Request, RequestHeader, RequestKind, encode_request
+from shared.models.arrays import Arrays, arrays_digest, to_arrays
 from shared.models.initial import unpack_initial
 from shared.models.trainable import trainable_names
-from shared.phantoms import STYLES, SitePlan, write_phantoms
-from shared.records import Request, RequestHeader, RequestKind, encode_request
-from shared.release_kinds import THIS_RUN_ALONE
 from tests.flower_nodes import FlowerNodes, HttpNodes, LocalNodes, served_superlink
 
 UID = "a" * 32

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from server.authority import Names
-from server.hub_folder import HubFolder, make_hub
-from server.hub_state import NODES, Node, told_nodes
-from server.registry import Registry
-from server.submissions import State, Submission, SubmittedStudy
-from shared.introduction import introduce
-from shared.signatures import Signatures, openssh, sign_bundle
+from server.hub.bundle_registry import Registry
+from server.hub.certificates import Names
+from server.hub.hub_folder import HubFolder, make_hub
+from server.hub.hub_state import NODES, Node, told_nodes
+from server.studies.submissions import State, Submission, SubmittedStudy
+from shared.trust.bundle_signatures import Signatures, openssh, sign_bundle
+from shared.trust.site_introduction import introduce
 from tests.probe_app import build, write_app
 
 STUDY = "lungs-20261120-190000"

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 from httpx2 import Response
 
-from server.dashboard import passwords, sessions
-from server.dashboard.access import cookie_name
 from server.dashboard.app import create_app
-from server.dashboard.settings import Settings
+from server.dashboard.auth import passwords, sessions
+from server.dashboard.auth.access import cookie_name
+from server.dashboard.http.settings import Settings
 from server.store.database import writing
-from server.store.records import PersonBody
+from server.store.record_kinds import PersonBody
 from server.store.schema import ACCOUNTS, RECORDS
 
 with warnings.catch_warnings():  # starlette's client uses an old name of anyio

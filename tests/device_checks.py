@@ -1,4 +1,4 @@
-"""What holds of a site's work on any device, as checks that take the device: run by `tests/client/test_device.py`."""
+"""What holds of a site's work on any device, as checks that take it: run by `tests/client/site/test_device.py`."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,16 +9,16 @@ from unittest import mock
 import numpy as np
 import torch
 
-from client.evaluation import noised_confusion
-from client.private_training import clipped_sum_for_step, private_steps
-from client.round import answer
-from client.training_round import SitePatients
+from client.dp_sgd.private_steps import clipped_sum_for_step, private_steps
+from client.rounds.answer import answer
+from client.rounds.local_evaluation import noised_confusion
+from client.rounds.local_training import SitePatients
+from shared.distillation.targets import compute_targets, read_views
 from shared.errors import ErrorCode
+from shared.messages.releases import decode_release
 from shared.models.trainable import trainable_names
 from shared.privacy.noise import Coins, NoiseSource
 from shared.privacy.step_plan import StepPlan, step_plan
-from shared.releases import decode_release
-from shared.targets import compute_targets, read_views
 from tests.conftest import TinyFederation
 
 COINS = Coins(b"c" * 32)
@@ -127,7 +127,7 @@ def a_whole_study_is_answered(device: torch.device, federation: TinyFederation, 
 def working_there(device: torch.device) -> Any:
     """Let `site.yaml` ask for a device that it cannot name."""
     found = mock.Mock(return_value=device)
-    return mock.patch.multiple("client.device", find_device=found)
+    return mock.patch.multiple("client.site.device", find_device=found)
 
 
 def code(parts: dict[str, bytes]) -> ErrorCode:

@@ -28,7 +28,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from shared.phantoms import SitePlan, draw_patient
+from deploy.simulation.phantoms import SitePlan, draw_patient
 
 PEOPLE = {
     "PatientName": "Plantedname^Paula",

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from server.authority import Names
-from server.feed.senders import Senders
+from server.feed.sender_certificates import Senders
 from server.feed.service import FeedServer, start_server
-from server.hub_folder import HubFolder, make_hub
+from server.hub.certificates import Names
+from server.hub.hub_folder import HubFolder, make_hub
 from server.store.chain import Record
 from server.store.database import open_store
-from server.store.outbox import Outbox
-from server.store.records import EventBody
+from server.store.intake.outbox import Outbox
+from server.store.record_kinds import EventBody
 from server.store.schema import EVENTS, RECORDS
 
 RUN, UID = "lungs-20261120-190000", "0" * 32

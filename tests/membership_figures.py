@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from server.membership import Signals, attacked
-from server.membership_result import AttackedModel, Membership, ModelName
+from server.metrics.membership import Signals, attacked
+from server.metrics.membership_result import AttackedModel, Membership, ModelName
 
 LEAKS: dict[ModelName, tuple[float, float | None]] = {  # in deviations of a reference; epsilon by ledger
     "released": (0.0, 7.96),

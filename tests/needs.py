@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from server.services import nginx
+from server.services.services import nginx
 from shared.errors import ConfigError
 from tests.chromium import CHROMIUM, NO_CHROMIUM
 from tests.system.disks import small_disk

@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from flwr.cli.build import build_fab_from_disk
 from typer.testing import CliRunner, Result
 
-from client.cli import app
-from client.site import Site
-from shared.config_files import parse_site, read_site, read_yaml, write_yaml
-from shared.signatures import openssh
+from client.cli.program import app
+from client.site.site import Site
+from shared.config.files import parse_site, read_site, read_yaml, write_yaml
+from shared.trust.bundle_signatures import openssh
 
 PROJECT = """
 [project]
@@ -31,7 +31,7 @@ SERVER = """
 import json
 from pathlib import Path
 from flwr.serverapp import ServerApp
-from server.exchange import Exchange
+from server.rounds.exchange import Exchange
 
 app = ServerApp()
 

@@ -14,8 +14,8 @@ from unittest import mock
 import pytest
 import torch
 
-from client.round import answer
-from client.training_round import SitePatients
+from client.rounds.answer import answer
+from client.rounds.local_training import SitePatients
 from shared.errors import ErrorCode
 from tests import device_checks
 from tests.conftest import TinyFederation, make_tiny_federation

@@ -3,10 +3,10 @@
 from collections import Counter
 from pathlib import Path
 
-from shared.config import Task
-from shared.data.records import LeftOut
-from shared.data.source import read_records
-from shared.site_data import DicomData
+from shared.config.site_data import DicomData
+from shared.config.study import Task
+from shared.data.patients import LeftOut
+from shared.data.sources import read_records
 
 TASK = Task(classes=("normal", "pneumonia"), image_size=32)
 

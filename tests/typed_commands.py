@@ -4,10 +4,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.site_rules import SiteRules
-from server.submissions import Submission, SubmittedStudy
-from shared.config_files import read_site
-from shared.introduction import read_introduction
+from client.site.site_rules import SiteRules
+from server.studies.submissions import Submission, SubmittedStudy
+from shared.config.files import read_site
+from shared.trust.site_introduction import read_introduction
 from tests.system.founded import REPOSITORY, found_hub, found_site
 
 

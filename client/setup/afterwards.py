@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from client.setup.questions import Questions
-from shared.parcel import is_parcel
+from shared.trust.parcel import is_parcel
 
 Line = list[str]
 

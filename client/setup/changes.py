@@ -12,12 +12,12 @@ from typing import Any
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-from client.site_yaml import editable, text_of, yaml_number
-from shared.config_files import parse_site, whole_paths
+from client.identity.site_yaml import editable, text_of, yaml_number
+from shared.config.files import parse_site, whole_paths
+from shared.config.site_data import SiteData
+from shared.config.strict_yaml import parse_settings
 from shared.errors import ConfigError
-from shared.private_files import write_file
-from shared.site_data import SiteData
-from shared.strict_yaml import parse_settings
+from shared.trust.private_files import write_file
 
 _OWN_FIELDS = ("columns", "patient_pattern", "dicom", "site", "label_map")  # of data, which setup answers for
 _REMARKS = {

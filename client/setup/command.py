@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from client.asked_study import asked_study
-from client.cli_arguments import DEFAULT_SITE
+from client.cli.arguments import DEFAULT_SITE
+from client.review.study_lookup import asked_study
 from client.setup.afterwards import go_on, lines_after, say_next
 from client.setup.dialogue import set_up
 from client.setup.options import Options
 from client.setup.questions import Questions
-from shared.command_line import examples
+from shared.terminal.command_line import examples
 
 app = typer.Typer()
 SETUP_EXAMPLES = examples(

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from client.setup.contents import Contents, look_into
 from client.setup.options import Options
+from client.setup.proposals.contents import Contents, look_into
+from client.setup.proposals.sources import KINDS, Way, tables_in, ways_to_read
+from client.setup.proposals.tables import look_at_table
 from client.setup.questions import Questions, one_of
-from client.setup.sources import KINDS, Way, tables_in, ways_to_read
-from client.setup.tables import look_at_table
 from shared.errors import ConfigError
-from shared.tables import printable
+from shared.terminal.tables import printable
 
 
 def ask_source(questions: Questions, options: Options, before: Mapping[str, Any]) -> Contents:

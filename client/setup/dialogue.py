@@ -14,14 +14,14 @@ from client.setup.data_questions import ask_source, ask_way
 from client.setup.label_questions import ask_label_map
 from client.setup.name_questions import ask_names
 from client.setup.number_questions import ask_cap, ask_declared
-from client.setup.numbers import TRAIN_SHARE
 from client.setup.options import Options
+from client.setup.proposals.numbers import TRAIN_SHARE
 from client.setup.questions import Questions, yes
-from shared.config import StudyConfig, Task
+from shared.config.site_data import SiteData
+from shared.config.study import StudyConfig, Task
 from shared.data.hospital import HospitalPatients, read_hospital
 from shared.data.told import told_of
 from shared.errors import ConfigError
-from shared.site_data import SiteData
 
 
 def set_up(site_file: Path, study: StudyConfig | None, options: Options, questions: Questions) -> bool:
@@ -91,7 +91,7 @@ def _needed(before: Mapping[str, Any], study: StudyConfig, declared: int) -> flo
     """Return what the ledger would hold after the whole study, None where no epsilon is counted."""
     if not study.privacy.enabled:
         return None
-    from client.setup.spend import after_study  # noqa: PLC0415 - the accountants come with torch
+    from client.setup.proposals.spend import after_study  # noqa: PLC0415 - the accountants come with torch
 
     return after_study(before, study, declared)
 

@@ -5,11 +5,19 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from client.setup.label_map import LEFT_OUT, SAID, Match, corrected, label_map_of, matches, parsed_corrections
 from client.setup.options import Options
+from client.setup.proposals.label_map import (
+    LEFT_OUT,
+    SAID,
+    Match,
+    corrected,
+    label_map_of,
+    matches,
+    parsed_corrections,
+)
 from client.setup.questions import Questions
 from shared.errors import ConfigError
-from shared.tables import printable
+from shared.terminal.tables import printable
 
 CONFIRMED = "as you confirmed"
 

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from client.setup.options import Options
-from client.setup.patients import groupings
+from client.setup.proposals.patients import groupings
+from client.setup.proposals.sources import Way
+from client.setup.proposals.tables import TableColumns
 from client.setup.questions import Questions, one_of
-from client.setup.sources import Way
-from client.setup.tables import TableColumns
-from shared.config_files import parsed_as
+from shared.config.files import parsed_as
+from shared.config.site_data import SiteData
 from shared.errors import ConfigError
-from shared.site_data import SiteData
-from shared.tables import printable
+from shared.terminal.tables import printable
 
 NOBODY = "-"  # no column; and each picture counts as a patient of its own
 EACH = "each"

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from client.setup.numbers import USUAL_EPSILON, largest_delta, proposed_delta, rounded_up, serving
 from client.setup.options import Options
+from client.setup.proposals.numbers import USUAL_EPSILON, largest_delta, proposed_delta, rounded_up, serving
 from client.setup.questions import Questions, number
-from shared.config import StudyConfig
+from shared.config.site import FAR_ABOVE, FAR_BELOW, check_declared, check_delta
+from shared.config.study import StudyConfig
 from shared.errors import ConfigError
-from shared.site_config import FAR_ABOVE, FAR_BELOW, check_declared, check_delta
 
 
 def ask_declared(

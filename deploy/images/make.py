@@ -35,8 +35,8 @@ from deploy.images.machine import (
 )
 from deploy.images.storage import Container, ImageError, Storage, environment
 from deploy.images.study import REPOSITORY, SITES, Study, run_study
-from shared.command_line import program
-from shared.tables import plain_table, wide_console
+from shared.terminal.command_line import program
+from shared.terminal.tables import plain_table, wide_console
 
 HUB, SITE = "localhost/teaching-rounds-hub:0.1.0", "localhost/teaching-rounds-site:0.1.0"
 _TOOLS = ("buildah", "podman", "mmdebstrap", "ip", "newuidmap")

@@ -142,7 +142,7 @@ def prepared(folder: Path) -> Path:
     command = [
         sys.executable,
         "-m",
-        "deploy.simulate",
+        "deploy.simulation.program",
         "prepare",
         "--study",
         "study.yaml",

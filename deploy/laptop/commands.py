@@ -9,8 +9,8 @@ import typer
 
 from deploy.laptop.federation import Federation, Ports
 from deploy.laptop.parties import running, stop
-from shared.command_line import program
 from shared.errors import ConfigError
+from shared.terminal.command_line import program
 
 FolderOption = Annotated[Path, typer.Option("--folder", help="where hub and hospitals have their folders")]
 DEFAULT_FOLDER = Path("results/federation")

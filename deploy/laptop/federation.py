@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.laptop.parties import REPOSITORY, Party, StepError, environment, wait_until, words_read_out
-from shared.config_files import read_study
-from shared.data.source import read_source
+from shared.config.files import read_study
+from shared.data.sources import read_source
 
 HOSPITALS = ("north", "south")
 PARCEL = "laptop.study"
@@ -64,7 +64,7 @@ class Federation:
         self.say("preparing public films, teacher and student, and films of two hospitals (drawn, nobody's)")
         words = ["prepare", "--study", str(STUDY), "--sites", str(SITES)]
         with subprocess.Popen(
-            [sys.executable, "-m", "deploy.simulate", *words], cwd=self.folder, env=environment(),
+            [sys.executable, "-m", "deploy.simulation.program", *words], cwd=self.folder, env=environment(),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         ) as running:  # fmt: skip
             lines = []

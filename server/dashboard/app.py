@@ -17,16 +17,16 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp
 
-from server.dashboard import refusals
-from server.dashboard.access import READER
 from server.dashboard.api import routes as api
-from server.dashboard.headers import SecurityHeaders
-from server.dashboard.limits import Limits
-from server.dashboard.origin import OwnOrigin
+from server.dashboard.auth.access import READER
+from server.dashboard.auth.passwords import Hashing
+from server.dashboard.http import error_pages as refusals
+from server.dashboard.http.headers import SecurityHeaders
+from server.dashboard.http.limits import Limits
+from server.dashboard.http.origin import OwnOrigin
+from server.dashboard.http.settings import Settings
 from server.dashboard.pages import OPEN, OWN, PAGES
-from server.dashboard.passwords import Hashing
-from server.dashboard.settings import Settings
-from server.dashboard.view_cache import ViewCache
+from server.dashboard.rendering.view_cache import ViewCache
 from server.dashboard.views.connections import ConnectionsCache
 
 _COMPRESS_FROM = 1_000  # bytes

@@ -11,11 +11,11 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from server.dashboard.sessions import Visit
+from server.dashboard.auth.sessions import Visit
 from server.store.append import append_own
 from server.store.database import writing
 from server.store.projections import OPINION
-from server.store.records import Body, DecisionBody, OpinionBody
+from server.store.record_kinds import Body, DecisionBody, OpinionBody
 from server.store.schema import DECISIONS, STUDIES
 
 PEOPLE: Final = "people"

@@ -11,10 +11,10 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 
-from server.dashboard.access import Role
 from server.dashboard.api.guard import token_holder
 from server.dashboard.app import create_app
-from server.dashboard.roles import ROLES
+from server.dashboard.auth.access import Role
+from server.dashboard.auth.roles import ROLES
 
 EVERYBODY: Final = "everybody"
 TOKEN: Final = "API token"  # noqa: S105 - the word for who holds one

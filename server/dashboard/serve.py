@@ -19,15 +19,15 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
-from server.dashboard import people
 from server.dashboard.app import create_app
-from server.dashboard.door import BACKLOG, Door
-from server.dashboard.passwords import MOST_AT_ONCE
-from server.dashboard.protocol import ReaderProtocol
-from server.dashboard.settings import Settings
+from server.dashboard.auth import accounts as people
+from server.dashboard.auth.passwords import MOST_AT_ONCE
+from server.dashboard.http.listen_address import BACKLOG, Door
+from server.dashboard.http.settings import Settings
+from server.dashboard.http.slow_clients import ReaderProtocol
 from server.store.database import open_store, writing
-from server.store.ingest import find_outboxes
-from server.store.tail import Tail
+from server.store.intake.folder_tail import Tail
+from server.store.intake.ingest import find_outboxes
 from shared.errors import ConfigError
 
 _HEAD_BYTES: Final = 16 * 1024

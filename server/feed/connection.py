@@ -13,7 +13,7 @@ import grpc
 from server.feed import feed_pb2 as wire
 from server.feed import feed_pb2_grpc
 from server.feed.credential import Credential
-from server.feed.wire import MAX_DIGESTS, MAX_MESSAGE_BYTES, PIECE_BYTES, to_wire
+from server.feed.messages import MAX_DIGESTS, MAX_MESSAGE_BYTES, PIECE_BYTES, to_wire
 from server.store.append import Head
 from server.store.blobs import Blob
 from server.store.chain import Record

@@ -9,9 +9,9 @@ from typing import Annotated, Final
 
 from pydantic import Field, ValidationError
 
-from shared.config import Frozen
+from shared.config.values import Frozen
 from shared.errors import ConfigError
-from shared.private_files import write_file
+from shared.trust.private_files import write_file
 
 RUN_NAME: Final = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$"
 FOLDER_VARIABLE: Final = (

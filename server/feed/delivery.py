@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from server.feed.connection import Connection
-from server.feed.wire import MAX_BATCH_BYTES, MAX_BATCH_RECORDS
+from server.feed.messages import MAX_BATCH_BYTES, MAX_BATCH_RECORDS
 from server.store.append import Head
 from server.store.chain import Record
-from server.store.outbox import Outbox
+from server.store.intake.outbox import Outbox
 from shared.errors import ChainConflictError
 
 

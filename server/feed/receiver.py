@@ -18,8 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from server.feed import feed_pb2 as wire
 from server.feed import feed_pb2_grpc
-from server.feed.senders import Senders
-from server.feed.wire import MAX_BATCH_RECORDS, MAX_DIGESTS, MIB, from_wire, head_to_wire
+from server.feed.messages import MAX_BATCH_RECORDS, MAX_DIGESTS, MIB, from_wire, head_to_wire
+from server.feed.sender_certificates import Senders
 from server.store.append import append_batch, head_of
 from server.store.blobs import Blob, missing_blobs, put_blobs
 from server.store.chain import STUDY_UID, Record

@@ -22,7 +22,7 @@ from server.feed.connection import Connection
 from server.feed.credential import FOLDER_VARIABLE, read_credential
 from server.feed.delivery import Delivery
 from server.store.append import Head
-from server.store.outbox import Outbox
+from server.store.intake.outbox import Outbox
 from shared.errors import RoundsError, ServiceError
 
 log = logging.getLogger("rounds.feed")

@@ -18,13 +18,13 @@ import grpc
 import sqlalchemy as sa
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from server.authority import read_pair
 from server.feed import feed_pb2_grpc
 from server.feed.chain_check import check_chains
+from server.feed.messages import MAX_MESSAGE_BYTES
 from server.feed.receiver import Receiver
-from server.feed.senders import Senders
-from server.feed.wire import MAX_MESSAGE_BYTES
-from server.hub_folder import HubFolder
+from server.feed.sender_certificates import Senders
+from server.hub.certificates import read_pair
+from server.hub.hub_folder import HubFolder
 from server.store.database import open_store
 from shared.errors import RoundsError, ServiceError, StoreError
 

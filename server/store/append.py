@@ -15,8 +15,8 @@ from server.store.blobs import blob_kinds
 from server.store.chain import GENESIS, Record, follows, link, seal
 from server.store.database import writing
 from server.store.projections import project
-from server.store.records import OWN, Body
-from server.store.rows import Rows
+from server.store.record_kinds import OWN, Body
+from server.store.row_writer import Rows
 from server.store.schema import RECORDS, SOURCES
 from shared.errors import BlobMissingError, ChainConflictError, ChainGapError, ForeignStudyError, StoreError
 

@@ -14,8 +14,8 @@ from typing import Any, Final, LiteralString
 from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from server.store.records import AnyBody, Body
-from shared.config import Digest, Frozen
+from server.store.record_kinds import AnyBody, Body
+from shared.config.values import Digest, Frozen
 
 GENESIS = "0" * 64
 STUDY_UID: Final = r"^[A-Za-z0-9_-]{0,64}$"  # empty: of no study

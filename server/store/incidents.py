@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from server.store.append import append_own
 from server.store.chain import canonical
-from server.store.records import IncidentBody
+from server.store.record_kinds import IncidentBody
 from server.store.schema import RECORDS
 from server.store.transactions import writing
 

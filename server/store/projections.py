@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from server.store import records as r
+from server.store import record_kinds as r
 from server.store import schema
 from server.store.chain import GENESIS, Record
-from server.store.rows import KEYS, Rows
+from server.store.row_writer import KEYS, Rows
 
 _PLACE_BITS: Final = 20  # a record makes fewer rows of one table than this has numbers
 ACCEPTED: Final = "accepted"

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from server.store.chain import Record
 from server.store.projections import project
-from server.store.rows import Rows
+from server.store.row_writer import Rows
 from server.store.schema import PROJECTED, RECORDS
 from shared.errors import StoreError
 

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from shared.data.records import Found, LeftOut, Row
+from shared.data.patients import Found, LeftOut, Row
 
 
 def across(rows: Sequence[Row], source: Path) -> list[LeftOut]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-AT_ONCE = 2  # as many as `shared.data.decoding` has processes that decode
+AT_ONCE = 2  # as many as `shared.data.decoding.pool` has processes that decode
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

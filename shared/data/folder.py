@@ -2,20 +2,20 @@
 
 Layouts: <class>/*, <split>/<class>/*, COVID-QU-Ex (<split>/<class>/images/* with "lung masks" beside) and
 LC25000 (lung_image_sets/<class>/*). The class is the nearest folder, the split any folder above it named
-train, val or test. A `patients.csv` at the root (`shared/data/grouping.py`) says which images are one person's.
+train, val or test. A `patients.csv` at the root (`shared/data/tables/grouping.py`) says which images are one person's.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from shared.config import Task
-from shared.data.csv_lines import LINE_REFUSALS, exists, unfit_path
-from shared.data.grouping import GROUPING, Grouping, read_grouping
-from shared.data.identifiers import plain_identifier
-from shared.data.records import BY_PATTERN, IMAGE_SUFFIXES, Found, LeftOut, Row
+from shared.config.naming import OURS, Naming
+from shared.config.study import Task
+from shared.data.patients import BY_PATTERN, IMAGE_SUFFIXES, Found, LeftOut, Row
+from shared.data.tables.csv_lines import LINE_REFUSALS, exists, unfit_path
+from shared.data.tables.grouping import GROUPING, Grouping, read_grouping
+from shared.data.tables.identifiers import plain_identifier
 from shared.data.tree import files_below
 from shared.errors import DataError
-from shared.naming import OURS, Naming
 
 SPLIT_NAMES = {
     "train": "train",

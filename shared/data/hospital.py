@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from shared.config import Task
+from shared.config.site_data import SiteData
+from shared.config.study import Task
 from shared.data.across import across
-from shared.data.csv_lines import unfit_text
-from shared.data.records import SPLITS, Found, ImageRecord, LeftOut, Patient, Row, group_patients
-from shared.data.source import check_hospital_source, read_records
-from shared.site_data import SiteData
+from shared.data.patients import SPLITS, Found, ImageRecord, LeftOut, Patient, Row, group_patients
+from shared.data.sources import check_hospital_source, read_records
+from shared.data.tables.csv_lines import unfit_text
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ PROBLEMS: dict[str, tuple[str, str]] = {
     ),
     "image_depth": ("it is stored with less than 8 or more than 16 bits", "export it with 8 to 16 bits"),
     "image_too_large": (
-        "it has more pixels, bytes or scans than a picture here may have (shared/data/limits.py)",
+        "it has more pixels, bytes or scans than a picture here may have (shared/data/pictures/limits.py)",
         "export it smaller or leave it out",
     ),
     "image_header": (

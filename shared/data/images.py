@@ -19,13 +19,13 @@ from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
-from shared.config import Task
+from shared.config.study import Task
 from shared.data.ahead import ahead
-from shared.data.decoding import Decoder, UndecodedError
-from shared.data.dicom import is_dicom
+from shared.data.decoding.pool import Decoder, UndecodedError
+from shared.data.dicom.picture import is_dicom
 from shared.data.image_problems import ImageError, advice_on, image_error, makes_unusable
 from shared.data.medmnist import npz_row
-from shared.data.records import IMAGE_SUFFIXES, ImageRecord, Patient
+from shared.data.patients import IMAGE_SUFFIXES, ImageRecord, Patient
 from shared.errors import RoundsError
 
 Pixels = npt.NDArray[np.uint8]
@@ -133,7 +133,7 @@ def _problems(record: ImageRecord, task: Task) -> list[str]:
     return []
 
 
-PICTURES, DICOM_FILES = Decoder("shared.data.pictures"), Decoder("shared.data.dicom")
+PICTURES, DICOM_FILES = Decoder("shared.data.pictures.picture"), Decoder("shared.data.dicom.picture")
 DIED = {"crash": "decoder", "slow": "decoder", "memory": "too_large", "error": "unreadable"}
 
 

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shared.config import Task
+from shared.config.study import Task
 from shared.data.image_problems import ImageError
-from shared.data.limits import MAX_ARRAY_BYTES, MAX_ARRAY_RATIO, MAX_DECODED_BYTES, TooLargeError
 from shared.data.npz_arrays import UNREADABLE, read_array
-from shared.data.records import SPLITS, Patient, Row
+from shared.data.patients import SPLITS, Patient, Row
+from shared.data.pictures.limits import MAX_ARRAY_BYTES, MAX_ARRAY_RATIO, MAX_DECODED_BYTES, TooLargeError
 from shared.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]

@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy.typing as npt
 from numpy.lib import format as npy
 
-from shared.data.limits import MAX_ARRAY_BYTES, MAX_ARRAYS_FILE_BYTES, check_array, check_file
+from shared.data.pictures.limits import MAX_ARRAY_BYTES, MAX_ARRAYS_FILE_BYTES, check_array, check_file
 
 Array = npt.NDArray[Any]
 # What numpy and zipfile raise on files that are cut, damaged, encrypted or of another layout.
@@ -27,7 +27,7 @@ METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # what numpy writes; other
 def read_array(path: Path, name: str) -> Array:
     """Return one array of an .npz; those read last are kept, since any row needs its whole array.
 
-    Errors: `TooLargeError` past `shared/data/limits.py`; one of `UNREADABLE` for a file of another kind.
+    Errors: `TooLargeError` past `shared/data/pictures/limits.py`; one of `UNREADABLE` for a file of another kind.
     """
     key = (path, name, path.stat().st_mtime_ns)
     array = _kept.pop(key, None)

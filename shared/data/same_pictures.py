@@ -13,11 +13,11 @@ from pathlib import Path
 
 from pydicom import dcmread
 
-from shared.data.dicom import is_dicom
-from shared.data.dicom_limits import check_dicom_file
-from shared.data.limits import check_file
+from shared.data.dicom.limits import check_dicom_file
+from shared.data.dicom.picture import is_dicom
 from shared.data.medmnist import npz_row
-from shared.data.records import ImageRecord, Patient
+from shared.data.patients import ImageRecord, Patient
+from shared.data.pictures.limits import check_file
 
 _CHUNK = 1 << 20
 _PIXEL_DATA = 0x7FE00010

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from shared.data.image_problems import advice
-from shared.data.records import LeftOut
+from shared.data.patients import LeftOut
 
 BY_ENDING = frozenset({"other_format", "other_file", "not_dicom"})  # told with the endings of their files
 MOST_ENDINGS = 8

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from shared.data.records import LeftOut
+from shared.data.patients import LeftOut
 from shared.errors import DataError
 
 MAX_DEPTH = 64  # folders in each other; os.walk takes a frame of Python's stack for each

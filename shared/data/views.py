@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from shared.config import Task
+from shared.config.study import Task
 from shared.data.images import Pixels, load_pixels
-from shared.data.records import Patient
+from shared.data.patients import Patient
 
 MAX_ROTATION = 0.12  # radians, about 7 degrees
 MAX_SHIFT = 0.05  # share of the side

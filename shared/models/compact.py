@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
-from shared.config import StudyConfig
+from shared.config.study import StudyConfig
 from shared.models.explainer import Explainer
 from shared.models.student import Student, build_student
-from shared.torch_random import torch_seeded
+from shared.models.torch_random import torch_seeded
 
 Fill = Literal["zero", "blur"]
 BLUR_SIDES = 16  # standard deviation of the blur = image side / 16

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from shared.config import StudyConfig
+from shared.config.study import StudyConfig
 from shared.errors import WeightsError
 from shared.models.adapters import Adapters
 from shared.models.compact import CompactModel, build_compact

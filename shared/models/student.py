@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from shared.config import StudentChoice, Subnet
+from shared.config.study import StudentChoice, Subnet
 from shared.errors import WeightsError
 from shared.models.normalisation import fold_batch_norm, replace_batch_norm
+from shared.models.torch_random import torch_seeded
 from shared.models.weights import checked_bytes, load_into
-from shared.torch_random import torch_seeded
 
 WIDTH_MULTIPLIER = 1.2
 FEATURE_STAGES = (4, 5)  # strides 16 and 32

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shared.errors import ConfigError
+from shared.models.torch_random import torch_seeded
 from shared.models.weights import load_into, load_weights
-from shared.torch_random import torch_seeded
 
 POOLED_SIDE = 7
 MATCHED_STRIDE = 16

@@ -7,9 +7,9 @@ parameters mean less noise for the same privacy. Only names; nothing of a patien
 import torch
 from torch import nn
 
-from shared.arrays import Arrays, to_tensors
-from shared.config import TrainableSet
+from shared.config.study import TrainableSet
 from shared.errors import WeightsError
+from shared.models.arrays import Arrays, to_tensors
 from shared.models.compact import CompactModel
 from shared.models.normalisation import FrozenAffine
 from shared.models.student import SqueezeExcite

@@ -1,7 +1,7 @@
 """Weights as safetensors files that are named and checked by the SHA-256 of their bytes; never a pickle.
 
 In: named tensors and a path. Out: the file's digest, or the tensors of a file whose digest is the one asked
-for. What leaves a hospital never passes here: that goes through `client/door.py`.
+for. What leaves a hospital never passes here: that goes through `client/rounds/egress.py`.
 """
 
 import hashlib

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from pydantic import ConfigDict, Field
 
-from shared.config import Frozen
+from shared.config.values import Frozen
 from shared.errors import PrivacyError
 from shared.privacy.mechanisms import Declared, Gaussian, Mechanism, PoissonGaussian, Unprotected, merged
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from shared.config import Frozen
+from shared.config.values import Frozen
 
 
 class PoissonGaussian(Frozen):

@@ -53,7 +53,7 @@ class NoiseSource:
 
     def integers(self, shape: Sequence[int]) -> Tensor:
         """Return an int64 tensor of independent discrete Gaussians of scale `NOISE_SCALE`, mean 0."""
-        self.drawn = True  # from here on a failure is an answer: see client.answer_once
+        self.drawn = True  # from here on a failure is an answer: see client.rounds.answer_once
         values = discrete_gaussian(math.prod(shape), self._words)
         return torch.from_numpy(values.reshape(tuple(shape)))
 

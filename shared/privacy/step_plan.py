@@ -6,7 +6,8 @@ In: study and declared values. Out: one frozen, checked value. All of it is publ
 import math
 from dataclasses import dataclass
 
-from shared.config import CLIPS, LEARNING_RATES, NOISES, StudyConfig
+from shared.config.study import StudyConfig
+from shared.config.values import CLIPS, LEARNING_RATES, NOISES
 from shared.errors import PrivacyError
 
 

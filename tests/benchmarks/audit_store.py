@@ -25,9 +25,9 @@ from server.store.blobs import Blob, put_blobs
 from server.store.chain import Record
 from server.store.database import open_store
 from server.store.rebuild import rebuild
-from server.store.records import EventBody
+from server.store.record_kinds import EventBody
 from server.store.transactions import writing
-from server.store.verify import verify
+from server.store.verification.verify import verify
 from tests.audit_records import BIG_UID, big_study, records_of
 from tests.postgres import missing_postgres, new_database, postgres_server
 

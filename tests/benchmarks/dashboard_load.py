@@ -25,10 +25,10 @@ from pathlib import Path
 import httpx
 import sqlalchemy as sa
 
-from server.dashboard import sessions
+from server.dashboard.auth import sessions
 from server.store.append import append_own
 from server.store.database import open_store, writing
-from server.store.records import EventBody
+from server.store.record_kinds import EventBody
 from server.store.schema import ACCOUNTS
 from tests.audit_records import SMALL_UID, big_study, fill
 

@@ -19,10 +19,12 @@ import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from shared.data import dicom, images, pictures
+from shared.data import images
 from shared.data.ahead import ahead
+from shared.data.dicom import picture as dicom
 from shared.data.image_problems import ImageError
-from shared.data.records import IMAGE_SUFFIXES, ImageRecord
+from shared.data.patients import IMAGE_SUFFIXES, ImageRecord
+from shared.data.pictures import picture as pictures
 from tests.dicom_files import dicom_file, picture
 
 PACKS = Path(os.environ.get("ROUNDS_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))

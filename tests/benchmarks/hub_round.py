@@ -32,14 +32,14 @@ from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.grid.http_grid import HttpGrid
 
-from server import inbox
-from server.aggregation import update_norm
-from server.exchange import Exchange
-from server.run_folder import RunFolder
-from server.study import run_study
-from shared.arrays import to_arrays
-from shared.config import StudyConfig, TrainableSet
-from shared.config_files import overridden, parse_study, read_yaml
+from server.flower import replies as inbox
+from server.rounds.aggregation import update_norm
+from server.rounds.exchange import Exchange
+from server.rounds.study import run_study
+from server.runs.run_folder import RunFolder
+from shared.config.files import overridden, parse_study, read_yaml
+from shared.config.study import StudyConfig, TrainableSet
+from shared.models.arrays import to_arrays
 from shared.models.compact import build_compact
 from shared.models.trainable import trainable_names
 from tests.benchmarks.hub_surroundings import Surroundings, Times, run_sites, surroundings

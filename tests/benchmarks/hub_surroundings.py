@@ -45,18 +45,18 @@ from flwr.supercore.primitives.asymmetric import (
 from flwr.superlink.federation import NoOpFederationManager
 from flwr.supernode.fleet_http_connection import http_request_response
 
-from server.authority import Names
-from server.hub import Hub
-from server.hub_folder import make_hub
-from server.services import superlink_command
-from server.superlink import health_answers
-from shared.arrays import Arrays
-from shared.code import code_digest
-from shared.config import StudyConfig
-from shared.flower_environment import flower_environment
-from shared.records import RequestHeader, decode_request
-from shared.releases import EnrolmentRelease, Release, UpdateRelease, encode_release
-from shared.supervisor import free_port
+from server.flower.superlink import health_answers
+from server.hub.certificates import Names
+from server.hub.hub_folder import make_hub
+from server.services.running_hub import Hub
+from server.services.services import superlink_command
+from shared.code_digest import code_digest
+from shared.config.study import StudyConfig
+from shared.messages.releases import EnrolmentRelease, Release, UpdateRelease, encode_release
+from shared.messages.requests import RequestHeader, decode_request
+from shared.models.arrays import Arrays
+from shared.processes.flower_environment import flower_environment
+from shared.processes.supervisor import free_port
 
 LOOK_SECONDS = 3.0  # how often a node of Flower 1.41 asks for work
 AT_ONCE = 2  # sites at work at the same time: the machine has two cores, and each holds its weights

@@ -25,9 +25,9 @@ from opacus.utils.fast_gradient_clipping_utils import DPLossFastGradientClipping
 from torch import Tensor, nn
 from torch.nn import functional
 
-from client.gradients import PatientGradients
-from client.private_training import StepPlan, private_steps
-from shared.config import StudentChoice, TrainableSet
+from client.dp_sgd.patient_gradients import PatientGradients
+from client.dp_sgd.private_steps import StepPlan, private_steps
+from shared.config.study import StudentChoice, TrainableSet
 from shared.models.compact import CompactModel
 from shared.models.student import build_student
 from shared.models.trainable import trainable_names

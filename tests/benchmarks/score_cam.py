@@ -16,7 +16,7 @@ import torch
 from pytorch_grad_cam import ScoreCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-from shared.config import StudentChoice
+from shared.config.study import StudentChoice
 from shared.explain.scorecam import score_cam
 from shared.models.student import Student, build_student, cam_layers
 

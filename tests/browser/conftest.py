@@ -14,9 +14,9 @@ import pytest
 import sqlalchemy as sa
 from playwright.sync_api import Browser, BrowserContext
 
-from server.dashboard.passwords import hash_password
+from server.dashboard.auth.passwords import hash_password
 from server.store.database import open_store, writing
-from server.store.ingest import find_outboxes, ingest
+from server.store.intake.ingest import find_outboxes, ingest
 from server.store.schema import ACCOUNTS, STUDIES
 from tests.audit_records import fill, running_study, small_study
 from tests.chromium import CHROMIUM, NO_CHROMIUM, PASSWORD, Reader, chromium

@@ -6,7 +6,7 @@ from playwright.sync_api import Browser, expect
 
 from server.store.append import append_own
 from server.store.database import open_store, writing
-from server.store.records import EventBody
+from server.store.record_kinds import EventBody
 from tests.browser.conftest import Site
 from tests.chromium import Reader
 

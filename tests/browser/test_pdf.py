@@ -10,9 +10,9 @@ import pytest
 from pypdf import PdfReader
 from typer.testing import CliRunner
 
-from server.cli import app
-from server.dashboard.chai_card import NAMESPACE
-from server.dashboard.export import MOST_BYTES
+from server.cli.program import app
+from server.dashboard.export.chai_xml import NAMESPACE
+from server.dashboard.export.html_export import MOST_BYTES
 from tests.browser.conftest import Site
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from client.site import Site
-from shared.config_files import parse_site, read_yaml, write_yaml
+from client.site.site import Site
+from shared.config.files import parse_site, read_yaml, write_yaml
 from tests.probe_app import Hospital
 
 REPOSITORY = Path(__file__).resolve().parents[2]

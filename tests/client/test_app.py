@@ -7,11 +7,11 @@ import pytest
 from flwr.app import Context, RecordDict
 
 from client.app import site_of
-from client.round import answer
-from shared.config_files import read_yaml, write_yaml
+from client.rounds.answer import answer
+from shared.config.files import read_yaml, write_yaml
 from shared.errors import ConfigError, ErrorCode
-from shared.release_kinds import KEPT_SIMULATION, THIS_RUN_ALONE
-from shared.releases import LedgerStatement, decode_release
+from shared.messages.release_kinds import KEPT_SIMULATION, THIS_RUN_ALONE
+from shared.messages.releases import LedgerStatement, decode_release
 
 
 def context(node: dict[str, Any], run: dict[str, Any]) -> Context:

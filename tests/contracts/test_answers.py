@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from client import round as site_round
-from client.evaluation import patient_confusion
-from client.round import answer
-from client.site import Site
-from shared.arrays import to_arrays
+from client.rounds import answer as site_round
+from client.rounds.answer import answer
+from client.rounds.local_evaluation import patient_confusion
+from client.site.site import Site
+from shared.distillation.targets import read_views
 from shared.errors import ErrorCode
+from shared.messages.release_kinds import Partition
+from shared.messages.releases import decode_release
+from shared.messages.requests import RequestKind
+from shared.models.arrays import to_arrays
 from shared.models.trainable import load_trainable, trainable_names
-from shared.records import RequestKind
-from shared.release_kinds import Partition
-from shared.releases import decode_release
-from shared.targets import read_views
 
 ONE_VIEW = {"distillation": {"num_views": 1, "views_per_step": 1}, "privacy": {"sample_rate": 1.0}}
 FLOAT_MAX = float(np.finfo(np.float32).max)

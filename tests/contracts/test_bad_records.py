@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from client.round import answer
-from client.site import Site
-from shared.phantoms import SitePlan
+from client.rounds.answer import answer
+from client.site.site import Site
+from deploy.simulation.phantoms import SitePlan
 from tests.contracts.test_neighbour import KEY, class_folders, clipped_sum, rows_of
 from tests.dicom_files import dicom_file, dicom_hospital, picture
 

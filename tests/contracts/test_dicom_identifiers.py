@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from client.round import answer
-from shared.data.dicom_source import safe_patient
+from client.rounds.answer import answer
+from shared.data.dicom.source import safe_patient
 from tests.dicom_files import PEOPLE, PLANTED, dicom_file, picture
 from tests.phi import contents, where_found
 

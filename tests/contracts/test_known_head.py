@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from client.round import answer
-from server.recorded import _events
-from server.run_folder import RunFolder, read_lines
-from server.study import run_study
-from shared.records import LedgerHead, decode_request
-from shared.releases import LedgerStatement, Release, decode_release, encode_release
+from client.rounds.answer import answer
+from server.evaluation.run_records import _events
+from server.rounds.study import run_study
+from server.runs.run_folder import RunFolder, read_lines
+from shared.messages.releases import LedgerStatement, Release, decode_release, encode_release
+from shared.messages.requests import LedgerHead, decode_request
 
 OTHER = "e" * 64
 

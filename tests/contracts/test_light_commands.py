@@ -10,8 +10,8 @@ import pytest
 import typer
 import typer.main
 
-from client.cli import app as rounds_site
-from server.cli import app as rounds_hub
+from client.cli.program import app as rounds_site
+from server.cli.program import app as rounds_hub
 from tests.system.commands import MODULES
 from tests.typed_commands import ACCOUNTING, COMMANDS, REPOSITORY, Typed, made
 
@@ -37,11 +37,11 @@ except SystemExit as ended:
 """
 SERVICES = {
     # it looks after runs by the Control API, and sends what studies left
-    "server.service_commands": CONTROL | {"fastapi", "sqlalchemy", "starlette"},
-    "server.registry_commands": {"fastapi", "starlette", "uvicorn"},
-    "server.feed_commands": {"grpc", "sqlalchemy"},
-    "server.dashboard.commands": {"PIL", "fastapi", "jinja2", "sqlalchemy", "starlette", "uvicorn"},
-    "client.node_commands": set(),
+    "server.cli.services": CONTROL | {"fastapi", "sqlalchemy", "starlette"},
+    "server.cli.registry": {"fastapi", "starlette", "uvicorn"},
+    "server.cli.audit.feed": {"grpc", "sqlalchemy"},
+    "server.cli.audit.dashboard": {"PIL", "fastapi", "jinja2", "sqlalchemy", "starlette", "uvicorn"},
+    "client.cli.node": set(),
 }
 
 
@@ -82,7 +82,10 @@ def test_completing_a_name_imports_no_command() -> None:
     )  # fmt: skip
     *completed, modules = done.stdout.splitlines()
     assert completed == ["plain,study", "plain,store"]
-    assert {name for name in modules.split() if name.startswith("server.")} == {"server.cli", "server.main"}
+    assert {name for name in modules.split() if name.startswith("server.")} == {
+        "server.cli.program",
+        "server.main",
+    }
 
 
 @pytest.mark.parametrize("module", SERVICES)

@@ -11,22 +11,22 @@ import numpy as np
 import pytest
 import torch
 
-from client.check import check_site
-from client.private_training import clipped_sum_for_step
-from client.site import Site
-from client.training_round import SitePatients
-from deploy.federation import Federation, Recipe, accept_weights, build_workspace
-from server.prepare import with_public_digests, with_teacher, with_warm_start
-from shared.config import Method, StudentChoice, StudyConfig, TrainableSet
-from shared.config_files import parse_site, parse_study, read_yaml
-from shared.data.source import read_source
+from client.dp_sgd.private_steps import clipped_sum_for_step
+from client.readiness.site_check import check_site
+from client.rounds.local_training import SitePatients
+from client.site.site import Site
+from deploy.simulation.simulated_hospitals import Federation, Recipe, accept_weights, build_workspace
+from server.public_data.preparation import with_public_digests, with_teacher, with_warm_start
+from shared.config.files import parse_site, parse_study, read_yaml
+from shared.config.study import Method, StudentChoice, StudyConfig, TrainableSet
+from shared.data.sources import read_source
 from shared.errors import DataError
+from shared.messages.release_kinds import THIS_RUN_ALONE
 from shared.models.student import batch_norm_network
 from shared.models.trainable import trainable_names
 from shared.models.weights import file_sha256
 from shared.privacy.noise import Coins
 from shared.privacy.step_plan import step_plan
-from shared.release_kinds import THIS_RUN_ALONE
 from tests.conftest import name_whole_paths
 
 KEY = bytes(range(32))

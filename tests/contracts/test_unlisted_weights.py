@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from server.app import initial_state
-from server.privacy_words import CLAIM
-from server.recorded import About, recorded_summary
-from server.report import render_report
-from server.run_folder import RunFolder
-from server.scoring import round_score
-from server.study import run_study
+from server.evaluation.run_records import About, recorded_summary
+from server.presentation.privacy_statements import CLAIM
+from server.report.html_report import render_report
+from server.rounds.round_score import round_score
+from server.rounds.study import run_study
+from server.runs.run_folder import RunFolder
 from shared.models.initial import unpack_initial
 
 

@@ -14,8 +14,8 @@ from dockerfile_parse import DockerfileParser
 from yamllint import linter
 from yamllint.config import YamlLintConfig
 
-from client.node import STATUS as NODE_STATUS
-from server.hub import Hub
+from client.node.supernode import STATUS as NODE_STATUS
+from server.services.running_hub import Hub
 from tests.system.commands import MODULES, hub_command, site_command
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -188,7 +188,7 @@ def test_health_checks_read_what_the_supervisors_write() -> None:
     for name, file in (("hub", str(Hub(Path("/hub")).status)), ("site", f"/site/state/{NODE_STATUS}")):
         (check,) = instructions(DEPLOY / f"{name}.Dockerfile", "HEALTHCHECK")
         words = json.loads(check[check.index("CMD") + 3 :])
-        assert words == ["python", "-m", "shared.service_health", file]
+        assert words == ["python", "-m", "shared.processes.service_health", file]
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)

@@ -7,8 +7,8 @@ import click
 import pytest
 import typer.main
 
-from client.cli import app as rounds_site
-from server.cli import app as rounds_hub
+from client.cli.program import app as rounds_site
+from server.cli.program import app as rounds_hub
 from tests.system.refusals import TABLE, Refusal
 
 PAGE = (Path(__file__).resolve().parents[2] / "deploy" / "README.md").read_text(encoding="utf-8")

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.config import Task
+from shared.config.study import Task
 from shared.data.image_problems import PROBLEMS, ImageError
 from shared.data.images import load_mask, load_pixels
-from shared.data.records import ImageRecord
+from shared.data.patients import ImageRecord
 from tests.dicom_files import PLANTED
 from tests.fuzz.damage import damaged
 from tests.fuzz.whole import whole_files

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from client.round import answer
+from client.rounds.answer import answer
 from shared.errors import ErrorCode, StudyError, WeightsError
-from shared.records import decode_request
-from shared.releases import ErrorRelease, Release, decode_release, encode_release
+from shared.messages.releases import ErrorRelease, Release, decode_release, encode_release
+from shared.messages.requests import decode_request
 from tests.fuzz.damage import damaged
 
 LEAVES = (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shared.data import images
-from shared.data.decoding import Decoder, Limits
+from shared.data.decoding.pool import Decoder, Limits
 from tests.fuzz.damage import damaged
 from tests.fuzz.pictures import fuzz, outcome
 from tests.fuzz.whole import whole_files

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from deploy.federation import Federation, Recipe, accept_weights, build_workspace
-from server.prepare import with_public_digests, with_teacher, with_warm_start
-from shared.config_files import parse_study, read_yaml
+from deploy.simulation.phantoms import STYLES, SitePlan, write_phantoms
+from deploy.simulation.simulated_hospitals import Federation, Recipe, accept_weights, build_workspace
+from server.public_data.preparation import with_public_digests, with_teacher, with_warm_start
+from shared.config.files import parse_study, read_yaml
 from shared.models.initial import unpack_initial
 from shared.models.weights import find_weights, load_weights
-from shared.phantoms import STYLES, SitePlan, write_phantoms
 from tests.privacy.crafted import flat_biases
 from tests.privacy.room import DISAGREES, ONE_IMAGE, PATIENTS, SITE, rows_of, write_rows
 

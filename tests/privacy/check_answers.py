@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from client.door import Door
-from client.site import Site
-from shared.arrays import Arrays
-from shared.config import StudyConfig
+from client.rounds.egress import Door
+from client.site.site import Site
+from shared.config.study import StudyConfig
 from shared.errors import ErrorCode, Refusal, RoundsError
-from shared.releases import decode_release
+from shared.messages.releases import decode_release
+from shared.models.arrays import Arrays
 from tests.phi import where_found
 from tests.privacy.check_ledger import CAP, code_of, rows_in
 from tests.privacy.room import DISAGREES, SITE, Room, ask, less, rows_of, weights_of, write_rows

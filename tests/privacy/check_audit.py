@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from client.private_training import private_steps
-from shared.arrays import Arrays
+from client.dp_sgd.private_steps import private_steps
+from shared.messages.releases import decode_release
+from shared.models.arrays import Arrays
 from shared.privacy.accountant import spend, spend_pld
 from shared.privacy.mechanisms import PoissonGaussian
 from shared.privacy.noise import Coins, NoiseSource
-from shared.releases import decode_release
 from tests.privacy.audit_bounds import MISTAKE, gaussian_epsilon, mean_mu, one_run_epsilon, threshold_mu
 from tests.privacy.check_noise import updated
 from tests.privacy.check_sensitivity import moved, pair
@@ -164,5 +164,5 @@ CHECKS = (
     Check("audit, repeated", "one patient is told by no more than the noise allows",
           f"{REPEATED} canaries of one coordinate each, many fresh steps, a threshold (arXiv 2302.07956)", repeated),
     Check("audit, end to end", "a site's answers tell no more than its ledger says",
-          "crafted weights through `client.round.answer`, with and without a patient", end_to_end),
+          "crafted weights through `client.rounds.answer.answer`, with and without a patient", end_to_end),
 )  # fmt: skip

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from client.private_training import clipped_sum_for_step
-from client.training_round import SitePatients
-from shared.arrays import Arrays
+from client.dp_sgd.private_steps import clipped_sum_for_step
+from client.rounds.local_training import SitePatients
 from shared.errors import UnsupportedLayerError
+from shared.models.arrays import Arrays
 from shared.models.trainable import load_trainable
 from shared.privacy.noise import Coins
 from tests.privacy.check_sensitivity import detecting

@@ -8,11 +8,11 @@ from pathlib import Path
 from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
 from dp_accounting.pld import PLDAccountant
 
-from client.ledger_schema import Row, read_rows
-from client.site import Site
-from shared.config import StudyConfig
+from client.ledger.ledger_schema import Row, read_rows
+from client.site.site import Site
+from shared.config.study import StudyConfig
 from shared.errors import ErrorCode
-from shared.releases import decode_release
+from shared.messages.releases import decode_release
 from tests.privacy.room import Room, ask, weights_of
 from tests.privacy.table import Check, Finding
 

@@ -7,9 +7,9 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from client.private_training import private_steps
+from client.dp_sgd.private_steps import private_steps
+from shared.messages.releases import decode_release
 from shared.privacy.noise import Coins, NoiseSource
-from shared.releases import decode_release
 from tests.privacy.audit_bounds import MISTAKE
 from tests.privacy.room import Room, ask, weights_of
 from tests.privacy.small import InMemory, plan

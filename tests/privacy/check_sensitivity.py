@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from shared.arrays import Arrays
-from shared.config import TrainableSet
+from shared.config.study import TrainableSet
+from shared.models.arrays import Arrays
 from shared.models.trainable import load_trainable
 from shared.privacy.noise import Coins
 from tests.privacy.crafted import blown_up_rounding, opposed_positions, opposed_views, split_by

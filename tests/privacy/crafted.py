@@ -4,9 +4,9 @@ import numpy as np
 from scipy.optimize import lsq_linear
 from torch import nn
 
-from shared.arrays import Arrays
+from shared.models.arrays import Arrays
 
-LARGEST = 1e4  # client.round.MAX_ABSOLUTE_WEIGHT
+LARGEST = 1e4  # client.rounds.answer.MAX_ABSOLUTE_WEIGHT
 CLASSIFIER = "student.classifier.linear"
 EXPANDED = "student.final_expand_layer"
 

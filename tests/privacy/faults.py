@@ -6,11 +6,11 @@ planted, which counts as not caught: aim it anew.
 
 from dataclasses import dataclass
 
-ENGINE = "client/private_training.py"
-CLIP = "client/gradients.py"
+ENGINE = "client/dp_sgd/private_steps.py"
+CLIP = "client/dp_sgd/patient_gradients.py"
 NOISE = "shared/privacy/noise.py"
-ANSWER = "client/round.py"
-LEDGER = "client/ledger.py"
+ANSWER = "client/rounds/answer.py"
+LEDGER = "client/ledger/ledger.py"
 
 
 @dataclass(frozen=True)
@@ -44,18 +44,18 @@ FAULTS = (
              "torch.full_like(norms, grid.max_grad_norm)"),
     )),
     Fault("clip from a norm of something else", "the norm is that of every other number", "clip, each layer", (
-        Edit("client/kept_gradients.py", "torch.linalg.vector_norm(self.values, dim=1, dtype",
+        Edit("client/dp_sgd/gradient_forms.py", "torch.linalg.vector_norm(self.values, dim=1, dtype",
              "torch.linalg.vector_norm(self.values[:, ::2], dim=1, dtype"),
     )),
     Fault("BatchNorm in train mode", "layers that mix patients are taken", "coupling layers", (
-        Edit("client/taps.py", "        if over_batch or updates or drops:\n", "        if False:\n"),
+        Edit("client/dp_sgd/layer_hooks.py", "        if over_batch or updates or drops:\n", "        if False:\n"),
     )),
     Fault("one seed for two rounds", "each source of noise begins with the same key", "noise, fresh", (
         Edit(NOISE, "        self._rekey(secrets.token_bytes(32))\n\n    @classmethod\n",
              "        self._rekey(bytes(32))\n\n    @classmethod\n"),
     )),
     Fault("an accountant begun anew each round", "only the last request is composed", "ledger, spend", (
-        Edit("client/ledger_spend.py", "        for row in rows\n", "        for row in rows[-2:]\n"),
+        Edit("client/ledger/spend.py", "        for row in rows\n", "        for row in rows[-2:]\n"),
     )),
     Fault("a retry that draws again", "nobody looks whether a request has been answered", "answers, asked again", (
         Edit(LEDGER, 'self._file.stored(last) if last.kind == "commit" else None', "None"),
@@ -76,10 +76,10 @@ FAULTS = (
              '    return failure(code, study_uid, number) | {"detail": str(error).encode()}\n'),
     )),
     Fault("a ledger row dropped", "rows that the head file knows may be gone", "ledger, cut", (
-        Edit("client/head_file.py", "        elif not expected.startswith(held):\n", "        elif False:\n"),
+        Edit("client/ledger/head_file.py", "        elif not expected.startswith(held):\n", "        elif False:\n"),
     )),
     Fault("coins that the hub can choose", "coins come from the study that the hub sends", "coins, secret", (
-        Edit("client/training_round.py", "    coins = Coins.fresh()\n",
+        Edit("client/rounds/local_training.py", "    coins = Coins.fresh()\n",
              "    coins = Coins(study.digest()[:32].encode())\n"),
     )),
     Fault("float32 noise", "noise is rounded to float32 before it is added", "noise, resolution", (
@@ -90,7 +90,7 @@ FAULTS = (
              "in (_with_noise(sums, plan, noise) if patient_ids else sums).items():\n"),
     )),
     Fault("a failure that is not final", "what fails after noise was drawn is computed anew", "answers, failed", (
-        Edit("client/answer_once.py", "            if not noise.drawn:\n", "            if True:\n"),
+        Edit("client/rounds/answer_once.py", "            if not noise.drawn:\n", "            if True:\n"),
     )),
     Fault("a spend that is not written", "counts are reserved without their mechanism", "ledger, spend", (
         Edit(ANSWER, "    mechanism = Gaussian(noise_multiplier=sigma)\n", "    mechanism = None\n"),

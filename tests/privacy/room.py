@@ -18,20 +18,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from client.private_training import clipped_sum_for_step
-from client.round import answer
-from client.site import Site
-from client.training_round import SitePatients
-from shared.arrays import Arrays, arrays_digest, to_arrays
-from shared.code import code_digest
-from shared.config import StudyConfig
-from shared.config_files import parse_site, parse_study, read_yaml
-from shared.data.records import Patient
+from client.dp_sgd.private_steps import clipped_sum_for_step
+from client.rounds.answer import answer
+from client.rounds.local_training import SitePatients
+from client.site.site import Site
+from shared.code_digest import code_digest
+from shared.config.files import parse_site, parse_study, read_yaml
+from shared.config.study import StudyConfig
+from shared.data.patients import Patient
+from shared.messages.release_kinds import THIS_RUN_ALONE
+from shared.messages.requests import Request, RequestHeader, encode_request
+from shared.models.arrays import Arrays, arrays_digest, to_arrays
 from shared.models.trainable import load_trainable, trainable_names
 from shared.privacy.noise import Coins
 from shared.privacy.step_plan import step_plan
-from shared.records import Request, RequestHeader, encode_request
-from shared.release_kinds import THIS_RUN_ALONE
 
 KEY = bytes(range(32))
 SITE = "film"

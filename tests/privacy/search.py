@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from client.private_training import clipped_sum_for_step
-from client.training_round import SitePatients
-from shared.arrays import Arrays, to_arrays
-from shared.config import Method, StudyConfig, TrainableSet
-from shared.config_files import parse_study
+from client.dp_sgd.private_steps import clipped_sum_for_step
+from client.rounds.local_training import SitePatients
+from shared.config.files import parse_study
+from shared.config.study import Method, StudyConfig, TrainableSet
 from shared.models.adapters import Adapters
+from shared.models.arrays import Arrays, to_arrays
 from shared.models.compact import CompactModel, build_compact
 from shared.models.trainable import load_trainable, trainable_names
 from shared.privacy.noise import Coins

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from client.private_training import StepPlan, clipped_sum_for_step
+from client.dp_sgd.private_steps import StepPlan, clipped_sum_for_step
 
 Losses = Callable[[Mapping[str, Tensor]], Tensor]
 
 
 @dataclass(frozen=True)
 class InMemory:
-    """Patients as mappings of tensors (`client.private_training.PatientSource`); all look like the first."""
+    """Patients as mappings of tensors (`client.dp_sgd.private_steps.PatientSource`); all look like the first."""
 
     patients: Sequence[Mapping[str, Tensor]]
     loss: Losses

@@ -54,7 +54,7 @@ def test_a_fault_that_finds_no_place_is_not_caught(tmp_path: Path) -> None:
     fault = replace(FAULTS[0], edits=(Edit(FAULTS[0].edits[0].file, "no such line", ""),))
     with pytest.raises(CannotPlantError, match="has 0 times 'no such line'"):
         planted(fault, tmp_path / "gone")
-    twice = Fault("twice", "", "", (Edit("client/round.py", "import", ""),))
+    twice = Fault("twice", "", "", (Edit("client/rounds/answer.py", "import", ""),))
     with pytest.raises(CannotPlantError, match="needed is once"):
         planted(twice, tmp_path / "twice")
 

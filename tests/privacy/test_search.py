@@ -2,7 +2,7 @@
 
 import pytest
 
-from client import gradients
+from client.dp_sgd import patient_gradients as gradients
 from tests.privacy.search import worst_ratios
 
 

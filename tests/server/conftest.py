@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from server.intervals import Interval
-from server.measured import Calibrated, Metrics
-from server.metrics import evaluate, paired_difference
-from server.results import (
+from server.metrics.intervals import Interval
+from server.metrics.measured import Calibrated, Metrics
+from server.metrics.metrics import evaluate, paired_difference
+from server.runs.summary import (
     ByModel,
     Event,
     ModelFacts,
@@ -23,7 +23,7 @@ from server.results import (
     Summary,
     auc_of,
 )
-from shared.config import Privacy, StudyConfig, Task
+from shared.config.study import Privacy, StudyConfig, Task
 
 SITES = ("guangzhou_wcmc", "nih_cc_ap", "nih_cc_pa")
 CLASSES = ("normal", "pneumonia")

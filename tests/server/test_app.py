@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from server.asked_study import asked_study
-from server.recorded import About, recorded_summary
-from server.report_words import headline
-from server.run_folder import RunFolder
+from server.evaluation.run_records import About, recorded_summary
+from server.report.sentences import headline
+from server.runs.run_folder import RunFolder
+from server.studies.resolved_study import asked_study
 from shared.errors import ConfigError
 from shared.privacy.accountant import spend
 from shared.privacy.mechanisms import PoissonGaussian

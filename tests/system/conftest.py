@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from server.authority import Names
-from server.hub_folder import make_hub
+from server.hub.certificates import Names
+from server.hub.hub_folder import make_hub
 from tests.conftest import TinyFederation
 from tests.system.parcels import SET, Federation, Place, hospital, open_workspace
 

@@ -19,18 +19,18 @@ from typing import Any
 
 import psutil
 
-from client.node import NODE
-from client.node import STATUS as NODE_STATUS
-from client.site_folder import SITE_FILE
-from server.asked_study import asked_study
-from server.hub import Hub, is_healthy
-from server.run_folder import read_lines
-from server.services import DASHBOARD, FEED, PROXY, REGISTRY, SUPEREXEC, SUPERLINK
-from server.submissions import SubmittedStudy, find_study
-from shared.config_files import read_site, read_yaml, write_yaml
+from client.identity.site_folder import SITE_FILE
+from client.node.supernode import NODE
+from client.node.supernode import STATUS as NODE_STATUS
+from server.runs.run_folder import read_lines
+from server.services.running_hub import Hub, is_healthy
+from server.services.services import DASHBOARD, FEED, PROXY, REGISTRY, SUPEREXEC, SUPERLINK
+from server.studies.resolved_study import asked_study
+from server.studies.submissions import SubmittedStudy, find_study
+from shared.config.files import read_site, read_yaml, write_yaml
+from shared.config.site import SiteConfig
 from shared.errors import ServiceError
-from shared.service_health import read_status
-from shared.site_config import SiteConfig
+from shared.processes.service_health import read_status
 from tests.system.commands import from_this_repository, hub_command, site_command
 from tests.system.founded import REPOSITORY, found_hub, found_site
 from tests.system.links import Link

@@ -20,17 +20,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from server.authority import Names
 from server.feed.chain_check import check_chains
 from server.feed.credential import FOLDER_VARIABLE
-from server.feed.probe import FeedProbe
+from server.feed.health_probe import FeedProbe
 from server.feed.sender import Sender, send_rest
-from server.feed.senders import hub_senders
-from server.hub_folder import STORE_VARIABLE, HubFolder, make_hub
+from server.feed.sender_certificates import hub_senders
+from server.hub.certificates import Names
+from server.hub.hub_folder import STORE_VARIABLE, HubFolder, make_hub
 from server.store.database import open_store
-from server.store.outbox import Outbox
+from server.store.intake.outbox import Outbox
 from server.store.schema import METADATA
-from shared.supervisor import free_port
+from shared.processes.supervisor import free_port
 from tests.feed_hub import RUN, events
 from tests.system.deployed import REPOSITORY, environment, wait_until
 

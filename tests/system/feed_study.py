@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from server.feed.sender import feeding
-from server.store import outbox as writing
 from server.store.chain import Record, link
-from server.store.outbox import Blob, Outbox
+from server.store.intake import outbox as writing
+from server.store.intake.outbox import Blob, Outbox
 from tests.audit_records import START, small_study
 
 BATCH = 4  # records in one transaction

@@ -8,12 +8,12 @@ from typing import Any
 from flwr.cli.build import build_fab_from_disk
 from typer.testing import CliRunner
 
-from client.cli import app as site_app
-from client.site_folder import SITE_FILE, join_federation, make_site
-from server.authority import Names
-from server.hub_folder import HubFolder, make_hub
-from server.registry import Registry
-from shared.config_files import parse_site, write_yaml
+from client.cli.program import app as site_app
+from client.identity.site_folder import SITE_FILE, join_federation, make_site
+from server.hub.bundle_registry import Registry
+from server.hub.certificates import Names
+from server.hub.hub_folder import HubFolder, make_hub
+from shared.config.files import parse_site, write_yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

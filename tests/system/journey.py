@@ -13,7 +13,7 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 from deploy.laptop.parties import environment, wait_until, words_read_out
-from shared.phantoms import STYLES, SitePlan, write_phantoms
+from deploy.simulation.phantoms import STYLES, SitePlan, write_phantoms
 from tests.chromium import Reader, chromium
 from tests.dicom_files import dicom_hospital
 from tests.system.deployed import free_port
@@ -125,7 +125,7 @@ class Journey:
         (prepare,) = self.office.commands(5)
         data, study = (word.partition("=")[2] for word in prepare.split()[2:])
         done = subprocess.run(
-            [sys.executable, "-m", "deploy.simulate", "prepare", "--data", data, "--study", study],
+            [sys.executable, "-m", "deploy.simulation.program", "prepare", "--data", data, "--study", study],
             cwd=self.office.folder, env=environment(), capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr

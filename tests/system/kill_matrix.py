@@ -17,9 +17,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from server.run_folder import read_lines
-from server.services import DASHBOARD, FEED, PROXY, REGISTRY, SUPEREXEC, SUPERLINK
-from server.submissions import SubmittedStudy
+from server.runs.run_folder import read_lines
+from server.services.services import DASHBOARD, FEED, PROXY, REGISTRY, SUPEREXEC, SUPERLINK
+from server.studies.submissions import SubmittedStudy
 from tests.conftest import SITES, TinyFederation, make_tiny_federation
 from tests.system.deployed import APP, HUB, STUDY, Deployment, deployed, wait_until
 from tests.system.kill_table import Charges, Row, charges, markdown, students

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from server.checkpoints import load_state
-from server.submissions import SubmittedStudy
-from shared.arrays import arrays_digest
-from shared.config_files import parse_study, read_yaml
+from server.runs.checkpoints import load_state
+from server.studies.submissions import SubmittedStudy
+from shared.config.files import parse_study, read_yaml
+from shared.models.arrays import arrays_digest
 from tests.conftest import SITES, TinyFederation
 from tests.system.deployed import Deployment
 from tests.system.moments import ROUNDS

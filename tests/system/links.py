@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from shared.supervisor import free_port
+from shared.processes.supervisor import free_port
 
 FORWARDER = Path(__file__).with_name("delay.py")
 NETWORKS = IPv4Address(

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 
-from server.control import Control
-from server.submissions import SubmittedStudy
+from server.flower.run_control import Control
+from server.studies.submissions import SubmittedStudy
 from tests.system.deployed import Deployment
 
 ROUNDS = 2  # of the tests' tiny study

@@ -9,13 +9,13 @@ from typing import Any
 from click.testing import Result
 from typer.testing import CliRunner
 
-from client.cli import app as site_app
-from client.site import Site
-from client.site_folder import join_federation, make_site
-from server.cli import app as hub_app
-from server.hub_folder import HubFolder
-from shared.config_files import read_site, read_yaml
-from shared.introduction import Introduction
+from client.cli.program import app as site_app
+from client.identity.site_folder import join_federation, make_site
+from client.site.site import Site
+from server.cli.program import app as hub_app
+from server.hub.hub_folder import HubFolder
+from shared.config.files import read_site, read_yaml
+from shared.trust.site_introduction import Introduction
 from tests.conftest import TinyFederation
 
 SET = ("--set", "federation.rounds=1", "--set", "privacy.epsilon=7")

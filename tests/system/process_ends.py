@@ -23,7 +23,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from server.run_folder import read_lines
+from server.runs.run_folder import read_lines
 from tests.system.disks import fill
 from tests.system.small_demo import demo_environment, demo_words, small_study
 

@@ -23,13 +23,13 @@ class Refusal:
 
 
 _ADMISSION = "tests/system/test_admission.py"
-_AUTHORITY = "tests/server/test_authority.py"
+_AUTHORITY = "tests/server/hub/test_certificates.py"
 _CODE = "tests/system/test_signed_code.py::test_a_node_runs_only_what_its_own_hospital_signs_now"
 _DEPLOYMENT = "tests/system/test_deployment.py"
-_PROXY = "tests/server/test_proxy.py"
-_COLLECT = "tests/server/test_collect.py"
-_ROUND = "tests/client/test_round.py"
-_LEDGER = "tests/client/test_ledger.py"
+_PROXY = "tests/server/services/test_nginx.py"
+_COLLECT = "tests/server/rounds/test_collection.py"
+_ROUND = "tests/client/rounds/test_answer.py"
+_LEDGER = "tests/client/ledger/test_ledger.py"
 
 TABLE = (
     Refusal(
@@ -144,13 +144,13 @@ TABLE = (
         "a site", "enrols under another hospital's name",
         "a name belongs to the node key admitted under it",
         "nothing",
-        ("tests/server/test_enrolment.py::test_a_site_enrols_under_the_name_its_key_was_admitted_under",),
+        ("tests/server/rounds/test_enrolment.py::test_a_site_enrols_under_the_name_its_key_was_admitted_under",),
     ),
     Refusal(
         "a site", "answers in another node's place",
         "an answer counts for the node that was asked",
         "nothing",
-        ("tests/server/test_exchange.py::test_nobody_answers_for_another",),
+        ("tests/server/rounds/test_exchange.py::test_nobody_answers_for_another",),
     ),
     Refusal(
         "somebody with the site's disk", "puts back an older ledger",

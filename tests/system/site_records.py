@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from client.ledger_file import LedgerFile
-from client.ledger_schema import Row
-from server.aggregation import RunningMean, applied, merged_step
-from server.run_folder import RunFolder, read_lines
-from shared.arrays import Arrays, arrays_digest
-from shared.config import StudyConfig
-from shared.releases import Release, decode_release
-from shared.site_config import SiteConfig
+from client.ledger.ledger_file import LedgerFile
+from client.ledger.ledger_schema import Row
+from server.rounds.aggregation import RunningMean, applied, merged_step
+from server.runs.run_folder import RunFolder, read_lines
+from shared.config.site import SiteConfig
+from shared.config.study import StudyConfig
+from shared.messages.releases import Release, decode_release
+from shared.models.arrays import Arrays, arrays_digest
 
 
 @dataclass(frozen=True)

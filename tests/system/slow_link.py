@@ -15,8 +15,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
 
-from server.submissions import SubmittedStudy
-from shared.config import ArrayType, TrainableSet
+from server.studies.submissions import SubmittedStudy
+from shared.config.study import TrainableSet
+from shared.config.values import ArrayType
 from tests.conftest import STUDY, make_tiny_federation
 from tests.system.deployed import Deployment, deployed, free_port
 from tests.system.links import Link, slow_link

@@ -47,7 +47,7 @@ def demo_words(command: str) -> list[str]:
     return [
         sys.executable,
         "-m",
-        "deploy.simulate",
+        "deploy.simulation.program",
         command,
         "--study",
         "study.yaml",

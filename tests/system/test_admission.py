@@ -14,26 +14,26 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from client.check_admission import admission_finding
-from client.site_folder import make_site
-from deploy.flower_run import end_superlink
-from server.authority import Names, make_authority
-from server.cli import app
-from server.connections import gather
+from client.identity.site_folder import make_site
+from client.readiness.admission_check import admission_finding
+from deploy.simulation.local_superlink import end_superlink
+from server.cli.program import app
+from server.connections.connections import gather
+from server.connections.next_steps import SiteFacts
 from server.dashboard.serve import Door
-from server.doors import Doors
-from server.feed.probe import FeedProbe
-from server.feed.senders import hub_senders
-from server.hub import Hub
-from server.hub_folder import HubFolder, make_hub
-from server.hub_state import Node
-from server.next_steps import SiteFacts
-from server.services import _Watch
-from server.superlink_nodes import Alignment, SuperLinkAbsent, align_nodes, node_states
+from server.feed.health_probe import FeedProbe
+from server.feed.sender_certificates import hub_senders
+from server.flower.node_registration import Alignment, SuperLinkAbsent, align_nodes, node_states
+from server.hub.certificates import Names, make_authority
+from server.hub.hub_folder import HubFolder, make_hub
+from server.hub.hub_state import Node
+from server.services.listen_addresses import Doors
+from server.services.running_hub import Hub
+from server.services.services import _Watch
 from shared.errors import TrustError
-from shared.flower_environment import QUIET
-from shared.introduction import read_introduction
-from shared.supervisor import Supervisor, free_port
+from shared.processes.flower_environment import QUIET
+from shared.processes.supervisor import Supervisor, free_port
+from shared.trust.site_introduction import read_introduction
 
 SECONDS = 90
 BIN = Path(sys.executable).parent

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from shared.config import StudyConfig
+from shared.config.study import StudyConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OWN_KEYS = {"workspace", "study", "output", "site-state", "threads"}

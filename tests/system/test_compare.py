@@ -41,7 +41,7 @@ END_SECONDS = 10  # a busy machine's allowance for what takes one or two
 
 
 class Comparison:
-    """`python -m deploy.simulate compare` in a folder of its own, and all its processes."""
+    """`python -m deploy.simulation.program compare` in a folder of its own, and all its processes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -49,7 +49,8 @@ class Comparison:
         with (folder / "output.log").open("ab") as output:
             self.start = output.tell()
             self.process = psutil.Popen(
-                [sys.executable, "-m", "deploy.simulate", "compare", "--study", "study.yaml", "--sites", "sites.yaml"],
+                [sys.executable, "-m", "deploy.simulation.program", "compare",
+                 "--study", "study.yaml", "--sites", "sites.yaml"],
                 cwd=folder,
                 env=os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
                 stdout=output,

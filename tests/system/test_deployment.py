@@ -19,18 +19,18 @@ from flwr.proto.runtime_pb2 import AcquireTaskRequest
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor, SuperExecAuthHttpInterceptor
 from flwr.supercore.runtime.runtime_http_client import RuntimeHttpClient
 
-from client.site_folder import SITE_FILE
-from server.asked_study import asked_study
-from server.control import Control
-from server.feed.senders import hub_senders
-from server.run_folder import read_lines
-from server.services import FEED, SUPERLINK
+from client.identity.site_folder import SITE_FILE
+from deploy.simulation.phantoms import STYLES, SitePlan
+from server.feed.sender_certificates import hub_senders
+from server.flower.run_control import Control
+from server.runs.run_folder import read_lines
+from server.services.services import FEED, SUPERLINK
 from server.store.database import open_store
-from server.store.outbox import Outbox
+from server.store.intake.outbox import Outbox
 from server.store.schema import RECORDS
-from server.submissions import SubmittedStudy
-from shared.config_files import parse_site, read_yaml, write_yaml
-from shared.phantoms import STYLES, SitePlan
+from server.studies.resolved_study import asked_study
+from server.studies.submissions import SubmittedStudy
+from shared.config.files import parse_site, read_yaml, write_yaml
 from tests.conftest import SITES
 from tests.dicom_files import PLANTED, dicom_hospital
 from tests.needs import NGINX

@@ -12,13 +12,13 @@ import yaml
 from pydicom import dcmread
 from typer.testing import CliRunner
 
-from client.cli import app as site_app
-from deploy.flower_run import run_app, superlink
-from server.cli import app as hub_app
-from server.control import COMPLETED
-from server.finish import finish_run
-from server.recorded import About
-from server.run_folder import RunFolder, read_lines
+from client.cli.program import app as site_app
+from deploy.simulation.local_superlink import run_app, superlink
+from server.cli.program import app as hub_app
+from server.evaluation.finish_run import finish_run
+from server.evaluation.run_records import About
+from server.flower.run_control import COMPLETED
+from server.runs.run_folder import RunFolder, read_lines
 from tests.phi import contents, planted_values, where_found
 
 REPOSITORY = Path(__file__).resolve().parents[2]

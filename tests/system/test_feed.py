@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from server.feed.sender import Sender
 from server.store.database import open_store
-from server.store.outbox import Outbox
+from server.store.intake.outbox import Outbox
 from server.store.schema import RECORDS
 from tests.audit_records import small_study
 from tests.feed_hub import events, feed_hub

@@ -11,11 +11,11 @@ from typing import Any
 import psutil
 import pytest
 
-from deploy.flower_run import run_app, superlink
-from server.control import COMPLETED
-from server.finish import finish_run
-from server.recorded import About
-from server.run_folder import RunFolder, read_lines
+from deploy.simulation.local_superlink import run_app, superlink
+from server.evaluation.finish_run import finish_run
+from server.evaluation.run_records import About
+from server.flower.run_control import COMPLETED
+from server.runs.run_folder import RunFolder, read_lines
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SECONDS = 240

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from server.membership_result import Membership
-from server.store.outbox import Outbox
+from server.metrics.membership_result import Membership
+from server.store.intake.outbox import Outbox
 from tests.system.test_compare import HOSPITALS, SITES, STUDY
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -32,7 +32,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (path / "sites.yaml").write_text(yaml.safe_dump(hospitals))
     for attempt in ("first", "second"):
         done = subprocess.run(
-            [sys.executable, "-m", "deploy.simulate", "membership", "--study", "study.yaml", "--sites", "sites.yaml",
+            [sys.executable, "-m", "deploy.simulation.program", "membership",
+             "--study", "study.yaml", "--sites", "sites.yaml",
              "--references", "2", "--patients", "8"],
             cwd=path,
             env=os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "COLUMNS": "200"},

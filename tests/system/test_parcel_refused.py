@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from client import take
-from client.approvals import Approvals
-from server.authority import Names
-from server.hub_folder import HubFolder, make_hub
-from server.registry import Registry
-from shared.config_files import read_study
+from client.consent.approvals import Approvals
+from client.review import parcel_intake as take
+from server.hub.bundle_registry import Registry
+from server.hub.certificates import Names
+from server.hub.hub_folder import HubFolder, make_hub
+from shared.config.files import read_study
 from shared.errors import ApprovalsError
-from shared.introduction import read_introduction
-from shared.parcel_answer import ParcelAnswer
+from shared.trust.parcel_answer import ParcelAnswer
+from shared.trust.site_introduction import read_introduction
 from tests.system.parcels import SET, Federation, Place, yes
 
 

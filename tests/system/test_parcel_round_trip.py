@@ -5,16 +5,16 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from client.cli import app as site_app
-from client.round import answer
-from server.connections import gather
-from server.hub_folder import HubFolder, open_hub
-from server.next_steps import Known
-from server.registry import Registry
-from server.submissions import find_study
-from shared.config_files import read_study
+from client.cli.program import app as site_app
+from client.rounds.answer import answer
+from server.connections.connections import gather
+from server.connections.next_steps import Known
+from server.hub.bundle_registry import Registry
+from server.hub.hub_folder import HubFolder, open_hub
+from server.studies.submissions import find_study
+from shared.config.files import read_study
 from shared.errors import ConfigError
-from shared.parcel_answer import ParcelAnswer
+from shared.trust.parcel_answer import ParcelAnswer
 from tests.conftest import TinyFederation
 from tests.system.parcels import SET, Federation, Place, yes
 
@@ -103,7 +103,7 @@ def test_a_backup_holds_offers_and_answers(fresh: Federation, tmp_path: Path) ->
     """Put back elsewhere, the hub still knows who approved what, and has the bundle."""
     assert fresh.north.take(fresh.parcel, *yes(fresh)).exit_code == 0
     assert fresh.hub.hub("study", "accept", fresh.north.answer).exit_code == 0
-    from server.hub_backup import back_up_hub, restore_hub  # noqa: PLC0415 - scrypt's memory, for this test alone
+    from server.services.hub_backup import back_up_hub, restore_hub  # noqa: PLC0415 - scrypt's memory, for this test alone
 
     back_up_hub(HubFolder(fresh.hub.path), tmp_path / "hub.sealed", "twelve mild winters")
     back = restore_hub(tmp_path / "hub.sealed", tmp_path / "back", "twelve mild winters")

@@ -10,11 +10,11 @@ from typing import Any
 import psutil
 import pytest
 
-from server.run_folder import read_lines
-from shared.config_files import parse_study, write_yaml
-from shared.flower_environment import bin_folder
-from shared.processes import end_processes
-from shared.supervisor import free_port
+from server.runs.run_folder import read_lines
+from shared.config.files import parse_study, write_yaml
+from shared.processes.flower_environment import bin_folder
+from shared.processes.process_groups import end_processes
+from shared.processes.supervisor import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SECONDS = 500

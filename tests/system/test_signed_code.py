@@ -31,11 +31,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from server.registry import Registry
-from server.registry_app import registry_app
-from shared.bundle import read_bundle
-from shared.flower_environment import QUIET
-from shared.signatures import Signatures, openssh, sign_bundle
+from server.hub.bundle_registry import Registry
+from server.hub.bundle_registry_api import registry_app
+from shared.processes.flower_environment import QUIET
+from shared.trust.app_bundle import read_bundle
+from shared.trust.bundle_signatures import Signatures, openssh, sign_bundle
 from tests.probe_app import Hospital, build, write_app
 
 REPOSITORY = Path(__file__).resolve().parents[2]

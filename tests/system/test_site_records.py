@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from server.checkpoints import StudyState
-from server.run_folder import RunFolder
-from server.study import run_study
-from shared.arrays import Arrays, arrays_digest
-from shared.config import StudyConfig
-from shared.site_config import SiteConfig
+from server.rounds.study import run_study
+from server.runs.checkpoints import StudyState
+from server.runs.run_folder import RunFolder
+from shared.config.site import SiteConfig
+from shared.config.study import StudyConfig
+from shared.models.arrays import Arrays, arrays_digest
 from tests.conftest import SITES
 from tests.system.site_records import ClosedRound, charged, closed_rounds, student_of
 

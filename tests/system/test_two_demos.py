@@ -4,8 +4,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from server.run_folder import read_lines
-from shared.config_files import read_study
+from server.runs.run_folder import read_lines
+from shared.config.files import read_study
 from tests.system.small_demo import BUDGETS, FILED, HOSPITALS, demo_environment, demo_words, small_study
 
 SECONDS = 400

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from server.dashboard import tokens
+from server.dashboard.auth import tokens
 
 _BEARER = HTTPBearer(
     auto_error=False, scheme_name="token", description="A token of `rounds-hub token new NAME`."

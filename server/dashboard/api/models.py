@@ -5,9 +5,9 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import Field
 
-from server.store.records import Grid
-from shared.config import Frozen
-from shared.release_kinds import LedgerStatement
+from server.store.record_kinds import Grid
+from shared.config.values import Frozen
+from shared.messages.release_kinds import LedgerStatement
 
 Item = TypeVar("Item")
 

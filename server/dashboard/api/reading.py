@@ -9,7 +9,7 @@ from fastapi import Depends, HTTPException, Query
 
 from server.dashboard.api.models import Paged
 from server.store.schema import STUDIES
-from shared.config import Frozen
+from shared.config.values import Frozen
 
 Model = TypeVar("Model", bound=Frozen)
 

@@ -13,7 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from server.dashboard.api import models
 from server.dashboard.api.guard import Reading, token_holder
 from server.dashboard.api.reading import InWindow, check_study, paged, read
-from server.dashboard.views.mean_maps import withheld
+from server.dashboard.views.explanations.mean_maps import withheld
 from server.dashboard.views.search import contains
 from server.store.schema import (
     CHECKS,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from server.figures import Figure, interval_text, label, svg, tag
-from server.intervals import Interval
+from server.metrics.intervals import Interval
+from server.presentation.svg_charts import Figure, interval_text, label, svg, tag
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _FOOT = 1100, 240, 220, 24, 30
 _ROW, _GROUP = 26, 32

@@ -11,7 +11,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from server.figures import Figure, label, svg, tag
+from server.presentation.svg_charts import Figure, label, svg, tag
 
 FEWEST: Final = 10
 TOO_FEW: Final = "too few to say"

@@ -5,7 +5,7 @@ In: value and limit. Out: SVG for a cell beside its numbers.
 
 from markupsafe import Markup
 
-from server.figures import svg, tag
+from server.presentation.svg_charts import svg, tag
 
 _WIDTH = 200
 

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from server.dashboard.maps import colours, draw
 from server.dashboard.maps.cells import Cells
 from server.dashboard.maps.draw import Style
-from server.figures import label
+from server.presentation.svg_charts import label
 
 FOOT: Final = 98  # height of it all
 GAP: Final = 24

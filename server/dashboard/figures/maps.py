@@ -15,7 +15,7 @@ from server.dashboard.figures.map_scale import FOOT, foot
 from server.dashboard.maps import draw
 from server.dashboard.maps.film import EDGES, Film
 from server.dashboard.maps.sheets import SIDE_PX, Sheet
-from server.figures import label, tag
+from server.presentation.svg_charts import label, tag
 
 GAP, HEAD = 10, 22
 NARROWEST: Final = 440

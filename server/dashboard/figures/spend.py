@@ -9,8 +9,8 @@ from typing import Final
 
 from markupsafe import Markup
 
-from server.figures import NUM_TONES, Figure, Line, line_figure, svg, tag
-from server.intervals import Interval
+from server.metrics.intervals import Interval
+from server.presentation.svg_charts import NUM_TONES, Figure, Line, line_figure, svg, tag
 
 _BAR_WIDTH: Final = 160
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from server.figures import Figure, label, svg
+from server.presentation.svg_charts import Figure, label, svg
 
 MOST_COLUMNS: Final = 120
 _MOST_CELLS: Final = 2400

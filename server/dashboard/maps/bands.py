@@ -86,7 +86,7 @@ def spread_of(reference: Cells, num_patients: int) -> Spread | None:
 
     Where no standard deviation is on record it is read from the upper arms of the intervals (a share is never below
     0, so lower arms may end early). They are Student's t, corrected for the number of cells; what else widened them
-    (`server.mean_maps`) errs on the safe side.
+    (`server.audit.mean_maps`) errs on the safe side.
     """
     if num_patients < 2:
         return None

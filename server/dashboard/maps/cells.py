@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from server.dashboard.maps.colours import Floats
-from server.store.records import Grid
+from server.store.record_kinds import Grid
 from shared.explain.scale import NEARLY_UNIFORM
 
 T = TypeVar("T", bound=np.generic)

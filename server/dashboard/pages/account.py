@@ -6,13 +6,14 @@ from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from server.dashboard import people, sessions
-from server.dashboard.access import ANY_ACCOUNT, READER, AnyAccount, Reader, drop_cookie, give_cookie
-from server.dashboard.login import WRONG, Try, proved
-from server.dashboard.page import Page, PageTools
+from server.dashboard.auth import accounts as people
+from server.dashboard.auth import sessions
+from server.dashboard.auth.access import ANY_ACCOUNT, READER, AnyAccount, Reader, drop_cookie, give_cookie
+from server.dashboard.auth.login import WRONG, Try, proved
+from server.dashboard.auth.passwords import Hashing, weakness
+from server.dashboard.http.error_pages import TooMany, local
 from server.dashboard.pages.login import Typed, caller
-from server.dashboard.passwords import Hashing, weakness
-from server.dashboard.refusals import TooMany, local
+from server.dashboard.pages.page_tools import Page, PageTools
 from server.store.database import writing
 
 router = APIRouter()

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.responses import HTMLResponse
 
-from server.dashboard.access import Reader
-from server.dashboard.changes import Watch, study_version
-from server.dashboard.page import Page
+from server.dashboard.auth.access import Reader
+from server.dashboard.pages.change_stream import Watch, study_version
+from server.dashboard.pages.page_tools import Page
 
 router = APIRouter()
 Version = Annotated[str, Query(max_length=60)]

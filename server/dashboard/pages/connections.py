@@ -10,10 +10,10 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.responses import HTMLResponse
 
-from server.dashboard.access import COORDINATOR, Coordinator
-from server.dashboard.changes import Watch
-from server.dashboard.page import Page
+from server.dashboard.auth.access import COORDINATOR, Coordinator
+from server.dashboard.pages.change_stream import Watch
 from server.dashboard.pages.changes import LastSeen, Version
+from server.dashboard.pages.page_tools import Page
 from server.dashboard.views.connections import ConnectionsCache
 
 router = APIRouter()

@@ -6,10 +6,10 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query
 from starlette.responses import HTMLResponse
 
-from server.dashboard.access import Reader
-from server.dashboard.page import Page, PageTools
-from server.dashboard.paging import PageNumber
-from server.dashboard.sessions import Visit
+from server.dashboard.auth.access import Reader
+from server.dashboard.auth.sessions import Visit
+from server.dashboard.pages.page_tools import Page, PageTools
+from server.dashboard.rendering.paging import PageNumber
 from server.dashboard.views.events import Asked, EventsView, events_view
 from server.dashboard.views.head import Head
 

@@ -6,10 +6,14 @@ import sqlalchemy as sa
 from fastapi import APIRouter, HTTPException, Query
 from starlette.responses import HTMLResponse, Response
 
-from server.dashboard.csv_file import csv_response
-from server.dashboard.page import Page
+from server.dashboard.pages.page_tools import Page
 from server.dashboard.pages.pictures import addresses
-from server.dashboard.views.explanations import (
+from server.dashboard.rendering.csv import csv_response
+from server.dashboard.views.explanations.map_numbers import HEAD, map_numbers
+from server.dashboard.views.explanations.map_words import CANNOT, of_class, sides
+from server.dashboard.views.explanations.mean_maps import inventory, page_maps
+from server.dashboard.views.explanations.reference_images import OUTCOMES, PANELS, SIDE_PX
+from server.dashboard.views.explanations.view import (
     ALL_PARTS,
     MAP_PARTS,
     Asked,
@@ -19,10 +23,6 @@ from server.dashboard.views.explanations import (
     labels_of,
 )
 from server.dashboard.views.head import Head
-from server.dashboard.views.map_numbers import HEAD, map_numbers
-from server.dashboard.views.map_words import CANNOT, of_class, sides
-from server.dashboard.views.mean_maps import inventory, page_maps
-from server.dashboard.views.reference_images import OUTCOMES, PANELS, SIDE_PX
 
 router = APIRouter()
 _BLOCKS = {"round": MAP_PARTS, "sources": MAP_PARTS, "sites": MAP_PARTS, "images": frozenset({"images"})}

@@ -6,11 +6,11 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Query, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from server.dashboard import sessions
-from server.dashboard.access import cookie_name, give_cookie
-from server.dashboard.login import WRONG, Try, log_in
-from server.dashboard.refusals import TooMany, local
-from server.dashboard.templating import NOBODY, rendered
+from server.dashboard.auth import sessions
+from server.dashboard.auth.access import cookie_name, give_cookie
+from server.dashboard.auth.login import WRONG, Try, log_in
+from server.dashboard.http.error_pages import TooMany, local
+from server.dashboard.rendering.templating import NOBODY, rendered
 
 router = APIRouter()
 Next = Annotated[str, Query(max_length=2000)]

@@ -5,14 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Form, HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from server.dashboard.access import FreshAuditor, Reader
-from server.dashboard.chai_card import chai_xml
-from server.dashboard.csv_file import csv_response
+from server.dashboard.auth.access import FreshAuditor, Reader
+from server.dashboard.auth.roles import at_least
+from server.dashboard.auth.sessions import Visit
 from server.dashboard.decisions import ACTIONS, VIEWS, NotDecided, decide, own_view_of, state_view
-from server.dashboard.export import export_html
-from server.dashboard.page import Page, PageTools
-from server.dashboard.roles import at_least
-from server.dashboard.sessions import Visit
+from server.dashboard.export.chai_xml import chai_xml
+from server.dashboard.export.html_export import export_html
+from server.dashboard.pages.page_tools import Page, PageTools
+from server.dashboard.rendering.csv import csv_response
 from server.dashboard.views.model import ModelView, model_view
 from server.store.blobs import get_blob
 from shared.errors import StoreError

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from server.dashboard import people
-from server.dashboard.access import COORDINATOR, FreshCoordinator
-from server.dashboard.page import Page, PageTools
-from server.dashboard.passwords import one_time_password
-from server.dashboard.roles import ROLES
+from server.dashboard.auth import accounts as people
+from server.dashboard.auth.access import COORDINATOR, FreshCoordinator
+from server.dashboard.auth.passwords import one_time_password
+from server.dashboard.auth.roles import ROLES
+from server.dashboard.pages.page_tools import Page, PageTools
 from server.store.database import writing
 from shared.errors import ConfigError
 

@@ -13,19 +13,19 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request
 from starlette.responses import Response
 
 from server.dashboard.figures.maps import Addresses
-from server.dashboard.headers import FOREVER_PRIVATE
+from server.dashboard.http.headers import FOREVER_PRIVATE
 from server.dashboard.maps import draw
 from server.dashboard.maps.cache import PICTURES
 from server.dashboard.maps.cells import Cells
 from server.dashboard.maps.film import film_for
 from server.dashboard.maps.sheets import SIDE_PX, Sheet
-from server.dashboard.page import Page, PageTools
-from server.dashboard.views.explanations import MAP_PARTS, Asked, explanations_view, labels_of
-from server.dashboard.views.mean_maps import MeanMap, films, map_by_digest, page_maps
-from server.dashboard.views.reference_images import SIDE_PX as STRIP_PX
-from server.dashboard.views.site_maps import site_maps
+from server.dashboard.pages.page_tools import Page, PageTools
+from server.dashboard.views.explanations.mean_maps import MeanMap, films, map_by_digest, page_maps
+from server.dashboard.views.explanations.reference_images import SIDE_PX as STRIP_PX
+from server.dashboard.views.explanations.site_maps import site_maps
+from server.dashboard.views.explanations.view import MAP_PARTS, Asked, explanations_view, labels_of
 from server.store.blobs import get_blob
-from server.store.records import EVERY
+from server.store.record_kinds import EVERY
 from server.store.schema import FILMS, IMAGES
 
 router = APIRouter()

@@ -3,8 +3,8 @@
 from fastapi import APIRouter
 from starlette.responses import HTMLResponse, Response
 
-from server.dashboard.csv_file import csv_response
-from server.dashboard.page import Page
+from server.dashboard.pages.page_tools import Page
+from server.dashboard.rendering.csv import csv_response
 from server.dashboard.views.privacy import privacy_view
 from server.dashboard.views.privacy_rows import all_statements
 

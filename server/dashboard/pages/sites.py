@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from starlette.responses import HTMLResponse
 
-from server.dashboard.page import Page
+from server.dashboard.pages.page_tools import Page
 from server.dashboard.views.sites import sites_view
 
 router = APIRouter()

@@ -6,9 +6,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import HTMLResponse, RedirectResponse
 
-from server.dashboard.access import Reader
-from server.dashboard.page import Page
-from server.dashboard.paging import PageNumber
+from server.dashboard.auth.access import Reader
+from server.dashboard.pages.page_tools import Page
+from server.dashboard.rendering.paging import PageNumber
 from server.dashboard.views.studies import studies_view
 
 router = APIRouter()

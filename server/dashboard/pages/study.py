@@ -3,8 +3,8 @@
 from fastapi import APIRouter
 from starlette.responses import HTMLResponse, Response
 
-from server.dashboard.csv_file import csv_response
-from server.dashboard.page import Page
+from server.dashboard.pages.page_tools import Page
+from server.dashboard.rendering.csv import csv_response
 from server.dashboard.views.study import study_view
 from server.dashboard.views.study_rows import closed_rounds, every_participation
 

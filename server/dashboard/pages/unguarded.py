@@ -4,8 +4,8 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from sqlalchemy import Engine, text
 from starlette.responses import PlainTextResponse
 
-from server.dashboard.headers import FOREVER
-from server.dashboard.statics import by_url
+from server.dashboard.http.headers import FOREVER
+from server.dashboard.rendering.static_files import by_url
 
 router = APIRouter()
 

@@ -11,9 +11,9 @@ from threading import Lock
 from time import monotonic
 from typing import Final
 
-from server.connections import Connections, gather
-from server.hub_folder import HubFolder
-from server.next_steps import ONLINE
+from server.connections.connections import Connections, gather
+from server.connections.next_steps import ONLINE
+from server.hub.hub_folder import HubFolder
 from shared.errors import RoundsError
 
 NO_HUB: Final = "This dashboard shows studies of this machine; no federation belongs to it."

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.dashboard.decisions import Decision
-from server.privacy_label import missing_fields
+from server.presentation.privacy_label import missing_fields
 
 
 @dataclass(frozen=True)

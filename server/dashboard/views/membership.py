@@ -6,8 +6,8 @@ In: the record of the newest measurement, where there is one. Out: its finding a
 import sqlalchemy as sa
 
 from server.dashboard.views.privacy_rows import documents
-from server.membership_result import Membership
-from server.membership_words import MembershipView, membership_view
+from server.metrics.membership_result import Membership
+from server.presentation.membership_statements import MembershipView, membership_view
 
 
 def membership_of(connection: sa.Connection, uid: str) -> MembershipView:

@@ -16,8 +16,8 @@ from server.dashboard.figures.limit import limit_bar
 from server.dashboard.views.controls import Control, Facts, output_controls
 from server.dashboard.views.head import Head
 from server.dashboard.views.privacy_rows import last_statements
+from server.presentation.formatting import NOT_MEASURED, NOT_STATED, in_bytes, shown
 from server.store.schema import CHECKS, DOCUMENTS, MAPS, MODELS, RELEASES, SITES, STATEMENTS, STUDIES
-from server.words import NOT_MEASURED, NOT_STATED, in_bytes, shown
 
 _PASSED: Final = {True: "passed", False: "not passed", None: "does not apply"}
 _AT_MOST: Final = ("mask area",)  # checks whose value may not exceed the limit

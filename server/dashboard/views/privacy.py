@@ -22,10 +22,10 @@ from server.dashboard.views.privacy_rows import (
     spend_series,
     unfollowed_heads,
 )
-from server.figures import Figure
-from server.membership_words import CAPTION, HEAD, NAME, MembershipView
-from server.privacy_label import label_fields, missing_fields
-from server.privacy_words import (
+from server.presentation.formatting import NOT_STATED, in_bytes, shown
+from server.presentation.membership_statements import CAPTION, HEAD, NAME, MembershipView
+from server.presentation.privacy_label import label_fields, missing_fields
+from server.presentation.privacy_statements import (
     CLAIM,
     IN_KEPT_SIMULATION,
     IN_SIMULATION,
@@ -33,8 +33,8 @@ from server.privacy_words import (
     NOT_COVERED,
     WITHOUT_PRIVACY,
 )
-from server.words import NOT_STATED, in_bytes, shown
-from shared.release_kinds import KEPT_SIMULATION, THIS_RUN_ALONE
+from server.presentation.svg_charts import Figure
+from shared.messages.release_kinds import KEPT_SIMULATION, THIS_RUN_ALONE
 
 NOT_SHOWN: Final = "not shown by the hospital"
 _FOLLOWS: Final = {True: ("✓", "follows"), False: ("✕", "does not follow"), None: ("—", "first statement")}

@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from server.dashboard.figures.funnel import FEWEST, Share, funnel_figure
 from server.dashboard.views.head import Head
 from server.dashboard.views.study import OWN
-from server.figures import Figure
+from server.presentation.formatting import in_bytes
+from server.presentation.svg_charts import Figure
 from server.store.projections import ACCEPTED
-from server.store.records import EVERY
+from server.store.record_kinds import EVERY
 from server.store.schema import FIGURES, PARTICIPATION, RELEASES, SITES
-from server.words import in_bytes
 
 NUM_REFUSALS: Final = 100
 _SAME_CODE, _OTHER_CODE = ("✓", "the study's code"), ("✕", "other code than the study's")

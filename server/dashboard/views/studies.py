@@ -6,7 +6,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from server.dashboard.paging import Paged
+from server.dashboard.rendering.paging import Paged
 from server.dashboard.views.search import contains
 from server.store.schema import STUDIES
 

@@ -23,9 +23,9 @@ from server.dashboard.views.study_rows import (
     last_events,
     participation,
 )
-from server.figures import Figure, Line, interval_bar, interval_text, line_figure
-from server.intervals import Interval
-from server.words import NOT_STATED, in_bytes, in_seconds, shown
+from server.metrics.intervals import Interval
+from server.presentation.formatting import NOT_STATED, in_bytes, in_seconds, shown
+from server.presentation.svg_charts import Figure, Line, interval_bar, interval_text, line_figure
 
 MODEL_NAMES: Final = {
     "teacher": "Teacher (frozen)",

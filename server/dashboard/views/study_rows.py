@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 from server.dashboard.figures.timeline import Stretch, rounds_a_mark
 from server.dashboard.views.head import Head
-from server.intervals import Interval
+from server.metrics.intervals import Interval
 from server.store.projections import ACCEPTED
-from server.store.records import EVERY
+from server.store.record_kinds import EVERY
 from server.store.schema import EVENTS, FIGURES, PARTICIPATION, ROUNDS
 
 NUM_EVENTS: Final = 12

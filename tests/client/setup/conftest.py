@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from client.site_folder import make_site
+from client.identity.site_folder import make_site
 
 STUDY = """\
 schema_version: 1

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
+from client.identity.site_folder import make_site
 from client.setup.changes import SiteFile
-from client.site_folder import make_site
-from shared.config_files import read_site
+from shared.config.files import read_site
+from shared.config.site_data import SiteData
 from shared.errors import ConfigError
-from shared.site_data import SiteData
 
 
 @pytest.fixture

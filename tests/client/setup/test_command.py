@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from client.cli import app
-from shared.config_files import read_site
+from client.cli.program import app
+from shared.config.files import read_site
 from tests.dicom_files import dicom_file, picture
 
 WHOLE = ("--patients", "1", "--map", "opacity=pneumonia", "--declared", "10", "--yes")

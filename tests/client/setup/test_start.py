@@ -13,7 +13,7 @@ SHOW = "import json, sys; print(json.dumps([one for one in {names!r} if one in s
 @pytest.mark.parametrize(
     ("module", "names"),
     [
-        ("client.cli", (*HEAVY, "pydicom", "numpy", "ruamel", "client.setup.command")),
+        ("client.cli.program", (*HEAVY, "pydicom", "numpy", "ruamel", "client.setup.command")),
         ("client.setup.command", HEAVY),
     ],
 )

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from shared.config_files import read_site
+from shared.config.files import read_site
 from tests.terminal import terminal
 
 

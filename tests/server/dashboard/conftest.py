@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from argon2 import PasswordHasher
 from fastapi import FastAPI
 
-from server.dashboard import passwords, sessions
-from server.dashboard.access import cookie_name
 from server.dashboard.app import create_app
-from server.dashboard.roles import ROLES
-from server.dashboard.settings import Settings
+from server.dashboard.auth import passwords, sessions
+from server.dashboard.auth.access import cookie_name
+from server.dashboard.auth.roles import ROLES
+from server.dashboard.http.settings import Settings
 from server.store.database import open_store, writing
 from server.store.schema import ACCOUNTS
 from tests.audit_records import Entry, fill, running_study, small_study

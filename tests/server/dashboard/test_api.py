@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from server.dashboard import tokens
+from server.dashboard.auth import tokens
 from server.store.database import writing
 from server.store.schema import FIGURES, TOKENS
 from tests.dashboard_site import RUNNING, SMALL, Ask, TestClient

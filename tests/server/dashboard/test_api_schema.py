@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import ignored_auth, negative_data_rejection, positive_data_acceptance
 
-from server.dashboard import tokens
+from server.dashboard.auth import tokens
 from server.store.database import writing
 from tests.dashboard_site import RUNNING, SMALL
 

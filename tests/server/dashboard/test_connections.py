@@ -11,11 +11,11 @@ import httpx2 as httpx
 import pytest
 import sqlalchemy as sa
 
-from server.connections import gather
-from server.dashboard import sessions
-from server.dashboard.access import cookie_name
+from server.connections.connections import gather
 from server.dashboard.app import create_app
-from server.dashboard.settings import Settings
+from server.dashboard.auth import sessions
+from server.dashboard.auth.access import cookie_name
+from server.dashboard.http.settings import Settings
 from server.dashboard.views.connections import ConnectionsCache, connections_view
 from server.store.database import open_store, writing
 from tests.connected_hub import NODES_NOW, ConnectedHub, new_hub, whole_hub

@@ -5,11 +5,12 @@ from html.parser import HTMLParser
 import pytest
 import sqlalchemy as sa
 
-from server.dashboard import people, sessions
-from server.dashboard.passwords import hash_password
+from server.dashboard.auth import accounts as people
+from server.dashboard.auth import sessions
+from server.dashboard.auth.passwords import hash_password
 from server.store.append import append_own
 from server.store.database import writing
-from server.store.records import EventBody, IncidentBody
+from server.store.record_kinds import EventBody, IncidentBody
 from tests.dashboard_site import RUNNING, SMALL, Ask, token_of
 
 EVIL = (

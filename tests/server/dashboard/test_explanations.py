@@ -4,8 +4,8 @@ from html import unescape
 import pytest
 import sqlalchemy as sa
 
-from server.intervals import Interval
-from server.store.records import Figure, FiguresBody, MapBody
+from server.metrics.intervals import Interval
+from server.store.record_kinds import Figure, FiguresBody, MapBody
 from tests.audit_records import small_study
 from tests.dashboard_maps import figure_of
 from tests.dashboard_site import RUNNING, SMALL, Ask, Open

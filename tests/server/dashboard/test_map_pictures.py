@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from PIL import Image
 
 from server.dashboard.maps import colours
-from server.store.records import EVERY, Grid, MapBody
+from server.store.record_kinds import EVERY, Grid, MapBody
 from server.store.schema import IMAGES, MAPS
 from tests.audit_records import small_study
 from tests.audit_site_maps import LABEL

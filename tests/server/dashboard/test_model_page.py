@@ -12,14 +12,14 @@ import pytest
 import sqlalchemy as sa
 from fastapi import FastAPI
 
-from server.dashboard.chai_card import NAMESPACE
 from server.dashboard.decisions import CHANGED, Decision, evidence_of, history
+from server.dashboard.export.chai_xml import NAMESPACE
 from server.store.append import append_own
 from server.store.blobs import get_blob
 from server.store.database import writing
-from server.store.records import FiguresBody, GateBody, StatementBody, StatusBody
+from server.store.record_kinds import FiguresBody, GateBody, StatementBody, StatusBody
 from server.store.schema import RECORDS, SESSIONS
-from server.store.verify import verify
+from server.store.verification.verify import verify
 from tests.audit_records import Entry, running_study, small_study
 from tests.dashboard_site import SMALL, Ask, Open, TestClient
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
-from server.store.outbox import Outbox
+from server.store.intake.outbox import Outbox
 from tests.audit_records import running_study, small_study
 from tests.dashboard_server import Running, started
 from tests.dashboard_site import PASSWORD, RUNNING, SMALL, token_in

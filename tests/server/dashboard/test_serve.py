@@ -11,8 +11,8 @@ import httpx2 as httpx
 import psutil
 import pytest
 
-from server.dashboard.door import Door
-from server.dashboard.headers import POLICY
+from server.dashboard.http.headers import POLICY
+from server.dashboard.http.listen_address import Door
 from server.store.database import open_store
 from shared.errors import ConfigError
 from tests.dashboard_server import Running, dashboard

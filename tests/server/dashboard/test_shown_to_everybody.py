@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from server.dashboard.statics import FOLDER
-from server.dashboard.status import _KNOWN, status
-from server.dashboard.templating import environment
-from server.figures import NUM_TONES
+from server.dashboard.rendering.static_files import FOLDER
+from server.dashboard.rendering.status_words import _KNOWN, status
+from server.dashboard.rendering.templating import environment
+from server.presentation.svg_charts import NUM_TONES
 from tests.dashboard_site import RUNNING, SMALL, Ask
 
 PARTS = ("", "/explanations", "/privacy", "/sites", "/model", "/events")

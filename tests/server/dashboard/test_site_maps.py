@@ -2,7 +2,7 @@ import re
 
 import sqlalchemy as sa
 
-from server.dashboard import tokens
+from server.dashboard.auth import tokens
 from server.store.database import writing
 from server.store.schema import MAPS
 from tests.audit_site_maps import LABEL, NOISE, PATIENTS, SECRET, TOO_FEW, study_with_site_maps

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 
 from server.dashboard.figures.spend import Spend, spend_figure
 from server.dashboard.figures.timeline import MOST_COLUMNS, Stretch, rounds_a_mark, timeline_figure
-from server.figures import LEFT, RIGHT, WIDTH, Figure, Line, line_figure
-from server.intervals import Interval
+from server.metrics.intervals import Interval
+from server.presentation.svg_charts import LEFT, RIGHT, WIDTH, Figure, Line, line_figure
 from tests.dashboard_site import RUNNING, SMALL, Ask
 
 PARTS = ("", "/explanations", "/privacy", "/sites", "/model", "/events")

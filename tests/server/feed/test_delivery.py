@@ -12,13 +12,13 @@ import sqlalchemy as sa
 from server.feed.connection import Connection
 from server.feed.credential import read_credential
 from server.feed.delivery import Delivery, parts
+from server.feed.messages import MAX_BATCH_BYTES
 from server.feed.sender import Sender
-from server.feed.wire import MAX_BATCH_BYTES
 from server.store.append import Head
 from server.store.chain import GENESIS, Record, link
 from server.store.database import open_store, writing
-from server.store.outbox import Blob, Outbox
-from server.store.records import EventBody, ModelBody
+from server.store.intake.outbox import Blob, Outbox
+from server.store.record_kinds import EventBody, ModelBody
 from server.store.schema import BLOBS
 from shared.errors import ChainConflictError
 from tests.feed_hub import UID, FeedHub, events
@@ -147,7 +147,7 @@ def test_a_clock_set_back_changes_no_order(hub: FeedHub) -> None:
     outbox = hub.outbox()
     outbox.add(UID, *events(10))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("server.store.outbox.link", set_back)
+        patch.setattr("server.store.intake.outbox.link", set_back)
         outbox.add(UID, *events(10, first=11))
     outbox.add(UID, *events(10, first=21))
     assert sent(hub, outbox) is None

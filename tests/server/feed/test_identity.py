@@ -10,13 +10,13 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from server.authority import Pair, make_authority, make_sender_certificate, read_pair
 from server.feed import feed_pb2 as wire
 from server.feed import feed_pb2_grpc
 from server.feed.connection import Connection
 from server.feed.credential import read_credential
-from server.feed.wire import to_wire
-from server.store.records import EventBody
+from server.feed.messages import to_wire
+from server.hub.certificates import Pair, make_authority, make_sender_certificate, read_pair
+from server.store.record_kinds import EventBody
 from tests.feed_hub import RUN, UID, FeedHub, events
 
 NOW = datetime.now(UTC)

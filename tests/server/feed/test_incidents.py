@@ -14,8 +14,8 @@ from server.feed.delivery import Delivery
 from server.feed.sender import Sender
 from server.store.chain import GENESIS, Record, chain_hash, link
 from server.store.database import writing
-from server.store.outbox import Outbox
-from server.store.records import EventBody, IncidentBody
+from server.store.intake.outbox import Outbox
+from server.store.record_kinds import EventBody, IncidentBody
 from server.store.schema import RECORDS
 from shared.errors import ChainConflictError
 from tests.audit_records import running_study

@@ -11,7 +11,7 @@ import pytest
 from server.feed import sender as sending
 from server.feed.credential import FOLDER_VARIABLE
 from server.feed.sender import Sender, credential_file, feeding, send_rest
-from server.store.outbox import Outbox
+from server.store.intake.outbox import Outbox
 from shared.errors import ServiceError
 from tests.feed_hub import RUN, UID, FeedHub, events
 

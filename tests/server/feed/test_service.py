@@ -17,15 +17,15 @@ import sqlalchemy as sa
 from cryptography import x509
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from server.authority import Names
 from server.feed.connection import Connection
 from server.feed.credential import read_credential
-from server.feed.probe import FeedProbe
-from server.feed.senders import Senders, hub_senders
+from server.feed.health_probe import FeedProbe
+from server.feed.sender_certificates import Senders, hub_senders
 from server.feed.service import SERVICE, check_chains, start_server
-from server.hub_folder import HubFolder, make_hub, renew, replace_authority
+from server.hub.certificates import Names
+from server.hub.hub_folder import HubFolder, make_hub, renew, replace_authority
 from server.store.database import open_store, writing
-from server.store.outbox import Outbox
+from server.store.intake.outbox import Outbox
 from shared.errors import ServiceError, StoreError
 from tests.feed_hub import RUN, UID, FeedHub, events
 

@@ -11,7 +11,7 @@ from server.store.append import Head, append_batch, append_own, head_of
 from server.store.blobs import Blob, put_blobs
 from server.store.chain import GENESIS, Record, chain_hash, link
 from server.store.rebuild import rebuild
-from server.store.records import (
+from server.store.record_kinds import (
     Body,
     DecisionBody,
     EventBody,

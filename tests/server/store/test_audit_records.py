@@ -3,8 +3,8 @@
 import pytest
 import sqlalchemy as sa
 
-from server.results import Summary
-from server.store.records import DocumentBody, StatementBody
+from server.runs.summary import Summary
+from server.store.record_kinds import DocumentBody, StatementBody
 from server.store.schema import FIGURES, IMAGES, MAPS, PARTICIPATION, RECORDS, SITES, STATEMENTS, STUDIES
 from shared.privacy.accountant import spend
 from tests.audit_plan import SMALL

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from server.store.append import append_batch, append_own, head_of
 from server.store.chain import GENESIS, link
 from server.store.evidence import evidence_digest
-from server.store.records import EVIDENCE, Body, DecisionBody, DocumentBody, EventBody
+from server.store.record_kinds import EVIDENCE, Body, DecisionBody, DocumentBody, EventBody
 from server.store.transactions import writing
 from shared.errors import StoreError
 from tests.audit_records import SMALL_UID, fill, records_of, running_study, small_study

@@ -8,7 +8,7 @@ from server.store.database import open_store
 from server.store.rebuild import rebuild
 from server.store.schema import METADATA
 from server.store.transactions import writing
-from server.store.verify import verify
+from server.store.verification.verify import verify
 from shared.errors import StoreError
 from tests.audit_records import fill, running_study
 from tests.postgres import new_database

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from shared.config import Task
+from shared.config.site_data import SiteData
+from shared.config.study import Task
 from shared.data.hospital import HospitalPatients, read_hospital
-from shared.data.identifiers import is_rounded, names_nobody, plain_identifier
-from shared.data.source import read_source
+from shared.data.sources import read_source
+from shared.data.tables.identifiers import is_rounded, names_nobody, plain_identifier
 from shared.errors import DataError
-from shared.site_data import SiteData
 
 TASK = Task(classes=("normal", "opacity"), image_size=32)
 HEAD = "file,label,patient_id,split,index"

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shared.config import Task
+from shared.config.study import Task
 from shared.data.image_problems import ImageError
 from shared.data.images import load_mask, open_image
-from shared.data.records import ImageRecord
+from shared.data.patients import ImageRecord
 
 CASES = Path(os.environ.get("ROUNDS_CASES", Path(__file__).parents[4] / "shared" / "cases")) / "images"
 pytestmark = [

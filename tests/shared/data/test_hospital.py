@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from PIL import Image
 
-from shared.config import Task
+from shared.config.site_data import SiteData
+from shared.config.study import Task
 from shared.data.hospital import HospitalPatients, read_hospital
 from shared.data.image_problems import PROBLEMS, advice, makes_unusable
-from shared.data.source import read_source
+from shared.data.sources import read_source
 from shared.errors import DataError
-from shared.site_data import SiteData
 
 TASK = Task(classes=("normal", "pneumonia"), image_size=32)
 COLUMNS = "file,label,site,patient_id,split,mask,index,lesion_mask,text_rule"

@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from shared.config import Task
+from shared.config.study import Task
 from shared.data.images import ImageError, check_images, load_mask, load_pixels, normalise
-from shared.data.records import ImageRecord, Patient
+from shared.data.patients import ImageRecord, Patient
 
 TASK = Task(classes=("normal", "pneumonia"), image_size=32)
 FUNDUS = Task(classes=("no_dr", "dr"), image_size=64, crop="field_of_view")

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.config import Task
+from shared.config.study import Task
 from shared.data.images import check_images, load_pixels
 from shared.data.medmnist import made_sites
-from shared.data.records import SPLITS
-from shared.data.source import describe_source, patients_by_site, read_source
+from shared.data.patients import SPLITS
+from shared.data.sources import describe_source, patients_by_site, read_source
 from shared.errors import DataError
 
 TASK = Task(classes=("normal", "pneumonia"), image_size=64)

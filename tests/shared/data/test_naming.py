@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from shared.config import Task
+from shared.config.naming import Naming
+from shared.config.site_data import DicomData, SiteData
+from shared.config.study import Task
 from shared.data.hospital import HospitalPatients, read_hospital
-from shared.data.source import describe_source
+from shared.data.sources import describe_source
 from shared.errors import DataError
-from shared.naming import Naming
-from shared.site_data import DicomData, SiteData
 from tests.dicom_files import dicom_file, picture
 
 TASK = Task(classes=("normal", "pneumonia"), image_size=32)

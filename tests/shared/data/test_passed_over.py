@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from shared.config import Task
+from shared.config.site_data import SiteData
+from shared.config.study import Task
 from shared.data.hospital import read_hospital
-from shared.data.records import LeftOut
-from shared.data.source import read_public, read_source
+from shared.data.patients import LeftOut
+from shared.data.sources import read_public, read_source
 from shared.data.told import MOST_ENDINGS, told_of
 from shared.data.tree import MAX_DEPTH
 from shared.errors import DataError
-from shared.site_data import SiteData
 from tests.shared.data.test_across import manifest
 
 TASK = Task(classes=("normal", "opacity"), image_size=32)

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.config import Task
-from shared.data.division import divide_public, patient_overlap
+from shared.config.study import Task
 from shared.data.images import check_images, load_mask, load_pixels
-from shared.data.source import patients_by_site, read_source
+from shared.data.public_division import divide_public, patient_overlap
+from shared.data.sources import patients_by_site, read_source
 
 PACK = Path(os.environ.get("ROUNDS_DATA", Path(__file__).parents[4] / "shared" / "data"))
 CXR = Task(classes=("normal", "pneumonia"), image_size=64)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shared.data.records import ImageRecord, Patient
+from shared.data.patients import ImageRecord, Patient
 from shared.data.same_pictures import same_pictures
 from tests.dicom_files import dicom_file
 

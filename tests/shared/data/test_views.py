@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shared.config import Task
-from shared.data.records import ImageRecord, Patient
+from shared.config.study import Task
+from shared.data.patients import ImageRecord, Patient
 from shared.data.views import patient_views, view
 from shared.errors import DataError
 

@@ -8,7 +8,7 @@ from pytorch_grad_cam import ScoreCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
-from shared.config import StudentChoice, Subnet
+from shared.config.study import StudentChoice, Subnet
 from shared.explain.faithfulness import insertion_deletion
 from shared.explain.regions import energy_over_area, random_map, seeded
 from shared.explain.scorecam import score_cam, spatial_energy

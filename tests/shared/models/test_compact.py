@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from shared.config import StudentChoice, StudyConfig, Subnet
+from shared.config.study import StudentChoice, StudyConfig, Subnet
 from shared.errors import WeightsError
 from shared.models.compact import CompactModel, build_compact, fill_image, masked_input
 from shared.models.explainer import Explainer

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from shared.config import ExplainerChoice, StudentChoice
+from shared.config.study import ExplainerChoice, StudentChoice
 from shared.models.explainer import Explainer
 from shared.models.student import build_student, count_macs, count_parameters
 

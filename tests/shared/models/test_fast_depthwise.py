@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from shared.config import StudentChoice, Subnet
+from shared.config.study import StudentChoice, Subnet
 from shared.models import fast_depthwise as module
 from shared.models.fast_depthwise import fast_depthwise
 from shared.models.student import build_student

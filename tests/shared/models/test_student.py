@@ -5,7 +5,7 @@ import torch
 from ofa.imagenet_classification.elastic_nn.networks import OFAMobileNetV3
 from torch import nn
 
-from shared.config import StudentChoice, Subnet
+from shared.config.study import StudentChoice, Subnet
 from shared.errors import WeightsError
 from shared.models.normalisation import FrozenAffine, fold_batch_norm, replace_batch_norm
 from shared.models.student import (

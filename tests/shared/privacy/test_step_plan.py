@@ -6,7 +6,8 @@ from datetime import date
 
 import pytest
 
-from shared.config import Federation, Privacy, StudyConfig, Task
+from shared.config.federation import Federation
+from shared.config.study import Privacy, StudyConfig, Task
 from shared.errors import PrivacyError
 from shared.privacy.step_plan import StepPlan, step_plan
 

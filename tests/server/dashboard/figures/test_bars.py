@@ -1,7 +1,7 @@
 import re
 
 from server.dashboard.figures.bars import Bar, Group, bars_figure
-from server.intervals import Interval
+from server.metrics.intervals import Interval
 
 GROUPS = [
     Group("Energy into the lungs", (

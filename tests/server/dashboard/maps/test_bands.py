@@ -10,7 +10,7 @@ from scipy.stats import t
 
 from server.dashboard.maps import bands
 from server.dashboard.maps.cells import Cells, of_grid
-from server.store.records import Grid
+from server.store.record_kinds import Grid
 
 CELLS, SIDE = 49, 7
 # noise over clip by epsilon, exact Gaussian at delta 1e-5: mostly privacy noise, and about as much of each

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from server.dashboard.maps.cells import Cells, enlarged, holding, of_grid, strongest
-from server.store.records import Grid
+from server.store.record_kinds import Grid
 
 
 def test_a_cell_stands_out_where_its_interval_leaves_out_the_even_value() -> None:

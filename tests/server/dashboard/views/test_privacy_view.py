@@ -10,12 +10,12 @@ from dp_accounting.pld import PLDAccountant
 
 from server.dashboard.views.head import study_head
 from server.dashboard.views.privacy import NOT_SHOWN, PrivacyView, privacy_view, rounds_left
-from server.membership_words import HEAD, MODELS
-from server.privacy_label import REQUIRED
-from server.store.records import DataBody, DocumentBody, StatementBody
-from server.words import NOT_STATED
+from server.presentation.formatting import NOT_STATED
+from server.presentation.membership_statements import HEAD, MODELS
+from server.presentation.privacy_label import REQUIRED
+from server.store.record_kinds import DataBody, DocumentBody, StatementBody
+from shared.messages.release_kinds import LedgerStatement
 from shared.privacy.mechanisms import PoissonGaussian
-from shared.release_kinds import LedgerStatement
 from tests.audit_records import SMALL_UID, Entry, small_study
 from tests.membership_figures import drawn_membership
 

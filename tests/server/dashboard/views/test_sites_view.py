@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from server.dashboard.views.head import study_head
 from server.dashboard.views.sites import SitesView, sites_view
-from server.store.records import SiteBody, StudyBody
+from server.store.record_kinds import SiteBody, StudyBody
 from tests.audit_records import SMALL_UID, Entry, small_study
 
 

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from server.dashboard.views.head import study_head
 from server.dashboard.views.study import StudyView, study_view
-from server.store.records import StudyBody
+from server.store.record_kinds import StudyBody
 from tests.audit_records import SMALL_UID, Entry, running_study, small_study
 
 

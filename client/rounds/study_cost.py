@@ -1,0 +1,88 @@
+"""Can this hospital pay for a whole study? Asked before it enrols: half a study spends, and gives nothing.
+
+In: the rules of site.yaml, the ledger and the study's public numbers. Out: what is still to be paid, or a refusal.
+Nothing here reads a patient.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from client.ledger.ledger import Ledger
+from client.ledger.spend import check_cap
+from client.ledger.spend_cache import ComputedFigures, Figures
+from client.site.site_rules import SiteRules
+from shared.config.study import StudyConfig
+from shared.messages.release_kinds import Partition
+from shared.privacy.mechanisms import Declared, Gaussian, Mechanism, PoissonGaussian, Unprotected
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What one partition's patients have spent, weights of the study included, and what the study still asks."""
+
+    partition: Partition
+    before: tuple[Mechanism, ...]
+    asked: tuple[Mechanism, ...]
+
+    @property
+    def after(self) -> list[Mechanism]:
+        """All of it."""
+        return [*self.before, *self.asked]
+
+
+def bills(
+    site: SiteRules,
+    study: StudyConfig,
+    ledger: Ledger | None,
+    study_uid: str | None = None,
+    figures: Figures | None = None,
+) -> Iterator[Bill]:
+    """Yield the bill of training, and of evaluation where the study asks for it and the site lets it out.
+
+    Under a uid, rounds up to the last that this site was asked in are over; without one the study is a new one.
+    """
+    rules = study.federation
+    trained = ledger.last_round(study_uid, "train") if ledger and study_uid else None
+    evaluated = ledger.last_round(study_uid, "evaluate") if ledger and study_uid else None
+    asked: dict[Partition, list[Mechanism]] = {
+        "train": [one_round(study, figures)] * (rules.rounds - (trained or 0))
+    }
+    if rules.evaluate_sites and "evaluation" in site.config.allow_releases:
+        noise = Gaussian(noise_multiplier=rules.evaluation_noise_multiplier)
+        asked["evaluation"] = [noise] if evaluated is None else []
+    missing = _not_yet_charged(site, study, ledger)
+    for partition, left in asked.items():
+        spent = [] if ledger is None else ledger.mechanisms(partition)
+        yield Bill(partition, (*spent, *missing), tuple(left))
+
+
+def require_whole_study(site: SiteRules, study: StudyConfig, ledger: Ledger, study_uid: str) -> None:
+    """Refuse (`BUDGET_SPENT`) to enrol for a study whose last request the cap would not pay for."""
+    for bill in bills(site, study, ledger, study_uid):
+        allowed = site.config.allow_without_privacy
+        check_cap(
+            bill.after, site.config.cap, bill.partition, allow_without_privacy=allowed, what="this study"
+        )
+
+
+def one_round(study: StudyConfig, figures: Figures | None = None) -> Mechanism:
+    """Return what one round of training asks for; noise that the hub has not fixed yet is calibrated here."""
+    privacy, rules = study.privacy, study.federation
+    if not privacy.enabled:
+        return Unprotected()
+    noise = privacy.noise_multiplier or (figures or ComputedFigures()).calibrate(
+        privacy.epsilon, privacy.delta, privacy.sample_rate, rules.rounds * rules.steps
+    )
+    return PoissonGaussian(noise_multiplier=noise, sample_rate=privacy.sample_rate, steps=rules.steps)
+
+
+def _not_yet_charged(site: SiteRules, study: StudyConfig, ledger: Ledger | None) -> list[Mechanism]:
+    """Return the spends of this study's weights, private-dp or unlisted, that the ledger does not hold yet."""
+    held = [] if ledger is None else [one for one in ledger.mechanisms("train") if isinstance(one, Declared)]
+    missing: list[Mechanism] = []
+    for one in site.weights_spends(study).values():
+        if one in held:
+            held.remove(one)
+        else:
+            missing.append(one)
+    return missing

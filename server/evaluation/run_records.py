@@ -1,0 +1,119 @@
+"""What a run's own records say: rounds, events, ledger statements, before anything is measured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from server.metrics.intervals import Interval
+from server.runs.checkpoints import StudyState
+from server.runs.run_folder import RunFolder, read_lines
+from server.runs.study_journal import package_versions
+from server.runs.summary import Event, Round, SiteCounts, StudyFacts, Summary
+from shared.code_digest import code_digest
+from shared.config.study import StudyConfig
+
+_TOLD = {
+    "not_enrolled": "",
+    "study_failed": "",
+    "deadline": "no answer by the deadline",
+    "late": "answered after the deadline: discarded, and charged in its ledger",
+    "asked_again": "the node failed and was sent the same request once more",
+}
+
+
+@dataclass(frozen=True)
+class About:
+    """What a report says of the data and the run that no file of the run holds."""
+
+    data_kind: str  # "made" or "real"
+    data_name: str
+    notes: tuple[str, ...] = ()
+    attribution: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    started: float | None = None  # time.monotonic() at the begin of everything
+
+
+def recorded_summary(
+    folder: RunFolder, study: StudyConfig, state: StudyState | None, about: About, *, completed: bool
+) -> Summary:
+    """Return what the run's own records say, before anything is measured."""
+    statements = state.statements if state else {}
+    models = study.models
+    return Summary(
+        status="completed" if completed else "failed",
+        verdict="none",
+        reasons=() if completed else _why_failed(folder),
+        seconds=dict(about.seconds),
+        study=StudyFacts(
+            name=study.name,
+            digest=study.digest(),
+            uid=state.study_uid if state else "",
+            method=study.distillation.method,
+            data_kind="real" if about.data_kind == "real" else "made",
+            data_name=about.data_name,
+            classes=study.task.classes,
+            image_size=study.task.image_size,
+            notes=about.notes,
+            purpose=study.purpose,
+            attribution=about.attribution,
+        ),
+        privacy=study.privacy,
+        epsilon={site: one["epsilon"] for site, one in statements.items()},
+        delta={site: one["delta"] for site, one in statements.items()},
+        statements=statements,
+        site_counts={
+            line["site"]: SiteCounts(counts=line["noised_counts"], noise_std=line["noise_std"])
+            for line in read_lines(folder.events)
+            if line["event"] == "site_evaluation"
+        },
+        events=_events(folder),
+        bytes_sent={site: tuple(counts) for site, counts in (state.bytes_received if state else {}).items()},
+        rounds=_rounds(folder),
+        digests={
+            "study": study.digest(),
+            "code": code_digest(),
+            "teacher": str(models.teacher.sha256),
+            "initial": str(models.initial_sha256),
+            **{name.removesuffix("_sha256"): str(value) for name, value in study.public.model_dump().items()},
+        },
+        versions=package_versions(),
+    )
+
+
+def _why_failed(folder: RunFolder) -> tuple[str, ...]:
+    """Return the sentence of the last failure that the run wrote down."""
+    told = [line["why"] for line in read_lines(folder.events) if line["event"] == "study_failed"]
+    return tuple(told[-1:])
+
+
+def _rounds(folder: RunFolder) -> tuple[Round, ...]:
+    """Return closed rounds; one that a killed hub recorded but did not save ran again, and its last record counts."""
+    last = {line["round"]: line for line in read_lines(folder.rounds)}
+    return tuple(_round(line) for line in last.values())
+
+
+def _round(line: dict[str, Any]) -> Round:
+    test = line.get("test", {})
+    return Round(
+        round=line["round"],
+        answered=tuple(line.get("answered", ())),
+        missing=line.get("missing", {}),
+        test_auc=Interval.model_validate(test["auc"]) if "auc" in test else None,
+        mask_area=test.get("mask_area"),
+        seconds=line.get("seconds"),
+        epsilon={site: value for site, value in line.get("epsilon", {}).items() if value is not None},
+        bytes_sent=line.get("bytes", {}),
+        rounding=line.get("rounding", {}),
+    )
+
+
+def _events(folder: RunFolder) -> tuple[Event, ...]:
+    """Refusals, silences and failures, in the order they happened."""
+    told = []
+    for line in read_lines(folder.events):
+        outcome = line.get("outcome", "accepted")
+        if line["event"] in _TOLD or outcome != "accepted":
+            what = line.get("why") or (outcome if outcome != "accepted" else _TOLD[line["event"]])
+            site = line.get("site") or line.get("node", "")
+            told.append(Event(round=line.get("round", 0), site=site, code=line["event"], what=what))
+    return tuple(told)

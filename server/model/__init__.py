@@ -1,0 +1,4 @@
+"""The released student, as people use it.
+
+In: weights that are named by digest, and images of this machine. Out: predictions with maps.
+"""

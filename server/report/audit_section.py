@@ -1,0 +1,221 @@
+"""What audit, gate and ledger statements say, as rows and cards of the report.
+
+In: the plain values of `AuditResult`, `GateResult` and `LedgerStatement`, and the run folder for pictures of
+public reference images. Out: rows of text and pictures as data URIs. A field that is not there prints as
+'not stated' or 'not measured'; nothing is guessed.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from server.metrics.intervals import Interval
+from server.presentation.formatting import NOT_MEASURED, NOT_STATED, look_up, shown
+from server.presentation.privacy_label import label_fields
+from server.presentation.svg_charts import interval_bar, interval_text
+from server.report.sentences import spent_words
+from server.report.stated_spend import sites
+from server.runs.summary import Summary
+
+PANELS = ("image, region outlined", "explainer's mask", "teacher's map", "student's map")
+LIFTS = (
+    ("lift_student", "Student's map"),
+    ("lift_teacher", "Teacher's map"),
+    ("lift_explainer", "Explainer's mask"),
+    ("lift_random", "Random map (floor)"),
+    ("lift_centre", "Bump in the middle (floor)"),
+)
+BEHAVIOUR = (
+    ("insertion_student", "insertion"),
+    ("insertion_random", "… of a random map"),
+    ("insertion_teacher", "… of the teacher"),
+    ("deletion_student", "deletion"),
+    ("deletion_random", "… of a random map"),
+    ("deletion_teacher", "… of the teacher"),
+    ("agreement_teacher", "agreement with teacher"),
+    ("agreement_explainer", "agreement with mask"),
+    ("mask_area", "mask area"),
+    ("border_student", "lift of border"),
+    ("corners_student", "lift of corners"),
+)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of the gate; `mark` is a shape and `word` says the same, so colour is never needed."""
+
+    mark: str
+    word: str
+    name: str
+    value: str
+    limit: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """One reference image with its mask and maps, in one picture."""
+
+    title: str
+    caption: str
+    picture: str
+
+
+@dataclass(frozen=True)
+class LiftRow:
+    """One figure with its interval, its bar and the number of images that it was measured on."""
+
+    name: str
+    num_images: str
+    text: str
+    bar: Markup
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """The figures of one class, one site of origin, or all."""
+
+    name: str
+    num_images: str
+    without_evidence: str
+    lifts: tuple[str, ...]
+    behaviour: tuple[str, ...]
+
+
+def checks(gate: Mapping[str, Any] | None) -> list[Check]:
+    """Rows of the gate's checks; one that does not apply or was not measured stays visible."""
+    words = {True: ("✓", "passed"), False: ("✕", "failed"), None: ("—", "does not apply")}
+    rows = []
+    for one in (gate or {}).get("checks", ()):
+        mark, word = words[one.get("passed")]
+        value, limit = one.get("value"), one.get("threshold")
+        rows.append(
+            Check(
+                mark=mark,
+                word=word,
+                name=shown(one.get("name")),
+                value="—" if value is None else shown(float(value)),
+                limit="—" if limit is None else shown(float(limit)),
+                sentence=str(one.get("sentence") or ""),
+            )
+        )
+    return rows
+
+
+def map_words(audit: Mapping[str, Any] | None) -> str:
+    """Say how the maps were made: the method, the layers, and how many of the teacher's channels were used."""
+    if not audit:
+        return NOT_MEASURED
+    layer, channels, taught, used, of = (
+        shown(audit.get(key))
+        for key in (
+            "student_layer", "student_channels", "teacher_layer", "teacher_channels", "teacher_channels_available"
+        )
+    )  # fmt: skip
+    share = f"all {of} channels" if used == of else f"{used} of its {of} channels"
+    return (
+        f"{shown(audit.get('method'))} The student's map comes from its layer {layer} ({channels} channels), the "
+        f"teacher's from its layer {taught} ({share})."
+    )
+
+
+def lift_rows(audit: Mapping[str, Any] | None) -> list[LiftRow]:
+    """Lift of every map over all images, on one scale with 1 (uniform) marked."""
+    figures = look_up(audit or {}, "overall.figures") or {}
+    measured = [(name, _interval(figures[key])) for key, name in LIFTS if key in figures]
+    edges = [edge for _, one in measured for edge in (one.value, one.high) if edge is not None]
+    top = max([2.0, *edges])
+    return [
+        LiftRow(
+            name, str(one.n), interval_text(one, 2), interval_bar(f"Lift, {name}", one, 0, top, marks=(1,))
+        )
+        for name, one in measured
+        if one.value is not None
+    ]
+
+
+def group_rows(audit: Mapping[str, Any] | None) -> list[GroupRow]:
+    """All images, then by class, then by site of origin."""
+    if not audit or "overall" not in audit:
+        return []
+    named = [("All", audit["overall"])]
+    named += [(f"class {one['name']}", one) for one in audit.get("by_class", ())]
+    named += [(f"from {one['name']}", one) for one in audit.get("by_site", ())]
+    return [
+        GroupRow(
+            name=name,
+            num_images=shown(one.get("num_images")),
+            without_evidence=shown(one.get("num_without_evidence")),
+            lifts=tuple(_cell(one, key) for key, _ in LIFTS),
+            behaviour=tuple(_cell(one, key) for key, _ in BEHAVIOUR),
+        )
+        for name, one in named
+    ]
+
+
+def examples(audit: Mapping[str, Any] | None, run_dir: Path) -> list[Example]:
+    """Cards of the pictured images, worst first (the audit numbers its pictures so)."""
+    pictured = [one for one in (audit or {}).get("images", ()) if one.get("picture")]
+    cards = []
+    for one in sorted(pictured, key=lambda image: str(image["picture"])):
+        picture = data_uri(run_dir, str(one["picture"]))
+        if picture is not None:
+            cards.append(_example(one, picture))
+    return cards
+
+
+def data_uri(run_dir: Path, name: str) -> str | None:
+    """Read a PNG inside the run folder as a data URI; anything outside or missing is None."""
+    path = (run_dir / name).resolve()
+    if path.suffix != ".png" or not path.is_relative_to(run_dir.resolve()) or not path.is_file():
+        return None
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def statement_rows(summary: Summary, clip: str) -> list[tuple[str, list[str]]]:
+    """For each field of the privacy label its name and one value a site that took part; `clip` is the study's.
+
+    A site that let no statement out has a column of 'not stated'; without any statement there are no rows.
+    """
+    columns = {
+        site: label_fields(one, clip, spent_words(summary, site)) for site, one in summary.statements.items()
+    }
+    names = list(next(iter(columns.values()), {}))
+    return [
+        (name, [columns.get(site, {}).get(name, NOT_STATED) for site in sites(summary)]) for name in names
+    ]
+
+
+def _example(one: Mapping[str, Any], picture: str) -> Example:
+    true, said, figures = one.get("true_class"), one.get("predicted_class"), one.get("figures", {})
+    facts = [f"image of {shown(one.get('site'))}"]
+    facts += [
+        f"{text} {figures[key]:.2f}"
+        for key, text in (
+            ("probability_true", "probability of the true class"),
+            ("lift_student", "lift of the student's map"),
+            ("lift_teacher", "lift of the teacher's map"),
+            ("agreement_teacher", "agreement of both maps"),
+            ("mask_area", "mask area"),
+        )
+        if figures.get(key) is not None
+    ]
+    if one.get("evidence_student") is False:
+        facts.append("the student shows no positive evidence")
+    if one.get("evidence_teacher") is False:
+        facts.append("teacher: no positive evidence")
+    verdict = "✓ right" if true == said else f"✕ wrong: student says {shown(said)}"
+    return Example(f"{shown(true)} — {verdict}", "; ".join(facts), picture)
+
+
+def _cell(one: Mapping[str, Any], key: str) -> str:
+    figure = look_up(one, "figures").get(key)
+    return "—" if figure is None or figure.get("value") is None else interval_text(_interval(figure), 2)
+
+
+def _interval(figure: Mapping[str, Any]) -> Interval:
+    return Interval.model_validate(figure)

@@ -1,0 +1,4 @@
+"""A study from its first request to the last merge: enrolment, exchange, collection, aggregation.
+
+In: a study, and releases of sites. Out: the global student, and a record of every answer.
+"""
