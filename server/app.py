@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
-from flwr.superlink.grid import InMemoryGrid
 
 from server.audit.round_maps import RoundMaps
 from server.feed.sender import feeding
+from server.flower.grids import is_in_memory
 from server.rounds.exchange import Exchange
 from server.rounds.feasibility import MadeSite, check_made_sites, check_test_set
 from server.rounds.round_score import round_score
@@ -68,7 +68,7 @@ def _run(grid: Grid, run: Mapping[str, Any], folder: RunFolder) -> None:
     torch.set_num_threads(int(run["threads"]))
     asked = Path(str(run["study"])) if run.get("study") else workspace / "study.yaml"
     study = asked_study(asked, {k: v for k, v in run.items() if k not in _OWN_KEYS}, "--run-config")
-    in_memory = isinstance(grid, InMemoryGrid)  # Flower's simulation, all in one process
+    in_memory = is_in_memory(grid)
     if (
         in_memory
     ):  # made hospitals are nothing to a study of real ones, which may start from the same workspace

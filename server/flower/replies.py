@@ -46,6 +46,11 @@ class Reply:
     content: RecordDict | None
     error: int | None = None
 
+    @property
+    def no_bundle(self) -> bool:
+        """Whether the node did not run the app: its hospital has not signed the bundle."""
+        return self.error == ErrorCode.INVALID_FAB
+
 
 @dataclass
 class _Arriving:

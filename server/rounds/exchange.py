@@ -15,7 +15,6 @@ from typing import Final
 
 import numpy as np
 from flwr.app import ArrayRecord, Message, RecordDict
-from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from server.flower.replies import Inbox
@@ -185,7 +184,7 @@ class _Stage:
                 continue  # nobody asked for this, or this node has answered
             self.asked[node].messages.discard(reply.to)
             if reply.content is None:
-                self.asked[node].refused |= reply.error == ErrorCode.INVALID_FAB
+                self.asked[node].refused |= reply.no_bundle
             else:
                 del self.asked[node]
                 yield node, reply.content

@@ -6,7 +6,6 @@ bundle in its registry. Everything in a parcel is public.
 
 import hashlib
 import tempfile
-import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -111,13 +110,11 @@ def _built(registry: Registry) -> Bundle:
             "--bundle: is not given, and this program was installed without its sources; build the bundle from them "
             "with `flwr build` and give the .fab file"
         )
-    from flwr.cli.build import build_fab_from_disk  # noqa: PLC0415 - Flower's command line, for this alone
+    from server.flower.bundle_building import built_bundle  # noqa: PLC0415 - Flower's command line, for this alone
 
     with tempfile.TemporaryDirectory(prefix="rounds-bundle-") as scratch:
         file = Path(scratch) / "app.fab"
-        with warnings.catch_warnings():  # Flower's build uses an old name of a pattern of pathspec
-            warnings.simplefilter("ignore", DeprecationWarning)
-            file.write_bytes(build_fab_from_disk(root))
+        file.write_bytes(built_bundle(root))
         return registry.add(file)
 
 
