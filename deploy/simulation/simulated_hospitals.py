@@ -140,7 +140,7 @@ def find_recipe(
             known = ", ".join(sorted(one.stem for one in (_HERE / "studies").glob("*.yaml")))
             raise ConfigError(
                 f"DATA is {name!r}: {path.name} does not exist; known are {known}, or give {option}=file.yaml "
-                "(see 'Own data' in README.md)"
+                "(see docs/data.md)"
             )
     if data is not None and not data.exists():
         raise ConfigError(f"DATA is {str(data)!r}: no such file or folder; check the path")

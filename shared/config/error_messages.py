@@ -24,8 +24,8 @@ _ALLOWED = {
     "string": "allowed is text; put it into quotes",
     "date": "allowed is a date such as 2027-12-31",
     "path": "allowed is a path",
-    "model": "allowed is a group of fields; see the README",
-    "dict": "allowed is a mapping; see the README",
+    "model": "allowed is a group of fields; see docs/data.md",
+    "dict": "allowed is a mapping; see docs/data.md",
     "tuple": "allowed is a list, [a, b]",
 }
 # A misspelt field leaves another missing, so it is told first; of a field that may be a word or something else, the

@@ -1,4 +1,4 @@
-"""`flwr run .` as README's "Plain Flower" has it: Flower's own SuperLink, its own environment, a small study."""
+"""`flwr run .` as docs/flower.md has it: Flower's own SuperLink, its own environment, a small study."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ OF_OURS = ("RAY_", "FLWR_")  # a person's shell has none of the switches that ou
 
 @contextmanager
 def own_flower(home: Path) -> Iterator[dict[str, str]]:
-    """Lend the environment of a person who follows README; ends the SuperLink that Flower leaves running."""
+    """Lend the environment of a person who follows that page; ends the SuperLink that Flower leaves running."""
     usual = {name: value for name, value in os.environ.items() if not name.startswith(OF_OURS)}
     path = f"{bin_folder()}{os.pathsep}{usual.get('PATH', '')}"
     ports = {  # Flower's own are one for the whole machine: another person's SuperLink may listen there
