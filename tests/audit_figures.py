@@ -111,14 +111,14 @@ def gate(plan: Plan, verdict: str) -> GateBody:
     checks = (
         Check(name="finite numbers", value=None, threshold=None, passed=True,
               sentence="All weights and outputs are finite."),
-        Check(name="test AUC", value=auc.value, threshold=0.75, passed=True,
+        Check(name="test AUC", value=auc.value, threshold=0.75, side="least", passed=True,
               sentence=f"The AUC on the public test set is {auc.value:.2f} (95 % interval {auc.low:.2f} to "
               f"{auc.high:.2f}); the whole interval must be at least 0.75."),
-        Check(name="energy in the region", value=ratio, threshold=1.0, passed=low >= 1,
+        Check(name="energy in the region", value=ratio, threshold=1.0, side="least", passed=low >= 1,
               sentence=f"The student's maps put {ratio:.2f} (95 % interval {low:.2f} to {ratio + 0.28:.2f}) times as "
               f"much energy into the region as random maps do (images: {plan.num_images} of {plan.num_images}); the "
               "whole interval must be at least 1."),
-        Check(name="mask area", value=0.47, threshold=0.95, passed=True,
+        Check(name="mask area", value=0.47, threshold=0.95, side="most", passed=True,
               sentence="The explainer keeps 0.47 (95 % interval 0.44 to 0.50) of an image; the whole interval must be "
               "at most 0.95, because a mask that keeps everything explains nothing."),
     )  # fmt: skip

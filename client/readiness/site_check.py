@@ -18,6 +18,7 @@ from client.site.site import Site
 from shared.config.site import check_delta, check_sampling
 from shared.config.study import StudyConfig
 from shared.errors import ApprovalsError
+from shared.messages.stages import STAGES
 
 NEEDED = ("enrolment", "update", "error")
 
@@ -103,9 +104,10 @@ def _releases(site: Site, study: StudyConfig) -> Iterator[Finding]:
     if "ledger_statement" not in allowed:
         sentence = "allow_releases lacks ledger_statement: no report can say what this site spent; add it if you agree"
         yield Finding("warn", "releases", sentence)
-    if study.federation.evaluate_sites and "evaluation" not in allowed:
-        yield Finding(
-            "warn",
-            "releases",
-            "the study asks for evaluation counts, which this site will refuse; add evaluation if you agree",
-        )
+    for stage in STAGES.values():
+        if stage.optional and stage.asked(study) and stage.release not in allowed:
+            sentence = (
+                f"the study asks for {stage.release} counts, which this site will refuse; add {stage.release} if you "
+                "agree"
+            )
+            yield Finding("warn", "releases", sentence)

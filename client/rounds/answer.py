@@ -7,7 +7,7 @@ touching data has one code, and whatever one patient does wrong makes that patie
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 
 from pydantic import TypeAdapter, ValidationError
@@ -24,10 +24,8 @@ from client.site.site import Site
 from client.site.site_rules import describe
 from shared.code_digest import code_digest
 from shared.config.files import parse_study
-from shared.config.site import ReleaseKind
 from shared.config.study import StudyConfig
 from shared.errors import ApprovalsError, ErrorCode, LedgerError, Refusal, RoundsError
-from shared.messages.release_kinds import Partition
 from shared.messages.releases import (
     EnrolmentRelease,
     EvaluationRelease,
@@ -36,18 +34,23 @@ from shared.messages.releases import (
     UpdateRelease,
     check_arrays,
 )
-from shared.messages.requests import Request, decode_request
+from shared.messages.requests import Request, RequestKind, decode_request
+from shared.messages.stages import STAGES, ProtocolStage
+from shared.models.adapters import Adapters
 from shared.models.arrays import Arrays
 from shared.models.compact import CompactModel
 from shared.models.trainable import load_trainable, trainable_names
-from shared.privacy.mechanisms import Gaussian, Mechanism, PoissonGaussian, Unprotected
 from shared.privacy.noise import NoiseSource
 
-__all__ = ["accepted_study", "answer", "failure", "reserve", "training_mechanism"]
+__all__ = ["accepted_study", "answer", "failure", "reserve"]
 
 log = logging.getLogger("rounds.site")
 MAX_ABSOLUTE_WEIGHT = 1e4  # far above any trained weight; anything larger is refused before data is read
 _VERSIONS = ("flwr", "torch", "teaching-rounds")
+Computation = Callable[
+    [Site, StudyConfig, Request, CompactModel, Adapters, NoiseSource],
+    tuple[UpdateRelease | EvaluationRelease, Arrays],
+]
 _JSON: TypeAdapter[dict[str, object]] = TypeAdapter(dict[str, object])
 
 
@@ -72,7 +75,7 @@ def answer(site: Site, payload: bytes) -> dict[str, bytes]:
     started = time.monotonic()
     try:
         site.purge_targets()
-        parts = _STAGES[kind](site, study, request)
+        parts = (enrol if STAGES[kind].charge is None else charged)(site, study, request)
     except Exception as error:  # noqa: BLE001 - one code for everything that fails while touching data
         parts = _refused(error, otherwise, uid, number)
     wait_for_turn(started, period)
@@ -117,81 +120,79 @@ def enrol(site: Site, study: StudyConfig, request: Request) -> dict[str, bytes]:
     return {"enrolment": payload}
 
 
-def train(site: Site, study: StudyConfig, request: Request) -> dict[str, bytes]:
-    """Reserve, take the private steps, store the bytes, send; or send the stored bytes again."""
+def charged(site: Site, study: StudyConfig, request: Request) -> dict[str, bytes]:
+    """Reserve, compute, store the bytes, send; or send the stored bytes again."""
     header = request.header
-    if not 1 <= header.round <= study.federation.rounds:
+    stage = STAGES[header.kind]
+    if stage.each_round and not 1 <= header.round <= study.federation.rounds:
         raise Refusal(
             ErrorCode.BAD_REQUEST,
             f"round is {header.round}, allowed is 1 to federation.rounds ({study.federation.rounds})",
         )
-    may_leave(site, "update")
+    may_leave(site, stage.release)
     compact, adapters = site.compact(study)
-    expected = checked_weights(compact, study, request.weights)
+    shapes = stage.shapes(study, checked_weights(compact, study, request.weights))
 
     def compute(noise: NoiseSource) -> tuple[Release, Shapes]:
-        update = private_update(site, study, header.round, compact, adapters, request.weights, noise)
-        fields = UpdateRelease(base_sha256=header.base_digest, values=study.federation.update_values)
-        return Release(header.study_uid, header.round, fields, update), expected
+        made = _COMPUTATIONS[header.kind](site, study, request, compact, adapters, noise)
+        return Release(header.study_uid, header.round, *made), shapes
 
-    mechanism = training_mechanism(study)
-    return released(site, study, request, mechanism, "train", "update", compute)
+    return released(site, study, request, stage, compute)
 
 
-def evaluate(site: Site, study: StudyConfig, request: Request) -> dict[str, bytes]:
-    """Count, with noise, how the global student does on this site's evaluation patients."""
-    may_leave(site, "evaluation")
+def _update(
+    site: Site,
+    study: StudyConfig,
+    request: Request,
+    compact: CompactModel,
+    adapters: Adapters,
+    noise: NoiseSource,
+) -> tuple[UpdateRelease, Arrays]:
+    """Take the private steps of one round."""
     header = request.header
-    compact, _ = site.compact(study)
-    checked_weights(compact, study, request.weights)
+    update = private_update(site, study, header.round, compact, adapters, request.weights, noise)
+    return UpdateRelease(base_sha256=header.base_digest, values=study.federation.update_values), update
+
+
+def _evaluation(
+    site: Site,
+    study: StudyConfig,
+    request: Request,
+    compact: CompactModel,
+    _adapters: Adapters,
+    noise: NoiseSource,
+) -> tuple[EvaluationRelease, Arrays]:
+    """Count, with noise, how the global student does on this site's evaluation patients."""
     sigma = study.federation.evaluation_noise_multiplier
-
-    def compute(noise: NoiseSource) -> tuple[Release, Shapes]:
-        load_trainable(compact, request.weights)
-        patients = site.partitions(study)["evaluation"]
-        with working_on(site.config.compute) as device:
-            counts = noised_confusion(compact.to(device), patients, study.task, sigma, noise)
-        fields = EvaluationRelease(student_sha256=header.base_digest, noise_std=sigma)
-        release = Release(header.study_uid, header.round, fields, {"confusion": counts})
-        return release, {"confusion": counts.shape}
-
-    mechanism = Gaussian(noise_multiplier=sigma)
-    return released(site, study, request, mechanism, "evaluation", "evaluation", compute)
+    load_trainable(compact, request.weights)
+    patients = site.partitions(study)["evaluation"]
+    with working_on(site.config.compute) as device:
+        counts = noised_confusion(compact.to(device), patients, study.task, sigma, noise)
+    return EvaluationRelease(student_sha256=request.header.base_digest, noise_std=sigma), {
+        "confusion": counts
+    }
 
 
-_STAGES = {"enrol": enrol, "train": train, "evaluate": evaluate}
+_COMPUTATIONS: Mapping[RequestKind, Computation] = {"train": _update, "evaluate": _evaluation}
 
 
 def released(
     site: Site,
     study: StudyConfig,
     request: Request,
-    mechanism: Mechanism,
-    partition: Partition,
-    kind: ReleaseKind,
+    stage: ProtocolStage,
     compute: Callable[[NoiseSource], tuple[Release, Shapes]],
 ) -> dict[str, bytes]:
     """Charge, answer once, and state what was spent; a failure leaves alone."""
+    charge = stage.charge
+    if charge is None:
+        raise ValueError(f"{stage.kind}: is charged to nobody")
     failed = failure(ErrorCode.FAILED, request.header.study_uid, request.header.round)["error"]
     with checked_ledger(site, request) as ledger:
         charge_weights(site, ledger, study)
-        reservation = reserve(site, ledger, request, mechanism, partition)
-        parts = answered_once(site, ledger, reservation, kind, failed, compute)
+        reservation = reserve(site, ledger, request, charge.mechanism(study), charge.partition)
+        parts = answered_once(site, ledger, reservation, stage.release, failed, compute)
         return parts if "error" in parts else {**parts, **statement(site, ledger, study, request)}
-
-
-def training_mechanism(study: StudyConfig) -> Mechanism:
-    """Return what one round of training spends, from the study's public numbers alone."""
-    privacy = study.privacy
-    if not privacy.enabled:
-        return Unprotected()
-    if privacy.noise_multiplier is None:
-        raise Refusal(ErrorCode.BAD_REQUEST, "privacy.noise_multiplier is missing; the hub calibrates it")
-    return PoissonGaussian(
-        noise_multiplier=privacy.noise_multiplier,
-        sample_rate=privacy.sample_rate,
-        steps=study.federation.steps,
-    )
 
 
 def checked_weights(compact: CompactModel, study: StudyConfig, weights: Arrays) -> Shapes:

@@ -14,6 +14,7 @@ from shared.config.study import StudyConfig
 from shared.config.values import Frozen
 from shared.errors import ErrorCode, Refusal
 from shared.messages.requests import RequestKind
+from shared.messages.stages import STAGES
 
 SPARE = (
     2.0  # forecast over what made-up patients take: a busy machine, larger films, more patients than declared
@@ -83,7 +84,7 @@ def reply_period(site: Site, study: StudyConfig, kind: RequestKind) -> float | N
             raise _too_short(f"federation.reply_after_seconds is {asked:g}", times.train)
     else:
         times = AnswerTimes(enrol=own, train=own, evaluate=own)
-    later = {one: max(times.of(one), asked or 0.0) for one in _kinds(study)}
+    later = {one: max(times.of(one), asked or 0.0) for one, stage in STAGES.items() if stage.asked(study)}
     check_deadlines(study, AnswerTimes.model_validate({"evaluate": 0.0} | later))
     return later[kind] if kind in later else max(times.of(kind), asked or 0.0)
 
@@ -104,10 +105,6 @@ def wait_for_turn(started: float, period: float | None) -> None:
     if period is not None:
         turns = max(1, math.ceil((time.monotonic() - started) / period))
         time.sleep(max(0.0, started + turns * period - time.monotonic()))
-
-
-def _kinds(study: StudyConfig) -> tuple[RequestKind, ...]:
-    return ("enrol", "train", "evaluate") if study.federation.evaluate_sites else ("enrol", "train")
 
 
 def _too_short(what: str, needed: float) -> Refusal:

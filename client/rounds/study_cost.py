@@ -13,7 +13,8 @@ from client.ledger.spend_cache import ComputedFigures, Figures
 from client.site.site_rules import SiteRules
 from shared.config.study import StudyConfig
 from shared.messages.release_kinds import Partition
-from shared.privacy.mechanisms import Declared, Gaussian, Mechanism, PoissonGaussian, Unprotected
+from shared.messages.stages import STAGES
+from shared.privacy.mechanisms import Declared, Mechanism
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,16 @@ def bills(
 
     Under a uid, rounds up to the last that this site was asked in are over; without one the study is a new one.
     """
-    rules = study.federation
-    trained = ledger.last_round(study_uid, "train") if ledger and study_uid else None
-    evaluated = ledger.last_round(study_uid, "evaluate") if ledger and study_uid else None
-    asked: dict[Partition, list[Mechanism]] = {
-        "train": [one_round(study, figures)] * (rules.rounds - (trained or 0))
-    }
-    if rules.evaluate_sites and "evaluation" in site.config.allow_releases:
-        noise = Gaussian(noise_multiplier=rules.evaluation_noise_multiplier)
-        asked["evaluation"] = [noise] if evaluated is None else []
+    fixed = with_noise(study, figures)
+    asked: dict[Partition, list[Mechanism]] = {}
+    for stage in STAGES.values():
+        if stage.charge is None or not stage.asked(study):
+            continue
+        if stage.optional and stage.release not in site.config.allow_releases:
+            continue
+        last = ledger.last_round(study_uid, stage.kind) if ledger and study_uid else None
+        mechanisms = [stage.charge.mechanism(fixed)] * stage.left(study, last)
+        asked.setdefault(stage.charge.partition, []).extend(mechanisms)
     missing = _not_yet_charged(site, study, ledger)
     for partition, left in asked.items():
         spent = [] if ledger is None else ledger.mechanisms(partition)
@@ -65,15 +67,26 @@ def require_whole_study(site: SiteRules, study: StudyConfig, ledger: Ledger, stu
         )
 
 
-def one_round(study: StudyConfig, figures: Figures | None = None) -> Mechanism:
-    """Return what one round of training asks for; noise that the hub has not fixed yet is calibrated here."""
+def whole_study(study: StudyConfig, figures: Figures | None = None) -> dict[Partition, list[Mechanism]]:
+    """Return what all answers of a new study spend, by partition."""
+    fixed = with_noise(study, figures)
+    asked: dict[Partition, list[Mechanism]] = {}
+    for stage in STAGES.values():
+        if stage.charge is not None and stage.asked(study):
+            mechanisms = [stage.charge.mechanism(fixed)] * stage.times(study)
+            asked.setdefault(stage.charge.partition, []).extend(mechanisms)
+    return asked
+
+
+def with_noise(study: StudyConfig, figures: Figures | None = None) -> StudyConfig:
+    """Return the study with the noise that the hub has not fixed yet, calibrated here."""
     privacy, rules = study.privacy, study.federation
-    if not privacy.enabled:
-        return Unprotected()
-    noise = privacy.noise_multiplier or (figures or ComputedFigures()).calibrate(
+    if not privacy.enabled or privacy.noise_multiplier is not None:
+        return study
+    noise = (figures or ComputedFigures()).calibrate(
         privacy.epsilon, privacy.delta, privacy.sample_rate, rules.rounds * rules.steps
     )
-    return PoissonGaussian(noise_multiplier=noise, sample_rate=privacy.sample_rate, steps=rules.steps)
+    return study.model_copy(update={"privacy": privacy.model_copy(update={"noise_multiplier": noise})})
 
 
 def _not_yet_charged(site: SiteRules, study: StudyConfig, ledger: Ledger | None) -> list[Mechanism]:

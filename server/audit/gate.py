@@ -6,7 +6,9 @@ that could not be measured, or has no interval, holds the candidate: nothing pas
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
+
+from pydantic import model_validator
 
 from server.audit.results import AuditResult
 from server.metrics.intervals import Interval
@@ -15,17 +17,28 @@ from server.presentation.privacy_label import missing_fields
 from shared.config.study import StudyConfig
 from shared.config.values import Frozen
 
+Side = Literal["least", "most"]
 FEWEST_MEASURED = 0.5  # share of the images with a region on which the student must show any evidence
 
 
 class Check(Frozen):
-    """One check; `passed` is None where it does not apply, and a check without a value has not passed."""
+    """One check; `passed` is None where it does not apply, and a check without a value has not passed.
+
+    `side` says on which side of the threshold the value has to lie, for whoever shows it.
+    """
 
     name: str
     value: float | None
     threshold: float | None
     passed: bool | None
     sentence: str
+    side: Side | None = None
+
+    @model_validator(mode="after")
+    def _limit_has_a_side(self) -> Self:
+        if (self.threshold is None) != (self.side is None):
+            raise ValueError(f"{self.name}: a threshold and the side on which a value must lie go together")
+        return self
 
 
 class GateResult(Frozen):
@@ -82,40 +95,53 @@ def _finite(audit: AuditResult, *, finite_metrics: bool) -> Check:
 def _auc(auc: Interval, least: float) -> Check:
     name = "test AUC"
     if auc.low is None:
-        return _not_measured(name, least, auc.reason or "no test figures with an interval")
+        return _not_measured(name, least, "least", auc.reason or "no test figures with an interval")
     sentence = (
         f"The AUC on the public test set is {_shown(auc)}; the whole interval must be at least {least:g}."
     )
-    return Check(name=name, value=auc.value, threshold=least, passed=auc.low >= least, sentence=sentence)
+    return Check(
+        name=name, value=auc.value, threshold=least, side="least", passed=auc.low >= least, sentence=sentence
+    )
 
 
 def _lift(audit: AuditResult, least: float) -> Check:
     name, ratio = "energy in the region", audit.lift_ratio
     if audit.num_with_region == 0:
-        return _not_measured(name, least, "no reference image has a region mask")
+        return _not_measured(name, least, "least", "no reference image has a region mask")
     if ratio.low is None or ratio.n < FEWEST_MEASURED * audit.num_with_region:
         shown = f"{ratio.n} of {audit.num_with_region} images with a region"
-        return _not_measured(name, least, f"the student shows evidence for the true class on {shown}")
+        return _not_measured(
+            name, least, "least", f"the student shows evidence for the true class on {shown}"
+        )
     sentence = (
         f"The student's maps put {_shown(ratio)} times as much energy into the region as random maps do "
         f"(images: {ratio.n} of {audit.num_with_region}); the whole interval must be at least {least:g}."
     )
-    return Check(name=name, value=ratio.value, threshold=least, passed=ratio.low >= least, sentence=sentence)
+    return Check(
+        name=name,
+        value=ratio.value,
+        threshold=least,
+        side="least",
+        passed=ratio.low >= least,
+        sentence=sentence,
+    )
 
 
 def _mask(audit: AuditResult, most: float) -> Check:
     name = "mask area"
     if not audit.has_explainer:
         sentence = "No explainer: the whole image is used, so there is no mask to judge."
-        return Check(name=name, value=None, threshold=most, passed=None, sentence=sentence)
+        return Check(name=name, value=None, threshold=most, side="most", passed=None, sentence=sentence)
     area = audit.overall.figures["mask_area"]
     if area.high is None:
-        return _not_measured(name, most, "too few reference images could be run")
+        return _not_measured(name, most, "most", "too few reference images could be run")
     sentence = (
         f"The explainer keeps {_shown(area)} of an image; the whole interval must be at most {most:g}, because a "
         "mask that keeps everything explains nothing."
     )
-    return Check(name=name, value=area.value, threshold=most, passed=area.high <= most, sentence=sentence)
+    return Check(
+        name=name, value=area.value, threshold=most, side="most", passed=area.high <= most, sentence=sentence
+    )
 
 
 def _label(statements: Mapping[str, Mapping[str, Any] | None], study: StudyConfig) -> Check:
@@ -139,10 +165,9 @@ def _label(statements: Mapping[str, Mapping[str, Any] | None], study: StudyConfi
     return Check(name=name, value=None, threshold=None, passed=complete, sentence=sentence)
 
 
-def _not_measured(name: str, threshold: float, reason: str) -> Check:
-    return Check(
-        name=name, value=None, threshold=threshold, passed=False, sentence=f"Could not be measured: {reason}."
-    )
+def _not_measured(name: str, threshold: float, side: Side, reason: str) -> Check:
+    sentence = f"Could not be measured: {reason}."
+    return Check(name=name, value=None, threshold=threshold, side=side, passed=False, sentence=sentence)
 
 
 def _shown(figure: Interval) -> str:

@@ -93,13 +93,14 @@ def checks(gate: Mapping[str, Any] | None) -> list[Check]:
     for one in (gate or {}).get("checks", ()):
         mark, word = words[one.get("passed")]
         value, limit = one.get("value"), one.get("threshold")
+        side = f"at {one['side']} " if one.get("side") else ""
         rows.append(
             Check(
                 mark=mark,
                 word=word,
                 name=shown(one.get("name")),
                 value="—" if value is None else shown(float(value)),
-                limit="—" if limit is None else shown(float(limit)),
+                limit="—" if limit is None else f"{side}{shown(float(limit))}",
                 sentence=str(one.get("sentence") or ""),
             )
         )

@@ -24,11 +24,10 @@ from shared.errors import RoundsError, StudyError
 from shared.messages.refusal_meanings import NO_ANSWER
 from shared.messages.releases import ErrorRelease, LedgerStatement, Release, Shapes, decode_release
 from shared.messages.requests import LedgerHead, Request, RequestHeader, RequestKind, encode_request
+from shared.messages.stages import STAGES
 from shared.models.arrays import Arrays, arrays_digest
 from shared.privacy.bounds import update_norm_bound
 from shared.privacy.step_plan import step_plan
-
-_ANSWERS: dict[RequestKind, ReleaseKind] = {"enrol": "enrolment", "train": "update", "evaluate": "evaluation"}
 
 
 @dataclass(frozen=True)
@@ -190,17 +189,16 @@ def accept(
     error = read_part(answer, "error")
     if error is not None and isinstance(error.fields, ErrorRelease):
         raise StudyError(str(error.fields.code))
-    expected = {name: array.shape for name, array in stage.weights.items()}
-    if stage.kind == "evaluate":
-        expected = {"confusion": (len(study.task.classes),) * 2}
-    release = read_part(answer, _ANSWERS[stage.kind], expected)
+    protocol = STAGES[stage.kind]
+    expected = protocol.shapes(study, {name: array.shape for name, array in stage.weights.items()})
+    release = read_part(answer, protocol.release, expected)
     if release is None:
         raise StudyError("sent nothing usable")
     if (release.study_uid, release.round) != (state.study_uid, stage.round):
         raise StudyError("answered another round; discarded")
-    if stage.base_digest not in release.fields.model_dump().values():
+    if release.fields.base != stage.base_digest:
         raise StudyError("answered for other base weights; discarded")
-    if release.fields.array_type != (study.federation.update_values if stage.kind == "train" else "float32"):
+    if release.fields.array_type != protocol.array_type(study):
         raise StudyError("sent values of another type than the study asks for; discarded")
     if stage.kind == "train":
         check_update(study, stage.round, release.arrays, site.declared_patients)
@@ -257,7 +255,7 @@ def release_body(stage: Stage, site: EnrolledSite, answer: Answer, outcome: str)
         ReleaseBody(
             site=site.name,
             round=stage.round,
-            release="error" if "error" in answer.parts else _ANSWERS[stage.kind],
+            release="error" if "error" in answer.parts else STAGES[stage.kind].release,
             num_bytes=answer.num_bytes,
             outcome=plain(outcome),
         )

@@ -20,13 +20,9 @@ from flwr.serverapp import Grid
 from server.flower.replies import Inbox
 from shared.messages.refusal_meanings import CODE_REFUSED, NODE_FAILED
 from shared.messages.requests import RequestKind
+from shared.messages.stages import STAGES
 
 PAYLOAD: Final = "payload"
-_MESSAGE_TYPES: Final[dict[RequestKind, str]] = {
-    "enrol": "query.enrol",
-    "train": "train",
-    "evaluate": "evaluate",
-}
 _POLL_SECONDS: Final = 0.1  # Grid has no way to wait for a reply; its own loop sleeps 3 s between polls
 _LOOK_SECONDS: Final = 1.0  # how often to see which nodes are connected, and since when
 _SPARE_SECONDS: Final = (
@@ -165,7 +161,7 @@ class _Stage:
         message = Message(
             _packed(self._payloads[node]),
             dst_node_id=node,
-            message_type=_MESSAGE_TYPES[self._kind],
+            message_type=STAGES[self._kind].message_type,
             ttl=max(self.end - time.monotonic(), 0) + _SPARE_SECONDS,
         )
         one = self.asked.setdefault(node, _Asked(None))

@@ -229,13 +229,17 @@ class ImageBody(Body):
 
 
 class Check(Frozen):
-    """One check of the gate, as the gate wrote it."""
+    """One check of the gate, as the gate wrote it.
+
+    The value must be at least, or at most, the threshold, as `side` says; records of before do not say it.
+    """
 
     name: str
     value: float | None
     threshold: float | None
     passed: bool | None
     sentence: str
+    side: Literal["least", "most"] | None = None
 
 
 class GateBody(Body):

@@ -184,6 +184,7 @@ CHECKS: Final = sa.Table(
     _of_study(key=True), sa.Column("position", sa.Integer, primary_key=True), _record_id(),
     sa.Column("name", sa.Text, nullable=False), sa.Column("value", sa.Float), sa.Column("threshold", sa.Float),
     sa.Column("passed", sa.Boolean), sa.Column("sentence", sa.Text, nullable=False),
+    sa.Column("side", sa.String(10)),
 )  # fmt: skip
 DOCUMENTS: Final = sa.Table(
     "documents", METADATA,

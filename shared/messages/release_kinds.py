@@ -1,7 +1,8 @@
 """The declared kinds of release: everything that may ever leave a hospital, field by field.
 
-In: values of one release. Out: one frozen, checked form for each kind. A new kind is one entry here and in
-`shared.config.study.ReleaseKind`. No field holds a cohort size, a loss, a norm, a path, an identifier or free text.
+In: values of one release. Out: one frozen, checked form for each kind. A new kind is one entry here, in
+`shared.config.site.ReleaseKind`, and in `shared.messages.stages`. No field holds a cohort size, a loss, a norm, a path,
+an identifier or free text.
 """
 
 from typing import Annotated, ClassVar, Final, Literal
@@ -35,6 +36,11 @@ class Fields(Frozen):
         """Type of the array values on their way; in memory they are float32 at both ends."""
         return "float32"
 
+    @property
+    def base(self) -> str | None:
+        """Digest of the weights that the answer was made from; None for what rests on none."""
+        return None
+
 
 class EnrolmentRelease(Fields):
     """A site takes part; `declared_patients` is the number a person typed, never a count."""
@@ -60,6 +66,11 @@ class UpdateRelease(Fields):
         """The type that the study asks for."""
         return self.values
 
+    @property
+    def base(self) -> str:
+        """The weights that the steps began at."""
+        return self.base_sha256
+
 
 class EvaluationRelease(Fields):
     """Counts of a site's evaluation patients, one noised array for each table."""
@@ -68,6 +79,11 @@ class EvaluationRelease(Fields):
     kind: Literal["evaluation"] = "evaluation"
     student_sha256: Digest
     noise_std: float = Field(ge=0, le=1e9)
+
+    @property
+    def base(self) -> str:
+        """The student that was looked at."""
+        return self.student_sha256
 
 
 class RegionsRelease(Fields):
@@ -78,6 +94,11 @@ class RegionsRelease(Fields):
     student_sha256: Digest
     noise_std: float = Field(ge=0, le=1e9)
 
+    @property
+    def base(self) -> str:
+        """The student that was looked at."""
+        return self.student_sha256
+
 
 class MapsRelease(Fields):
     """Sums of bounded explanation maps over a site's audit patients, noised."""
@@ -86,6 +107,11 @@ class MapsRelease(Fields):
     kind: Literal["maps"] = "maps"
     student_sha256: Digest
     noise_std: float = Field(ge=0, le=1e9)
+
+    @property
+    def base(self) -> str:
+        """The student that was looked at."""
+        return self.student_sha256
 
 
 class StatusRelease(Fields):

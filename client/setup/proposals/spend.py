@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from client.ledger.ledger import Ledger
-from client.rounds.study_cost import one_round
+from client.rounds.study_cost import whole_study
 from client.setup.proposals.numbers import proposed_delta
 from shared.config.study import StudyConfig
 from shared.errors import RoundsError
@@ -19,7 +19,7 @@ from shared.privacy.mechanisms import Mechanism
 def after_study(site: Mapping[str, Any], study: StudyConfig, declared: int) -> float:
     """Return epsilon after every round of the study, on top of what the ledger holds for training patients."""
     spent = _spent(Path(str(site.get("state_dir"))) / "ledger.sqlite", Path(str(site.get("head_file"))))
-    asked = [one_round(study)] * study.federation.rounds
+    asked = whole_study(study)["train"]
     return spend_against([*spent, *asked], study.privacy.epsilon, proposed_delta(declared, study)).epsilon
 
 

@@ -131,13 +131,18 @@ class Map(Frozen):
 
 
 class Check(Frozen):
-    """One check of the gate; `passed` is null where it does not apply."""
+    """One check of the gate; `passed` is null where it does not apply.
+
+    `side` is `least` or `most`: the value must be at least, or at most, the threshold; null where the record of before
+    did not say.
+    """
 
     name: str
     value: float | None
     threshold: float | None
     passed: bool | None
     sentence: str
+    side: str | None
 
 
 class Decision(Frozen):

@@ -6,10 +6,11 @@ what is missing. Nothing is claimed on the reader's behalf that no record shows.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from server.dashboard.decisions import Decision
 from server.presentation.privacy_label import missing_fields
+from shared.config.site import ReleaseKind
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def output_controls(facts: Facts) -> tuple[Control, ...]:
     stated = bool(facts.statements) and None not in facts.statements.values()
     last = next((one for one in facts.decisions if one.decides), None)
     bound = last is not None and last.evidence == facts.evidence
-    declared = {"enrolment", "update", "evaluation", "regions", "maps", "status", "ledger_statement", "error"}
+    declared = get_args(ReleaseKind)
     foreign = [kind for kind in facts.kinds if kind not in declared]
     present = [
         _control(

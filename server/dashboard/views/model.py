@@ -20,7 +20,11 @@ from server.presentation.formatting import NOT_MEASURED, NOT_STATED, in_bytes, s
 from server.store.schema import CHECKS, DOCUMENTS, MAPS, MODELS, RELEASES, SITES, STATEMENTS, STUDIES
 
 _PASSED: Final = {True: "passed", False: "not passed", None: "does not apply"}
-_AT_MOST: Final = ("mask area",)  # checks whose value may not exceed the limit
+_SIDES: Final = {
+    "least": "at least ",
+    "most": "at most ",
+    None: "",
+}  # None: a record of before, which did not say
 
 
 @dataclass(frozen=True)
@@ -115,16 +119,12 @@ def _checks(connection: sa.Connection, uid: str) -> tuple[CheckLine, ...]:
             name=row["name"],
             state=_PASSED[row["passed"]],
             value=_number(row["value"], row["threshold"]),
-            limit="–" if row["threshold"] is None else _limit(row["name"], row["threshold"]),
-            bar=limit_bar(row["name"], row["value"], row["threshold"], least=row["name"] not in _AT_MOST),
+            limit="–" if row["threshold"] is None else f"{_SIDES[row['side']]}{row['threshold']:g}",
+            bar=limit_bar(row["name"], row["value"], row["threshold"], row["side"]),
             sentence=row["sentence"],
         )
         for row in rows
     )
-
-
-def _limit(name: str, threshold: float) -> str:
-    return f"{'at most' if name in _AT_MOST else 'at least'} {threshold:g}"
 
 
 def _number(value: float | None, threshold: float | None) -> str:

@@ -6,5 +6,5 @@ schema, and prints the operations that are missing.
 
 from typing import Final
 
-REVISIONS: Final = ("0001",)
+REVISIONS: Final = ("0001", "0002")
 HEAD: Final = REVISIONS[-1]

@@ -9,7 +9,7 @@ import pytest
 from flwr.app import Error, Message
 from flwr.common.constant import ErrorCode as FlowerErrorCode
 
-from client.rounds.answer import accepted_study, answer, failure, reserve, training_mechanism
+from client.rounds.answer import accepted_study, answer, failure, reserve
 from client.site.site import Site
 from server.evaluation.run_records import _events
 from server.rounds.exchange import Answer, Exchange
@@ -17,6 +17,7 @@ from server.rounds.study import run_study
 from server.runs.run_folder import RunFolder, read_lines
 from shared.errors import ErrorCode, StudyError
 from shared.messages.requests import decode_request
+from shared.messages.stages import training_mechanism
 from tests.conftest import SITES
 
 SECONDS = 20.0  # far more than any of this takes
