@@ -4,13 +4,14 @@ import hashlib
 import json
 import math
 from datetime import date
-from typing import Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, Field, model_validator
 
 from shared.config.federation import Federation
 from shared.config.study_rules import check_times
 from shared.config.values import (
+    AS_BEFORE,
     CLIPS,
     FEWEST_EXPECTED,
     LARGEST_NOISE,
@@ -236,5 +237,21 @@ class StudyConfig(Setting):
         return hashlib.sha256(self.canonical_json().encode()).hexdigest()
 
     def canonical_json(self) -> str:
-        """Sorted, compact JSON: equal studies have equal bytes."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """Sorted, compact JSON: equal studies have equal bytes.
+
+        A field marked `AS_BEFORE` stands in it only where it says something else than its default: studies that were
+        approved before the field was added keep their digest. All other fields always stand in it, so that a default
+        that changes changes the digest of every study that rests on it.
+        """
+        content = self.model_dump(mode="json")
+        _leave_out_as_before(self, content)
+        return json.dumps(content, sort_keys=True, separators=(",", ":"))
+
+
+def _leave_out_as_before(value: BaseModel, content: dict[str, Any]) -> None:
+    for name, field in type(value).model_fields.items():
+        part = getattr(value, name)
+        if field.json_schema_extra == AS_BEFORE and part == field.get_default():
+            del content[name]
+        elif isinstance(part, BaseModel):
+            _leave_out_as_before(part, content[name])

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, field_validator
 
 from shared.config.one_meaning import check_one_meaning
 
@@ -22,6 +22,10 @@ FEWEST_EXPECTED = (
 LARGEST_NOISE = (
     1e5  # ten standard deviations of a weight's noise in one round: a tenth of what an update may hold
 )
+
+
+# `json_schema_extra` of a study's field that was added later and whose default means what was before it
+AS_BEFORE: dict[str, JsonValue] = {"as_before": True}
 
 
 class Frozen(BaseModel):

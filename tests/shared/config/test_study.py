@@ -1,14 +1,18 @@
 """A configuration is checked once, says in one sentence what is wrong, and has one digest."""
 
+import json
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import Field
 
+from shared.config.federation import Federation
 from shared.config.files import overridden, parse_site, parse_study, read_study, read_yaml, write_yaml
 from shared.config.site import SiteConfig, check_delta, check_sampling
 from shared.config.study import StudyConfig
+from shared.config.values import AS_BEFORE
 from shared.errors import ConfigError
 
 STUDY: dict[str, Any] = {
@@ -160,6 +164,36 @@ def test_the_digest_is_stable() -> None:
     assert canonical.startswith('{"audit":{"max_mask_area":0.95,"min_auc":0.6,')
     assert '"privacy":{"delta":1e-05,"enabled":true,"epsilon":8.0,' in canonical
     assert " " not in canonical
+
+
+class LaterFederation(Federation):
+    """A federation of a later version, which has a field more."""
+
+    pause_seconds: float = Field(0.0, json_schema_extra=AS_BEFORE)
+    breaks: int = 1
+
+
+class LaterStudy(StudyConfig):
+    """A study of a later version."""
+
+    federation: LaterFederation = LaterFederation()
+    note: str = Field("", json_schema_extra=AS_BEFORE)
+
+
+def test_a_field_added_later_changes_no_digest_until_it_is_used() -> None:
+    """A field marked as meaning what was before it is left out at its default alone; every other field counts."""
+    now = parse_study(STUDY).canonical_json()
+    later = LaterStudy.model_validate(STUDY)
+    unmarked = json.loads(later.canonical_json())
+    assert unmarked["federation"].pop("breaks") == 1
+    assert unmarked == json.loads(now)
+    used = [
+        LaterStudy.model_validate(STUDY | {"federation": {"pause_seconds": 1.0}}),
+        LaterStudy.model_validate(STUDY | {"note": "x"}),
+    ]
+    assert len({one.digest() for one in (later, *used)}) == 3
+    for one in used:
+        assert LaterStudy.model_validate_json(one.canonical_json()) == one
 
 
 def test_a_configuration_never_changes() -> None:
