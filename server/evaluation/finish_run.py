@@ -15,7 +15,6 @@ from server.audit.gate import GateResult, judge
 from server.audit.map_recorder import Looks
 from server.audit.round_maps import RoundMaps
 from server.audit.run_audit import run_audit
-from server.evaluation.past_runs import record_past
 from server.evaluation.report_journal import AuditJournal, record_summary
 from server.evaluation.run_records import About, recorded_summary
 from server.metrics.measured import Calibrated, Metrics
@@ -48,8 +47,6 @@ def finish_run(folder: RunFolder, workspace: Path, about: About, progress: Progr
     state = load_state(folder.checkpoint, study.digest())
     completed = any(line["event"] == "study_completed" for line in read_lines(folder.events))
     summary = recorded_summary(folder, study, state, about, completed=completed)
-    if state is not None:
-        record_past(folder, study, state)
     if state is not None and completed:
         try:
             public = Public.load(workspace, study)

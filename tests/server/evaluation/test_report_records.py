@@ -205,22 +205,6 @@ def test_what_was_said_before_the_last_is_said_again(tmp_path: Path) -> None:
     assert [journal.put([body, summary]) for body in (one, one, other, one)] == [2, 0, 1, 1]
 
 
-def test_an_old_run_gets_its_records(tiny_federation: Any, finished: RunFolder, tmp_path: Path) -> None:
-    """A run without an outbox has its study, sites and rounds from its files, and says that they were made later."""
-    folder = RunFolder(tmp_path / "tiny-1")
-    shutil.copytree(finished.path, folder.path, ignore=shutil.ignore_patterns("outbox.sqlite*"))
-    folder.record_event("enrolled", site="film", declared_patients=40)
-    folder.record_event("not_enrolled", node="7", why="no answer by the deadline")
-    finish_run(folder, tiny_federation.workspace, ABOUT, lambda *_: None)
-    kinds = Counter(body["kind"] for body in told(folder))
-    assert (kinds["study"], kinds["round"], kinds["site"], kinds["event"], kinds["status"]) == (1, 3, 1, 2, 1)
-    assert told(folder, "event")[0]["event"] == "recorded_later"
-    expected = Counter(body["kind"] for body in told(finished))
-    assert all(
-        kinds[kind] == expected[kind] for kind in ("map", "film", "image", "figures", "document", "model")
-    )
-
-
 def test_an_unfinished_run_is_failed_unless_somebody_is_at_work_on_it(
     tiny_federation: Any, tmp_path: Path
 ) -> None:
