@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from server.cli.program import app
 from server.dashboard.export.chai_xml import NAMESPACE
-from server.dashboard.export.html_export import MOST_BYTES
 from tests.browser.conftest import Site
+
+MOST_BYTES = 10000000
 
 
 def export(site: Site, out: Path) -> Path:

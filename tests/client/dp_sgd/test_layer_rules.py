@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from client.dp_sgd.patient_gradients import ROUNDING, PatientGradients
+from client.dp_sgd.patient_gradients import PatientGradients
 from shared.models.normalisation import FrozenAffine
+
+ROUNDING = 1e-06
 
 BOUND = 1.0
 

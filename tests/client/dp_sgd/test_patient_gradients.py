@@ -8,13 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from client.dp_sgd.patient_gradients import ROUNDING, PatientGradients
+from client.dp_sgd.patient_gradients import PatientGradients
 from shared.config.study import StudentChoice
 from shared.errors import UnsupportedLayerError
 from shared.models.compact import CompactModel
 from shared.models.explainer import Explainer
 from shared.models.student import build_student
 from shared.models.trainable import trainable_names
+
+ROUNDING = 1e-06
 
 
 def loop(model: nn.Module, names: list[str], losses: list[Tensor], bound: float) -> tuple[dict, Tensor]:

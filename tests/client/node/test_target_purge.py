@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from client.node.target_purge import EVERY_SECONDS, Upkeep
+from client.node.target_purge import Upkeep
 from client.rounds.local_training import fill_target_cache
 from client.site.site import Site
+
+EVERY_SECONDS = 3600.0
 
 
 def num_targets(site: Site) -> int:

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from server.audit.mean_image import SIDE_PX, MeanFilm, edges, into_frame, outline, png, rim
+from server.audit.mean_image import MeanFilm, edges, into_frame, outline, png, rim
 from shared.explain.frames import CHEST, IMAGE, WHOLE, Box
+
+SIDE_PX = 192
 
 
 def points(path: str) -> np.ndarray:

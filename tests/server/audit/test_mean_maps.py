@@ -3,10 +3,14 @@
 import numpy as np
 import pytest
 
-from server.audit.mean_map_records import COARSE, FINE, MANY, Placed, groups, mean_bodies, round_bodies
+from server.audit.mean_map_records import Placed, groups, mean_bodies, round_bodies
 from server.audit.mean_maps import contributions, difference_map, mean_map
 from server.store.record_kinds import EVERY
 from shared.explain.frames import CHEST
+
+COARSE = 7
+FINE = 14
+MANY = 30
 
 
 def test_the_mean_is_that_of_images_with_evidence() -> None:

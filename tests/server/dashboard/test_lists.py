@@ -8,12 +8,14 @@ import sqlalchemy as sa
 from server.dashboard.auth.sessions import Visit, look_up
 from server.dashboard.decisions import evidence_of, state_view
 from server.dashboard.http.settings import Settings
-from server.dashboard.views.events import SIZE, Asked, events_view
+from server.dashboard.views.events import Asked, events_view
 from server.store.append import append_own
 from server.store.database import writing
 from server.store.record_kinds import EventBody
 from server.store.schema import EVENTS, SESSIONS
 from tests.dashboard_site import RUNNING, SMALL, Ask
+
+SIZE = 50
 
 HTMX = {"hx-request": "true", "hx-target": "results"}
 

@@ -8,8 +8,9 @@ import pytest
 from server.dashboard.rendering.static_files import FOLDER
 from server.dashboard.rendering.status_words import _KNOWN, status
 from server.dashboard.rendering.templating import environment
-from server.presentation.svg_charts import NUM_TONES
 from tests.dashboard_site import RUNNING, SMALL, Ask
+
+NUM_TONES = 6
 
 PARTS = ("", "/explanations", "/privacy", "/sites", "/model", "/events")
 STYLE = (FOLDER / "style.css").read_text(encoding="utf-8")

@@ -6,10 +6,12 @@ import pytest
 import sqlalchemy as sa
 
 from server.dashboard.figures.spend import Spend, spend_figure
-from server.dashboard.figures.timeline import MOST_COLUMNS, Stretch, rounds_a_mark, timeline_figure
+from server.dashboard.figures.timeline import Stretch, rounds_a_mark, timeline_figure
 from server.metrics.intervals import Interval
 from server.presentation.svg_charts import LEFT, RIGHT, WIDTH, Figure, Line, line_figure
 from tests.dashboard_site import RUNNING, SMALL, Ask
+
+MOST_COLUMNS = 120
 
 PARTS = ("", "/explanations", "/privacy", "/sites", "/model", "/events")
 OF_STUDIES = [f"/studies/{uid}{part}" for uid in (SMALL, RUNNING) for part in PARTS]
@@ -78,3 +80,12 @@ def test_the_timeline_of_fifty_sites_has_at_most_two_marks_a_pixel() -> None:
     drawn = re.search(r'class="took-part" d="([^"]*)"', figure.svg)
     assert drawn is not None
     assert SITES < drawn[1].count("M") <= SITES * MOST_COLUMNS
+
+
+@pytest.mark.parametrize(
+    ("rounds", "sites", "together"),
+    [(120, 1, 1), (121, 1, 2), (1200, 1, 10), (1200, 50, 25), (1200, 400, 50)],
+)
+def test_as_many_rounds_share_a_mark_as_the_screen_needs(rounds: int, sites: int, together: int) -> None:
+    """A strip has at most 120 marks, all of them 2,400 together, and each strip at least 24."""
+    assert rounds_a_mark(rounds, sites) == together

@@ -8,7 +8,6 @@ from scipy.stats import binom, binomtest, norm
 
 from server.metrics.membership import (
     NOT_FINITE,
-    OFFLINE,
     Signals,
     attacked,
     chance_of_so_many,
@@ -19,6 +18,8 @@ from server.metrics.membership import (
     true_positive_rate,
 )
 from server.metrics.membership_result import Attack
+
+OFFLINE = 0.3
 
 DELTA = 1e-5
 NUM_REFERENCES = 4

@@ -9,8 +9,10 @@ from server.presentation.svg_charts import Line, line_figure
 from server.report import audit_section as report_audit
 from server.report import stated_spend as report_spend
 from server.report.html_report import render_report, write_report
-from server.runs.summary import CENTRAL_EPOCHS, Event, Paired, StudyFacts, Summary, auc_of
+from server.runs.summary import Event, Paired, StudyFacts, Summary, auc_of
 from shared.config.study import Privacy
+
+CENTRAL_EPOCHS = 2
 
 LOADS = re.compile(r"""(?:src|href|action|data)\s*=\s*["']?([^"'\s>]+)|url\(\s*["']?([^"')\s]+)|@import""")
 SECTIONS = (

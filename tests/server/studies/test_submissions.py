@@ -14,19 +14,14 @@ from server.flower.run_control import COMPLETED, Control, RunConfig
 from server.services.running_hub import Hub
 from server.services.study_keeper import look_after
 from server.studies.resolved_study import prepared_study
-from server.studies.submissions import (
-    EXIT_STATUS,
-    MAX_REFUSALS,
-    MAX_RESUMES,
-    State,
-    SubmittedStudy,
-    find_study,
-    new_study,
-)
+from server.studies.submissions import EXIT_STATUS, State, SubmittedStudy, find_study, new_study
 from shared.config.federation import Federation
 from shared.config.files import read_study
 from shared.config.study import StudyConfig, Task
 from shared.errors import ConfigError, ServiceError, StudyError
+
+MAX_REFUSALS = 3
+MAX_RESUMES = 5
 
 
 @dataclass(frozen=True)

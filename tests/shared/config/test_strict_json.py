@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from server.cli.studies.typed_settings import typed_settings
-from shared.config.strict_json import MAX_BYTES, one_meaning
+from shared.config.strict_json import one_meaning
 from shared.errors import ConfigError, TrustError
 from shared.trust.hub_invitation import parse_invitation
 from shared.trust.site_introduction import read_introduction
+
+MAX_BYTES = 1 << 20
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,13 @@ def test_a_fraction_of_each_sites_train_patients_becomes_the_cohort() -> None:
     assert 120 <= len(found.test) <= 180
 
 
+def test_the_cohort_is_the_declared_share() -> None:
+    """Of 6,000 train patients 30 % are 1,800; five standard deviations of chance are 178, a fifth more is 2,160."""
+    found = divide_public(by_site(2000), cohort_fraction=0.3, public_site=None)
+    assert 1622 <= len(found.cohort) <= 1978
+    assert 3 * 0.5 * 100 - 44 <= len(found.reference) <= 3 * 0.5 * 100 + 44
+
+
 def test_a_public_site_is_the_cohort_and_no_site() -> None:
     """With a public site its train patients are the cohort and the other sites keep all of theirs."""
     found = divide_public(by_site(), cohort_fraction=0.3, public_site="b")

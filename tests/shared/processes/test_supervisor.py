@@ -13,7 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
-from shared.processes.supervisor import MAX_PAUSE_SECONDS, pause_after
+from shared.processes.supervisor import pause_after
+
+MAX_PAUSE_SECONDS = 10.0
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 SUPERVISE = """

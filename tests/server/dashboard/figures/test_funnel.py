@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from server.dashboard.figures.funnel import FEWEST, TOO_FEW, Share, funnel_figure, limits, verdict
+from server.dashboard.figures.funnel import TOO_FEW, Share, funnel_figure, limits, verdict
+
+FEWEST = 10
 
 
 @pytest.mark.parametrize(("share", "n"), [(0.5, 20), (0.9, 57), (0.97, 400), (0.1, 12)])

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from shared.data.tables.csv_lines import MAX_LINE, read_names, read_table, unfit_path
+from shared.data.tables.csv_lines import read_names, read_table, unfit_path
 from shared.errors import DataError
+
+MAX_LINE = 1 << 20
 
 
 def table(path: Path, *lines: bytes, end: bytes = b"\n") -> Path:
