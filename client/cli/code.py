@@ -11,12 +11,13 @@ import typer
 from client.cli.arguments import DEFAULT_SITE, SiteOption
 from client.cli.site_opening import open_site
 from client.consent.approvals import Approvals
-from client.consent.bundle_signing import signatures, write_trusted_entities, write_whole
+from client.consent.bundle_signing import signatures, write_trusted_entities
 from client.review.bundle_report import bundle_lines
 from client.review.reviewed_documents import bundle_of, is_digest
 from client.site.site_rules import SiteRules
 from shared.errors import ConfigError
 from shared.terminal.command_line import examples
+from shared.whole_file import whole_file
 
 code_app = typer.Typer(
     help="Decide which code of the hub this hospital runs: no other bundle is let in by its node.",
@@ -85,8 +86,8 @@ def list_bundles(site: SiteOption = DEFAULT_SITE) -> None:
 
 def _write(site: SiteRules, approvals: Approvals, site_file: Path) -> None:
     name = site.config.name
-    path = write_whole(
-        site_file.parent / f"{name}.signatures.json", signatures(approvals, name).model_dump_json(indent=1)
-    )
+    path = site_file.parent / f"{name}.signatures.json"
+    with whole_file(path) as part:
+        part.write_text(signatures(approvals, name).model_dump_json(indent=1), encoding="utf-8")
     write_trusted_entities(approvals, site.config.state_dir)
     typer.echo(f"send the hub {path}: it holds signatures and public keys only")

@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 from client.ledger.head_file import HeadFile
 from shared.config.values import Digest, Frozen
 from shared.errors import ApprovalsError
-from shared.trust.private_files import sync_folder
+from shared.whole_file import sync_folder
 
 GENESIS = "0" * 64
 Kind = Literal["code", "study", "patient", "key"]

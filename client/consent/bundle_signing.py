@@ -4,7 +4,6 @@ In: the approvals and the approval key. Out: a signatures file, which the hospit
 `flower-supernode --trusted-entities` (flwr 1.41), which stays. Both are public; neither holds a private key.
 """
 
-import os
 from pathlib import Path
 
 import yaml
@@ -12,6 +11,7 @@ import yaml
 from client.consent.approvals import Approvals
 from client.identity.approval_key import load_approval_key
 from shared.trust.bundle_signatures import Signatures, key_id, openssh, sign_bundle
+from shared.whole_file import whole_file
 
 TRUSTED_FILE = "trusted-entities.yaml"
 
@@ -44,15 +44,7 @@ def write_trusted_entities(approvals: Approvals, folder: Path) -> Path:
     A node that was started before a withdrawal still trusts the key before it: start it again.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    return write_whole(folder / TRUSTED_FILE, yaml.safe_dump(trusted_entities(approvals)))
-
-
-def write_whole(path: Path, text: str) -> Path:
-    """Write a file whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    path = folder / TRUSTED_FILE
+    with whole_file(path) as part:
+        part.write_text(yaml.safe_dump(trusted_entities(approvals)), encoding="utf-8")
     return path

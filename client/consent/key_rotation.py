@@ -9,7 +9,7 @@ from pathlib import Path
 from client.consent.approvals import Approvals
 from client.identity.site_keys import APPROVAL_FILE, NODE_FILE, make_keys
 from shared.errors import ApprovalsError
-from shared.trust.private_files import sync_folder
+from shared.whole_file import sync_folder
 
 _NEXT = "next"  # below keys_dir: made whole before anything old is let go
 

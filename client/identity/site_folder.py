@@ -15,8 +15,9 @@ from client.identity.site_yaml import editable, text_of
 from shared.config.site import SiteName
 from shared.errors import ConfigError, TrustError
 from shared.trust.hub_invitation import Invitation
-from shared.trust.private_files import PUBLIC, private_folder, write_file
+from shared.trust.private_files import private_folder, write_file
 from shared.trust.site_introduction import Introduction
+from shared.whole_file import PUBLIC
 
 SITE_FILE, CA_FILE = "site.yaml", "ca.crt"
 _TEMPLATE = """\

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shared.errors import ApprovalsError, LedgerError
-from shared.trust.private_files import sync_folder
+from shared.whole_file import sync_folder
 
 
 class HeadFile:

@@ -14,7 +14,7 @@ from pathlib import Path
 from client.ledger.head_file import HeadFile
 from client.ledger.ledger_schema import GENESIS, INSERT, SCHEMA, VERSION, Row, RowKind, read_rows
 from shared.errors import LedgerError
-from shared.trust.private_files import sync_folder
+from shared.whole_file import sync_folder
 
 
 class LedgerFile:

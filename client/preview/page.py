@@ -5,13 +5,13 @@ no script and may ask nobody for anything: its content security policy allows it
 """
 
 import os
-import tempfile
 from pathlib import Path
 
 from client.preview.page_content import view
 from client.preview.survey import Progress, Seen
 from shared.errors import ConfigError
 from shared.terminal.html_templates import rendered
+from shared.whole_file import whole_file
 
 TEMPLATE = Path(__file__).parent / "templates" / "preview.html"
 NAME = "preview.html"
@@ -35,15 +35,8 @@ def private_folder(path: Path) -> Path:
 def write_page(folder: Path, text: str) -> Path:
     """Write the page, mode 0600, replacing an earlier one at once; returns its path."""
     page = folder / NAME
-    descriptor, name = tempfile.mkstemp(dir=folder, prefix=".preview-")  # mode 0600
-    part = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        part.replace(page)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with whole_file(page, mode=0o600) as part:
+        part.write_text(text, encoding="utf-8")
     return page
 
 

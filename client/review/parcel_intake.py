@@ -33,7 +33,8 @@ from shared.trust.app_bundle import Bundle, opened_bundle
 from shared.trust.parcel import WEIGHTS, Parcel, Role
 from shared.trust.parcel_answer import ParcelAnswer
 from shared.trust.parcel_seal import Trusted
-from shared.trust.private_files import PUBLIC, sync_folder, write_file
+from shared.trust.private_files import write_file
+from shared.whole_file import PUBLIC, sync_folder
 
 _ANOTHER = "parcel: its study is another than its seal names, or its weights are; ask the hub"
 _SPARE_BYTES = 64 << 20  # of the disk, left for ledger and decisions

@@ -7,12 +7,12 @@ approved lies here, so that it can be looked at again and compared with the next
 import re
 from pathlib import Path
 
-from client.consent.bundle_signing import write_whole
 from client.site.site_rules import SiteRules
 from shared.config.files import read_study
 from shared.config.study import StudyConfig
 from shared.errors import ConfigError, DataError
 from shared.trust.app_bundle import Bundle, read_bundle
+from shared.whole_file import whole_file
 
 
 def bundle_of(site: SiteRules, name: str) -> Bundle:
@@ -56,7 +56,8 @@ def keep_study(site: SiteRules, study: StudyConfig) -> None:
     """Keep a study that a person looks at."""
     folder = studies_folder(site)
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / f"{study.digest()}.yaml", study.canonical_json())  # JSON is YAML
+    with whole_file(folder / f"{study.digest()}.yaml") as part:
+        part.write_text(study.canonical_json(), encoding="utf-8")  # JSON is YAML
 
 
 def studies_folder(site: SiteRules) -> Path:

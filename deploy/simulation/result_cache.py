@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.simulation.terminal_progress import Progress
+from shared.whole_file import whole_file
 
 Probabilities = NDArray[np.float64]
 
@@ -18,8 +19,7 @@ def kept(store: Path, key: str, compute: Callable[[], Probabilities], progress: 
         progress.say(f"Comparing: {key}")
         store.mkdir(parents=True, exist_ok=True)
         result = compute()
-        part = path.with_suffix(".part.npy")
-        np.save(part, result)
-        part.replace(path)
+        with whole_file(path) as part, part.open("wb") as file:
+            np.save(file, result)
     probabilities: Probabilities = np.load(path)
     return probabilities

@@ -16,6 +16,7 @@ from shared.config.site_data import DicomData
 from shared.config.study import Task
 from shared.data.patients import Found, Row
 from shared.data.sources import describe_source, read_records
+from shared.whole_file import whole_file
 
 _BLOCK_BYTES = 1 << 20
 _SETTLED_SECONDS = 2.0  # a file that changed so lately could change again within one tick of its clock
@@ -101,10 +102,6 @@ def _as_look(values: Iterable[object]) -> Look:
 
 def _write_looks(known: Path, looks: dict[str, tuple[Look, str]]) -> None:
     known.parent.mkdir(parents=True, exist_ok=True)
-    part = known.with_name(f"{known.name}.{os.getpid()}.part")
     plain = {name: [*look, digest] for name, (look, digest) in looks.items()}
-    try:
+    with whole_file(known, durable=False) as part:
         part.write_text(json.dumps(plain), encoding="utf-8")
-        part.replace(known)
-    finally:
-        part.unlink(missing_ok=True)

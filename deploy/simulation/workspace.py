@@ -40,6 +40,7 @@ from shared.config.files import read_study, write_yaml, yaml_text
 from shared.config.study import StudyConfig, Task
 from shared.errors import DataError, StudyError
 from shared.models.weights import file_sha256
+from shared.whole_file import whole_file
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = Path("results")
@@ -115,14 +116,14 @@ def prepare(
             progress.say(f"Preparing {recipe.federation.title} in {shown}")
             shutil.rmtree(path, ignore_errors=True)
             told = _make(recipe, path, seed, progress, teacher_file, student_file, to_run=to_run)
-            _replace(kept, json.dumps(told))  # last: its presence says that all the rest is there
+            _write(kept, json.dumps(told))  # last: its presence says that all the rest is there
         found = read_study(path / "study.yaml")
         link = RESULTS / "workspaces" / recipe.name
         if publish or not link.exists():
             link_to(link, path)
         filed = as_prepared(recipe.filed, found)
         if publish and filed != found:
-            _replace(path / "study.yaml", yaml_text(filed))
+            _write(path / "study.yaml", yaml_text(filed))
     told = json.loads(kept.read_text(encoding="utf-8"))
     if not to_run:  # a run looks by itself
         _note_test_set(path, found.task, progress)
@@ -159,7 +160,7 @@ def _make(
     study = with_warm_start(study, path, seed=seed, progress=progress, student_file=student_file)
     seconds = {"teacher": fitted - started, "warm_start": time.monotonic() - fitted}
     accept_weights(path, study)
-    _replace(path / "study.yaml", yaml_text(as_prepared(recipe.filed, study)))
+    _write(path / "study.yaml", yaml_text(as_prepared(recipe.filed, study)))
     return {
         "data_kind": "real" if recipe.source else "made",
         "title": recipe.federation.title,
@@ -202,13 +203,6 @@ def _contents(source: Path, recipe: Recipe, progress: Progress) -> str:
     name = hashlib.sha256(os.fsencode(source.resolve())).hexdigest()[:16]
     known = RESULTS / "workspaces" / ".looks" / f"{name}.json"
     return contents_digest(source, recipe.study.task, recipe.federation.dicom, known, progress)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
 
 
 def run(
@@ -281,6 +275,11 @@ def use_threads_that_pay(study: StudyConfig) -> None:
 def rounded(seconds: dict[str, float]) -> dict[str, float]:
     """Round times to a tenth of a second."""
     return {name: round(value, 1) for name, value in seconds.items()}
+
+
+def _write(path: Path, text: str) -> None:
+    with whole_file(path, durable=False) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def link_to(link: Path, target: Path) -> None:

@@ -35,6 +35,7 @@ from shared.explain.frames import Frame, lifts
 from shared.explain.scorecam import evaluating
 from shared.models.compact import CompactModel
 from shared.models.trainable import load_trainable
+from shared.whole_file import whole_file
 
 log = logging.getLogger("rounds.hub")
 MOST_ROUNDS: Final = 50  # of a study, evenly spread, the first and the last among them
@@ -86,10 +87,8 @@ class RoundMaps:
         if number not in wanted or self._outbox.has(state.study_uid, _batch(number)):
             return
         self._folder.mkdir(exist_ok=True)
-        path = self._folder / f"round-{number:05d}.safetensors"
-        part = path.with_suffix(".part")
-        save_file(dict(state.weights), part)
-        part.replace(path)
+        with whole_file(self._folder / f"round-{number:05d}.safetensors", durable=False) as part:
+            save_file(dict(state.weights), part)
 
     def finish(self, study_uid: str, looks: Looks, progress: Progress) -> None:
         """Make all maps that still wait, then those of the last round, whose student the audit has just seen."""

@@ -21,7 +21,8 @@ from shared.terminal.command_line import (
     passphrase_from,
     say_what_to_send,
 )
-from shared.trust.private_files import PUBLIC, write_file
+from shared.trust.private_files import write_file
+from shared.whole_file import PUBLIC
 
 app = typer.Typer(no_args_is_help=True)
 Dns = Annotated[

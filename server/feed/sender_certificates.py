@@ -23,7 +23,8 @@ from server.hub.certificates import (
 )
 from server.hub.hub_folder import HubFolder
 from shared.errors import ConfigError, RoundsError
-from shared.trust.private_files import PUBLIC, private_folder, write_file
+from shared.trust.private_files import private_folder, write_file
+from shared.whole_file import PUBLIC
 
 _RENEW_BEFORE = timedelta(days=30)
 

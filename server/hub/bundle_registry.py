@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from shared.errors import ConfigError, DataError
 from shared.trust.app_bundle import Bundle, read_bundle
 from shared.trust.bundle_signatures import Signatures, key_id, read_signatures
+from shared.whole_file import whole_file
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,8 @@ class Registry:
                     "ask the hospital for its newest file"
                 )
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(new.model_dump_json(indent=1), encoding="utf-8")
-        part.replace(path)
+        with whole_file(path) as part:
+            part.write_text(new.model_dump_json(indent=1), encoding="utf-8")
 
     def bundle_file(self, sha256: str) -> Path:
         """Return where a bundle lies."""

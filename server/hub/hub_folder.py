@@ -29,7 +29,8 @@ from server.hub.certificates import (
 from shared.errors import ConfigError, TrustError
 from shared.trust.hub_certificate import host_of
 from shared.trust.hub_invitation import FEDERATION_NAME, Invitation, parse_invitation, read_invitation
-from shared.trust.private_files import PUBLIC, private_folder, write_file
+from shared.trust.private_files import private_folder, write_file
+from shared.whole_file import PUBLIC
 
 STORE_VARIABLE = (
     "ROUNDS_STORE"  # an environment variable: the URL may hold a password, which a command line shows

@@ -23,7 +23,8 @@ from shared.models.compact import CompactModel
 from shared.models.initial import unpack_initial
 from shared.models.trainable import load_trainable
 from shared.models.weights import find_weights, load_weights
-from shared.trust.private_files import PUBLIC, write_file
+from shared.trust.private_files import write_file
+from shared.whole_file import PUBLIC
 
 Predictions = NDArray[np.float64]
 

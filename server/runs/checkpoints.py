@@ -1,7 +1,6 @@
 """The study's state between stages: saved whole, atomically, so that a killed study resumes."""
 
 import json
-import os
 import uuid
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ from safetensors.numpy import load
 from shared.errors import StudyError
 from shared.messages.tensor_bytes import tensor_pieces
 from shared.models.arrays import Arrays
-from shared.trust.private_files import sync_folder
+from shared.whole_file import whole_file
 
 _STATE = "state"
 _VELOCITY = "velocity/"  # before the names of the last step's arrays; a weight's name has no slash
@@ -56,13 +55,8 @@ def save_state(state: StudyState, path: Path) -> None:
     """Write the state so that a reader sees the old one or the new one, never a part; it survives a power cut."""
     plain = {key: value for key, value in state.__dict__.items() if key not in {"weights", "velocity"}}
     arrays = dict(state.weights) | {_VELOCITY + name: array for name, array in state.velocity.items()}
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
+    with whole_file(path) as part, part.open("wb") as file:
         file.writelines(tensor_pieces(arrays, {_STATE: json.dumps(plain, sort_keys=True)}))
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    sync_folder(path.parent)
 
 
 class Checkpoints:

@@ -5,7 +5,6 @@ folder, so that every further run resumes the same study (same study_uid) from i
 """
 
 import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from shared.config.files import write_yaml
 from shared.config.study import StudyConfig
 from shared.config.values import Digest, Frozen
 from shared.errors import ConfigError, StudyError
+from shared.whole_file import whole_file
 
 State = Literal["submitted", "running", "stopping", "stopped", "completed", "failed"]
 GOING_ON: tuple[State, ...] = ("submitted", "running", "stopping")
@@ -97,12 +97,8 @@ class SubmittedStudy:
 
     def write(self, submission: Submission) -> None:
         """Replace the submission durably."""
-        part = self.path / f".{_FILE}.part"
-        with part.open("w", encoding="utf-8") as file:
-            file.write(submission.model_dump_json(indent=1))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self.path / _FILE)
+        with whole_file(self.path / _FILE) as part:
+            part.write_text(submission.model_dump_json(indent=1), encoding="utf-8")
 
     def move(self, after: State, *before: State, why: str = "") -> bool:
         """Change the state where it is one of `before`; returns whether it was."""

@@ -6,8 +6,6 @@ for. What leaves a hospital never passes here: that goes through `client/rounds/
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from safetensors import torch as safetensors
 from torch import Tensor, nn
 
 from shared.errors import WeightsError
+from shared.whole_file import whole_file
 
 NO_METADATA: Mapping[str, str] = {}
 
@@ -123,16 +122,8 @@ def _encode(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
 
 def _write_atomically(data: bytes, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole_file(path, mode=0o600) as part:
+        part.write_bytes(data)
 
 
 def checked_bytes(path: Path, sha256: str | None) -> tuple[bytes, str]:

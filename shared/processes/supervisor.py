@@ -25,6 +25,7 @@ from types import FrameType
 from shared.errors import ServiceError
 from shared.processes.endings import ENDINGS
 from shared.processes.process_groups import end_session
+from shared.whole_file import whole_file
 
 log = logging.getLogger("rounds.services")
 MAX_PAUSE_SECONDS = 10.0
@@ -143,9 +144,8 @@ class Supervisor:
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "services": {kept.service.name: kept.state() for kept in self._kept},
         }
-        part = self.status_file.with_suffix(".part")
-        part.write_text(json.dumps(status, indent=1), encoding="utf-8")
-        part.replace(self.status_file)
+        with whole_file(self.status_file, durable=False) as part:
+            part.write_text(json.dumps(status, indent=1), encoding="utf-8")
         self._status_written = time.monotonic()
 
 

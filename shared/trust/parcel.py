@@ -9,7 +9,6 @@ could hide. Whoever made the file is believed only after the seal, and no more i
 import hashlib
 import os
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from shared.errors import ConfigError, TrustError
 from shared.trust.app_bundle import MAX_BUNDLE_BYTES
 from shared.trust.hub_invitation import FEDERATION_NAME
 from shared.trust.parcel_seal import Seal, Trusted, require_seal
-from shared.trust.private_files import PUBLIC, sync_folder
+from shared.whole_file import whole_file
 
 Role = Literal["study", "bundle", "teacher", "initial"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -131,19 +130,10 @@ def write_parcel(target: Path, text: str, sealed: Seal, members: Mapping[Role, B
         )
     contents = Contents.model_validate_json(text)
     head = _List(contents=text, seal=sealed).model_dump_json().encode()
-    descriptor, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(_MAGIC + len(head).to_bytes(_LENGTH_BYTES, "big") + head)
-            for member in contents.members:
-                _copy_member(member, members[member.role], file)
-            file.flush()
-            os.fchmod(file.fileno(), PUBLIC)
-            os.fsync(file.fileno())
-        Path(part).replace(target)
-        sync_folder(target.parent)
-    finally:
-        Path(part).unlink(missing_ok=True)
+    with whole_file(target) as part, part.open("wb") as file:
+        file.write(_MAGIC + len(head).to_bytes(_LENGTH_BYTES, "big") + head)
+        for member in contents.members:
+            _copy_member(member, members[member.role], file)
 
 
 def is_parcel(path: Path) -> bool:

@@ -3,13 +3,12 @@
 In: bytes and a place. Out: a durable file. Private keys pass through here on their way to the disk and nowhere else.
 """
 
-import os
-import tempfile
 from pathlib import Path
 
 from shared.errors import ConfigError
+from shared.whole_file import whole_file
 
-PRIVATE, PUBLIC = 0o600, 0o644
+PRIVATE = 0o600
 
 
 def private_folder(path: Path) -> Path:
@@ -31,32 +30,13 @@ def write_file(path: Path, data: bytes, *, mode: int = PRIVATE, replace: bool = 
             f"{path}: is there already and is not overwritten; move it away or choose another name"
         )
     try:
-        descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp makes it 0600
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fchmod(file.fileno(), mode)
-                os.fsync(file.fileno())
-            Path(part).replace(path)
-        except BaseException:
-            Path(part).unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
+        with whole_file(path, mode=mode) as part:
+            part.write_bytes(data)
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be written ({error.strerror}); check the disk and rights"
         ) from error
     return path
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a new file's name durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def open_to_others(path: Path) -> bool:

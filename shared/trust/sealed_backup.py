@@ -18,7 +18,8 @@ from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from shared.errors import ConfigError, TrustError
-from shared.trust.private_files import PRIVATE, PUBLIC, private_folder, write_file
+from shared.trust.private_files import PRIVATE, private_folder, write_file
+from shared.whole_file import PUBLIC
 
 _MAGIC = b"teaching-rounds backup 1\n"
 _SALT_BYTES = 16

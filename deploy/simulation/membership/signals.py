@@ -35,6 +35,7 @@ from shared.models.initial import unpack_initial
 from shared.models.trainable import load_trainable
 from shared.models.weights import find_weights, load_weights
 from shared.processes.process_groups import worker_processes
+from shared.whole_file import whole_file
 
 MEMORISED, MOST_EPOCHS = 100, 60  # patients and epochs of the student that is made to memorise
 _BY_HEART_RATE, _BY_HEART_BATCH = 1e-3, 32
@@ -169,9 +170,8 @@ def kept_signals(
         with worker_processes(min(2, len(missing)), "spawn") as pool:
             started = {pool.submit(jobs[key]()): key for key in missing}
             for done, job in enumerate(as_completed(started), 1):
-                part = store / f"{started[job]}.part.npy"
-                np.save(part, job.result())
-                part.replace(store / f"{started[job]}.npy")
+                with whole_file(store / f"{started[job]}.npy") as part, part.open("wb") as file:
+                    np.save(file, job.result())
                 progress("students trained and asked", done, len(missing))
     return {key: np.load(store / f"{key}.npy") for key in jobs}
 

@@ -24,7 +24,8 @@ from server.store.verification.verify import Verification
 from server.store.verification.verify import verify as look_at
 from shared.errors import StoreError
 from shared.terminal.command_line import examples, program
-from shared.trust.private_files import PUBLIC, write_file
+from shared.trust.private_files import write_file
+from shared.whole_file import PUBLIC
 
 app = program("The audit store: proof that it is whole, and its upkeep.")
 StoreOption = Annotated[

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from shared.errors import WeightsError
-from shared.models import weights
 from shared.models.weights import (
     file_sha256,
     find_weights,
@@ -78,7 +77,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def fail(_descriptor):
         raise OSError("disk full")
 
-    monkeypatch.setattr(weights.os, "fsync", fail)
+    monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(OSError, match="disk full"):
         save_weights({"c": torch.zeros(1)}, tmp_path / "w")
     assert [p.name for p in tmp_path.iterdir()] == ["w"]
