@@ -17,28 +17,11 @@ from client.site.site_rules import describe
 from shared.config.files import parse_site, read_site, read_site_yaml
 from shared.errors import ConfigError, ErrorCode
 from shared.messages.release_kinds import KEPT_SIMULATION, THIS_RUN_ALONE
+from shared.messages.stages import STAGES
 
 log = logging.getLogger("rounds.site")
 app = ClientApp()
 PAYLOAD = "payload"
-
-
-@app.query("enrol")
-def enrol(message: Message, context: Context) -> Message:
-    """Check the study, the code and the data; say who takes part."""
-    return _reply(message, context)
-
-
-@app.train()
-def train(message: Message, context: Context) -> Message:
-    """Take the private steps of one round."""
-    return _reply(message, context)
-
-
-@app.evaluate()
-def evaluate(message: Message, context: Context) -> Message:
-    """Count how the global student does on evaluation patients, with noise."""
-    return _reply(message, context)
 
 
 def site_of(context: Context) -> Site:
@@ -85,3 +68,8 @@ def _reply(message: Message, context: Context) -> Message:
         parts = failure(ErrorCode.BAD_REQUEST)
     records = {name: ArrayRecord([np.frombuffer(part, np.uint8)]) for name, part in parts.items()}
     return Message(RecordDict(dict(records)), reply_to=message)
+
+
+for stage in STAGES.values():
+    category, _, action = stage.message_type.partition(".")
+    getattr(app, category)(action or "default")(_reply)

@@ -28,10 +28,11 @@ from server.public_data.preparation import with_public_digests, with_teacher, wi
 from server.rounds.exchange import Answer, Exchange
 from shared.code_digest import code_digest
 from shared.config.files import parse_site, parse_study, read_yaml
+from shared.config.kinds import RequestKind
 from shared.config.study import StudyConfig
 from shared.data.tables.manifest import COLUMNS
 from shared.messages.release_kinds import THIS_RUN_ALONE
-from shared.messages.requests import Request, RequestHeader, RequestKind, encode_request
+from shared.messages.requests import Request, RequestHeader, encode_request
 from shared.models.arrays import Arrays, arrays_digest, to_arrays
 from shared.models.initial import unpack_initial
 from shared.models.trainable import trainable_names

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from typing import get_args
 
 from client.ledger.ledger_schema import Row, read_mechanism
+from shared.config.kinds import Partition
 from shared.config.site import Cap
 from shared.errors import ErrorCode, Refusal
-from shared.messages.release_kinds import Partition, PartitionSpend
+from shared.messages.release_kinds import PartitionSpend
 from shared.privacy.accountant import spend_against, stated_spend
 from shared.privacy.mechanisms import Mechanism, merged
 

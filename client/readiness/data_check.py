@@ -12,8 +12,9 @@ from pathlib import Path
 
 from client.readiness.finding import Finding
 from client.readiness.identity_check import identity_findings, passed_over_findings
-from client.site.patient_partitions import Partition, assign_partitions
+from client.site.patient_partitions import assign_partitions
 from client.site.site import Site
+from shared.config.kinds import Partition
 from shared.config.site import FAR_ABOVE, FAR_BELOW
 from shared.config.study import StudyConfig
 from shared.data.hospital import HospitalPatients

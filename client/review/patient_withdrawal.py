@@ -7,9 +7,10 @@ sentences hold no identifier; nothing leaves.
 from collections.abc import Iterator
 
 from client.ledger.ledger import Ledger
-from client.site.patient_partitions import Partition, remove_patient, was_seen
+from client.site.patient_partitions import remove_patient, was_seen
 from client.site.site import Site
 from client.site.withdrawn_patients import forgotten_name, id_in_data, key_mark
+from shared.config.kinds import Partition
 from shared.errors import ConfigError
 
 

@@ -24,6 +24,7 @@ from client.site.site import Site
 from client.site.site_rules import describe
 from shared.code_digest import code_digest
 from shared.config.files import parse_study
+from shared.config.kinds import RequestKind
 from shared.config.study import StudyConfig
 from shared.errors import ApprovalsError, ErrorCode, LedgerError, Refusal, RoundsError
 from shared.messages.releases import (
@@ -34,7 +35,7 @@ from shared.messages.releases import (
     UpdateRelease,
     check_arrays,
 )
-from shared.messages.requests import Request, RequestKind, decode_request
+from shared.messages.requests import Request, decode_request
 from shared.messages.stages import STAGES, ProtocolStage
 from shared.models.adapters import Adapters
 from shared.models.arrays import Arrays

@@ -15,7 +15,7 @@ from client.ledger.ledger import Ledger, Reservation
 from client.rounds.egress import Door
 from client.site.site import Site
 from client.site.site_rules import describe
-from shared.config.site import ReleaseKind
+from shared.config.kinds import ReleaseKind
 from shared.errors import ErrorCode
 from shared.messages.release_kinds import ErrorRelease
 from shared.messages.releases import Release, encode_release

@@ -10,10 +10,10 @@ import time
 
 from client.rounds.speed import FILMS, Speed, kept_speed
 from client.site.site import Site
+from shared.config.kinds import RequestKind
 from shared.config.study import StudyConfig
 from shared.config.values import Frozen
 from shared.errors import ErrorCode, Refusal
-from shared.messages.requests import RequestKind
 from shared.messages.stages import STAGES
 
 SPARE = (
@@ -27,7 +27,7 @@ OF_DEADLINE = 0.9  # an answer needs the rest of the deadline for its way
 
 
 class AnswerTimes(Frozen):
-    """Seconds from a request to its answer, by kind of request."""
+    """Seconds from a request to its answer, by kind of request; whatever looks once at everybody takes `evaluate`."""
 
     enrol: float
     train: float
@@ -35,7 +35,7 @@ class AnswerTimes(Frozen):
 
     def of(self, kind: RequestKind) -> float:
         """Return the time of one kind."""
-        return {"enrol": self.enrol, "train": self.train, "evaluate": self.evaluate}[kind]
+        return {"enrol": self.enrol, "train": self.train}.get(kind, self.evaluate)
 
 
 def forecast(study: StudyConfig, declared: int, speed: Speed, chunk: int) -> AnswerTimes:
@@ -85,7 +85,10 @@ def reply_period(site: Site, study: StudyConfig, kind: RequestKind) -> float | N
     else:
         times = AnswerTimes(enrol=own, train=own, evaluate=own)
     later = {one: max(times.of(one), asked or 0.0) for one, stage in STAGES.items() if stage.asked(study)}
-    check_deadlines(study, AnswerTimes.model_validate({"evaluate": 0.0} | later))
+    looks = [seconds for one, seconds in later.items() if one not in {"enrol", "train"}]
+    check_deadlines(
+        study, AnswerTimes(enrol=later["enrol"], train=later["train"], evaluate=max(looks, default=0.0))
+    )
     return later[kind] if kind in later else max(times.of(kind), asked or 0.0)
 
 

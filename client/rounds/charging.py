@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from client.ledger.ledger import Ledger, RequestKey, Reservation
 from client.rounds.egress import Door
 from client.site.site import Site
-from shared.config.site import ReleaseKind
+from shared.config.kinds import ReleaseKind
 from shared.config.study import StudyConfig
 from shared.errors import ErrorCode, Refusal
 from shared.messages.releases import Release

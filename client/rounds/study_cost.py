@@ -11,8 +11,8 @@ from client.ledger.ledger import Ledger
 from client.ledger.spend import check_cap
 from client.ledger.spend_cache import ComputedFigures, Figures
 from client.site.site_rules import SiteRules
+from shared.config.kinds import Partition
 from shared.config.study import StudyConfig
-from shared.messages.release_kinds import Partition
 from shared.messages.stages import STAGES
 from shared.privacy.mechanisms import Declared, Mechanism
 

@@ -13,9 +13,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Literal, get_args
 
+from shared.config.kinds import Partition
 from shared.data.patients import Patient
 
-Partition = Literal["train", "evaluation", "audit"]
 _OF_SPLIT: dict[str, Partition] = {"train": "train", "val": "evaluation", "test": "audit"}
 _SHARES: tuple[tuple[float, Partition], ...] = ((0.8, "train"), (0.9, "evaluation"), (1.0, "audit"))
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import torch
 
 from client.site.device import CPU
-from client.site.patient_partitions import Partition, assign_partitions
+from client.site.patient_partitions import assign_partitions
 from client.site.site_rules import SiteRules
 from client.site.target_cache import TargetCache
 from client.site.withdrawn_patients import left_in
+from shared.config.kinds import Partition
 from shared.config.site import check_delta, check_sampling
 from shared.config.study import StudyConfig
 from shared.data.hospital import HospitalPatients, read_hospital

@@ -18,12 +18,12 @@ from server.runs.run_folder import RunFolder
 from server.runs.study_journal import ACCEPTED, plain
 from server.store.record_kinds import Body, ReleaseBody, StatementBody
 from shared.code_digest import code_digest
-from shared.config.site import ReleaseKind
+from shared.config.kinds import ReleaseKind, RequestKind
 from shared.config.study import StudyConfig
 from shared.errors import RoundsError, StudyError
 from shared.messages.refusal_meanings import NO_ANSWER
 from shared.messages.releases import ErrorRelease, LedgerStatement, Release, Shapes, decode_release
-from shared.messages.requests import LedgerHead, Request, RequestHeader, RequestKind, encode_request
+from shared.messages.requests import LedgerHead, Request, RequestHeader, encode_request
 from shared.messages.stages import STAGES
 from shared.models.arrays import Arrays, arrays_digest
 from shared.privacy.bounds import update_norm_bound

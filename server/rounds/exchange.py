@@ -18,8 +18,8 @@ from flwr.app import ArrayRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from server.flower.replies import Inbox
+from shared.config.kinds import RequestKind
 from shared.messages.refusal_meanings import CODE_REFUSED, NODE_FAILED
-from shared.messages.requests import RequestKind
 from shared.messages.stages import STAGES
 
 PAYLOAD: Final = "payload"

@@ -9,14 +9,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from shared.config.kinds import ReleaseKind
 from shared.config.site_data import SiteData
 from shared.config.study import StudyConfig
 from shared.config.values import FEWEST_EXPECTED, Delta, Digest, Epsilon, Setting
 from shared.errors import ConfigError
-
-ReleaseKind = Literal[
-    "enrolment", "update", "evaluation", "regions", "maps", "status", "ledger_statement", "error"
-]
 
 FAR_ABOVE, FAR_BELOW = 1.25, 0.5  # real over declared patients, where the declared number no longer serves
 SITE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"

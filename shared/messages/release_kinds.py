@@ -1,7 +1,7 @@
 """The declared kinds of release: everything that may ever leave a hospital, field by field.
 
 In: values of one release. Out: one frozen, checked form for each kind. A new kind is one entry here, in
-`shared.config.site.ReleaseKind`, and in `shared.messages.stages`. No field holds a cohort size, a loss, a norm, a path,
+`shared.config.kinds`, and in `shared.messages.stages`. No field holds a cohort size, a loss, a norm, a path,
 an identifier or free text.
 """
 
@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
+from shared.config.kinds import Partition
 from shared.config.values import ArrayType, Digest, Frozen
 from shared.errors import ErrorCode
 from shared.privacy.mechanisms import MechanismCount
@@ -23,7 +24,6 @@ Versions = Annotated[
     ],
     Field(max_length=20),
 ]
-Partition = Literal["train", "evaluation", "audit"]
 
 
 class Fields(Frozen):

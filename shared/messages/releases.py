@@ -18,7 +18,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from shared.config.site import ReleaseKind
+from shared.config.kinds import ReleaseKind
 from shared.config.values import ArrayType
 from shared.errors import StudyError, WeightsError
 from shared.messages.release_kinds import (

@@ -5,19 +5,18 @@ Requests hold public things only (the study, the global student's weights). Answ
 
 import json
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
+from shared.config.kinds import RequestKind
 from shared.config.values import Digest, Frozen
 from shared.errors import StudyError
 from shared.messages.tensor_bytes import tensor_bytes
 from shared.models.arrays import Arrays, arrays_digest
 
-RequestKind = Literal["enrol", "train", "evaluate"]
 MAX_REQUEST_BYTES = 1 << 28
 _HEADER = "request"
 _WEIGHTS_BEGIN_AT = 4096  # times a whole number

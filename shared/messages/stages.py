@@ -1,19 +1,18 @@
 """The stages of the protocol, a row each: what is asked, what comes back, and whom it charges for what.
 
-In: the study's public numbers. Out: what hub and site go by, so that both mean the same. A new kind of answer is a row
-here, its form in `release_kinds`, its name in `RequestKind` and `ReleaseKind`, and its computation in `client.rounds`.
+In: the study's public numbers. Out: what hub and site go by, so that both mean the same. A new kind of answer is its
+names in `shared.config.kinds`, its form in `release_kinds`, a row here, its computation in `client.rounds.answer`, and
+who asks it in `server.rounds.study`.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from shared.config.site import ReleaseKind
+from shared.config.kinds import Partition, ReleaseKind, RequestKind
 from shared.config.study import StudyConfig
 from shared.config.values import ArrayType
 from shared.errors import ErrorCode, Refusal
-from shared.messages.release_kinds import Partition
-from shared.messages.requests import RequestKind
 from shared.privacy.mechanisms import Gaussian, Mechanism, PoissonGaussian, Unprotected
 
 Shapes = Mapping[str, tuple[int, ...]]

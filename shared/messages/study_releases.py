@@ -3,7 +3,7 @@
 In: the study. Out: a sentence a kind of release, by its name in `allow_releases`.
 """
 
-from shared.config.site import ReleaseKind
+from shared.config.kinds import ReleaseKind
 from shared.config.study import StudyConfig
 from shared.messages.stages import STAGES
 

@@ -12,11 +12,10 @@ from client.rounds import answer as site_round
 from client.rounds.answer import answer
 from client.rounds.local_evaluation import patient_confusion
 from client.site.site import Site
+from shared.config.kinds import Partition, RequestKind
 from shared.distillation.targets import read_views
 from shared.errors import ErrorCode
-from shared.messages.release_kinds import Partition
 from shared.messages.releases import decode_release
-from shared.messages.requests import RequestKind
 from shared.models.arrays import to_arrays
 from shared.models.trainable import load_trainable, trainable_names
 

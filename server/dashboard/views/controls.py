@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from server.dashboard.decisions import Decision
 from server.presentation.privacy_label import missing_fields
-from shared.config.site import ReleaseKind
+from shared.config.kinds import ReleaseKind
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from client.rounds.answer import answer
+from shared.config.kinds import RequestKind
 from shared.errors import ErrorCode
 from shared.messages.releases import EnrolmentRelease, ErrorRelease, LedgerStatement, decode_release
-from shared.messages.requests import RequestKind
 from shared.models.arrays import Arrays
 from shared.privacy.mechanisms import Declared, Unprotected
 

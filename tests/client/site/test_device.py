@@ -12,9 +12,9 @@ import torch
 from client.rounds.answer import answer
 from client.site.device import Gpu, find_device, full_float32, gpu_facts, working_on
 from shared.config.files import parse_site
+from shared.config.kinds import RequestKind
 from shared.config.site import Compute
 from shared.errors import ConfigError, DeviceError, ErrorCode, Refusal
-from shared.messages.requests import RequestKind
 from tests.device_checks import CHECKS, Check, code
 
 REPOSITORY = Path(__file__).resolve().parents[3]

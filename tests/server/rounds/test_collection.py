@@ -15,10 +15,10 @@ from server.rounds.exchange import Answer, Exchange
 from server.runs.checkpoints import StudyState
 from server.runs.enrolled_site import EnrolledSite
 from server.runs.run_folder import RunFolder, read_lines
+from shared.config.kinds import RequestKind
 from shared.config.study import StudyConfig
 from shared.errors import ErrorCode
 from shared.messages.releases import Release, UpdateRelease, decode_release, encode_release
-from shared.messages.requests import RequestKind
 from shared.models.arrays import Arrays, arrays_digest
 from shared.privacy.bounds import update_norm_bound
 from shared.privacy.step_plan import step_plan

@@ -10,7 +10,7 @@ import pytest
 from flwr.app import Array, ArrayRecord, Error, Message, MetricRecord, RecordDict
 
 from server.rounds.exchange import Answer, Exchange
-from shared.messages.requests import RequestKind
+from shared.config.kinds import RequestKind
 
 SECONDS = 20.0  # far more than any of this takes
 

@@ -19,9 +19,10 @@ from server.rounds.study import run_study
 from server.runs import checkpoints
 from server.runs.checkpoints import StudyState, load_state, save_state
 from server.runs.run_folder import RunFolder, read_lines
+from shared.config.kinds import RequestKind
 from shared.errors import StudyError
 from shared.messages.releases import decode_release, encode_release
-from shared.messages.requests import RequestKind, decode_request
+from shared.messages.requests import decode_request
 from shared.models.arrays import Arrays, arrays_digest
 from tests.conftest import SITES, Hospitals
 

@@ -19,6 +19,7 @@ from server.runs.study_journal import Journal, event_body, plain, record_status
 from server.store.intake.outbox import Outbox
 from shared.code_digest import code_digest
 from shared.config.files import parse_study
+from shared.config.kinds import RequestKind
 from shared.config.study import StudyConfig
 from shared.errors import StudyError
 from shared.messages.releases import (
@@ -31,7 +32,7 @@ from shared.messages.releases import (
     decode_release,
     encode_release,
 )
-from shared.messages.requests import Request, RequestKind, decode_request
+from shared.messages.requests import Request, decode_request
 from shared.models.arrays import Arrays
 from tests.conftest import SITES, STUDY
 
