@@ -83,6 +83,7 @@ def test_completing_a_name_imports_no_command() -> None:
     *completed, modules = done.stdout.splitlines()
     assert completed == ["plain,study", "plain,store"]
     assert {name for name in modules.split() if name.startswith("server.")} == {
+        "server.cli",
         "server.cli.program",
         "server.main",
     }

@@ -11,6 +11,7 @@ CLIP = "client/dp_sgd/patient_gradients.py"
 NOISE = "shared/privacy/noise.py"
 ANSWER = "client/rounds/answer.py"
 LEDGER = "client/ledger/ledger.py"
+STAGES = "shared/messages/stages.py"
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ FAULTS = (
         Edit("client/rounds/answer_once.py", "            if not noise.drawn:\n", "            if True:\n"),
     )),
     Fault("a spend that is not written", "counts are reserved without their mechanism", "ledger, spend", (
-        Edit(ANSWER, "    mechanism = Gaussian(noise_multiplier=sigma)\n", "    mechanism = None\n"),
+        Edit(STAGES, "Gaussian(noise_multiplier=study.federation.evaluation_noise_multiplier)", "None"),
     )),
     Fault("a cap that is not looked at", "requests beyond the cap are answered", "ledger, cap", (
         Edit(LEDGER, "check_cap(projected, cap, partition, allow_without_privacy=allow_without_privacy)", "pass"),

@@ -43,7 +43,9 @@ READER = """
 import json, sys
 from pathlib import Path
 from shared.config.study import Task
-from shared.data import dicom, images, pictures
+from shared.data import images
+from shared.data.dicom import picture as dicom
+from shared.data.pictures import picture as pictures
 from shared.data.images import load_mask, load_pixels
 from shared.data.patients import ImageRecord
 
