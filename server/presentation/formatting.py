@@ -77,5 +77,5 @@ def event_word(code: str) -> str:
 
 
 def rounded_by(error: float) -> str:
-    """Say how far rounding moved an update, from the largest error over the norm (`server/rounds/rounding.py`)."""
+    """Say how far rounding moved an update, from the largest error over the norm (`server/rounds/aggregation.py`)."""
     return f"rounding, after the noise, moved no update by more than {error:.2%} of its length"

@@ -9,9 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from server.rounds.aggregation import RunningMean, update_norm
+from server.rounds.aggregation import RunningMean, rounding_error, update_norm
 from server.rounds.exchange import Answer, Exchange
-from server.rounds.rounding import rounding_error
 from server.runs.checkpoints import StudyState
 from server.runs.enrolled_site import EnrolledSite
 from server.runs.run_folder import RunFolder

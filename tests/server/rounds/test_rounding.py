@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from client.rounds.answer import answer
-from server.rounds.rounding import rounding_error
+from server.rounds.aggregation import rounding_error
 from shared.messages.releases import Release, UpdateRelease, decode_release, encode_release
 from shared.models.arrays import Arrays
 
