@@ -14,7 +14,7 @@ from client.cli.take import TAKE_EXAMPLES, take
 from client.review.bundle_review import visible
 from client.review.known_studies import known_studies, study_digest
 from client.review.reviewed_documents import study_of
-from client.review.study_terms import study_terms
+from client.review.study_terms import kept_figures, study_terms
 from shared.terminal.command_line import examples
 from shared.terminal.tables import plain_table, wide_console
 
@@ -38,8 +38,10 @@ def show(study: StudyName, site: SiteOption = DEFAULT_SITE) -> None:
     Keeps a copy, so that later commands take the digest.
     """
     opened = open_site(site)
-    for what, sentence in study_terms(opened, study_of(opened, study)):
+    figures = kept_figures(opened)
+    for what, sentence in study_terms(opened, study_of(opened, study), figures):
         typer.echo(f"{what + ':':<24}{visible(sentence)}")
+    figures.keep()
 
 
 @study_app.command(

@@ -15,7 +15,7 @@ from client.cli.site_opening import open_site
 from client.review.bundle_report import bundle_lines
 from client.review.bundle_review import visible
 from client.review.parcel_intake import looked_at, put_in_place, trusted_hub, with_weights
-from client.review.study_terms import study_terms
+from client.review.study_terms import kept_figures, study_terms
 from shared.errors import ConfigError
 from shared.terminal.command_line import examples
 from shared.trust.parcel import opened_parcel
@@ -44,6 +44,7 @@ def take(
     Nothing is changed before both yeses. The answer that is written holds digests, signatures and this site's name.
     """
     opened = open_site(site)
+    figures = kept_figures(opened)
     with opened_parcel(parcel, trusted_hub(opened), datetime.now(UTC)) as found:
         taken = looked_at(found)
         name = found.contents.federation
@@ -54,7 +55,7 @@ def take(
             typer.echo(line)
         _require_yes("code", "--yes-code", yes_code, taken.bundle.sha256)
         typer.echo("\nTHE STUDY that would be answered")
-        for what, sentence in study_terms(with_weights(opened, taken), taken.study):
+        for what, sentence in study_terms(with_weights(opened, taken), taken.study, figures):
             typer.echo(f"{what + ':':<24}{visible(sentence)}")
         for role, digest in taken.weights.items():
             kind = opened.config.accepted_digests.get(digest)
@@ -64,6 +65,7 @@ def take(
             )
         _require_yes("study", "--yes-study", yes_study, taken.study.digest())
         answer = put_in_place(opened, site, taken)
+        figures.keep()
     typer.echo(f"\napproved: code {taken.bundle.sha256}")
     typer.echo(
         f"approved: study {taken.study.name} until {taken.study.expires}, digest {taken.study.digest()}"

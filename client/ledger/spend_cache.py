@@ -47,13 +47,23 @@ class ComputedFigures:
 
 
 class KeptFigures:
-    """Every figure computed once: a file holds each by the digest of what it answers.
+    """Every figure computed once: a file holds each by the digest of what it answers, once `keep` was called.
 
     A file that cannot be read is begun anew, and one that cannot be written is left: it saves time, nothing else.
     """
 
     def __init__(self, file: Path) -> None:
-        self.file = file
+        self._file = file
+        self._held = _read(file)
+        self._new: dict[str, Spend | float] = {}
+
+    def keep(self) -> None:
+        """Write what was computed since; nothing where the site has no folder for it."""
+        if not self._new or not self._file.parent.is_dir():
+            return
+        newest = dict(list((self._held | self._new).items())[-MAX_KEPT:])
+        with suppress(ConfigError):
+            write_file(self._file, _KEPT.dump_json(newest), replace=True)
 
     def stated_spend(self, mechanisms: Sequence[Mechanism], delta: float) -> Spend:
         """Return what is stated of these mechanisms at `delta`."""
@@ -67,36 +77,32 @@ class KeptFigures:
     def calibrate(self, epsilon: float, delta: float, sample_rate: float, steps: int) -> float:
         """Return the noise multiplier for a budget."""
         key = _key(["noise", epsilon, delta, sample_rate, steps])
-        kept = self._held().get(key)
+        kept = self._known(key)
         if isinstance(kept, float):
             return kept
-        noise = calibrate(epsilon, delta, sample_rate, steps)
-        self._keep(key, noise)
+        noise = self._new[key] = calibrate(epsilon, delta, sample_rate, steps)
         return noise
 
     def _spend(self, asked: list[object], compute: Callable[[], Spend]) -> Spend:
         key = _key(asked)
-        kept = self._held().get(key)
+        kept = self._known(key)
         if isinstance(kept, Spend):
             return kept
         computed = compute()
         figure = Spend(epsilon=computed.epsilon, delta=computed.delta, accountant=computed.accountant)
         if math.isfinite(figure.epsilon):
-            self._keep(key, figure)
+            self._new[key] = figure
         return figure
 
-    def _held(self) -> dict[str, Spend | float]:
-        try:
-            return _KEPT.validate_json(self.file.read_bytes())
-        except (OSError, ValidationError):
-            return {}
+    def _known(self, key: str) -> Spend | float | None:
+        return self._new.get(key, self._held.get(key))
 
-    def _keep(self, key: str, figure: Spend | float) -> None:
-        if not self.file.parent.is_dir():
-            return
-        newest = dict(list(self._held().items())[1 - MAX_KEPT :]) | {key: figure}
-        with suppress(ConfigError):
-            write_file(self.file, _KEPT.dump_json(newest), replace=True)
+
+def _read(file: Path) -> dict[str, Spend | float]:
+    try:
+        return _KEPT.validate_json(file.read_bytes())
+    except (OSError, ValidationError):
+        return {}
 
 
 def _key(asked: list[object]) -> str:

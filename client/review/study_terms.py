@@ -15,9 +15,13 @@ from shared.messages.study_releases import study_releases
 from shared.privacy.mechanisms import Mechanism
 
 
-def study_terms(site: SiteRules, study: StudyConfig) -> Iterator[tuple[str, str]]:
+def kept_figures(site: SiteRules) -> KeptFigures:
+    """Return what the accountants said at this site before; who decides whether more is kept calls `keep`."""
+    return KeptFigures(site.config.state_dir / "figures.json")
+
+
+def study_terms(site: SiteRules, study: StudyConfig, figures: Figures) -> Iterator[tuple[str, str]]:
     """Yield purpose, ethics, expiry, what would leave, epsilon asked, and what is decided here."""
-    figures = KeptFigures(site.config.state_dir / "figures.json")
     yield "study", f"{study.name}, digest {study.digest()}"
     yield "purpose", study.purpose
     yield "ethics reference", study.ethics_reference
