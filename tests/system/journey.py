@@ -35,7 +35,7 @@ STUDY = {
     "warm_start": {"epochs": 1, "batch_size": 8},
     "privacy": {"epsilon": 8.0, "delta": 1e-5, "sample_rate": 0.5},
     "federation": {
-        "rounds": 2, "steps": 2, "learning_rate": 0.1, "quorum": 2, "min_sites": 2,
+        "rounds": 1, "steps": 2, "learning_rate": 0.1, "quorum": 2, "min_sites": 2,
         "enrolment_seconds": 300, "deadline_seconds": 300,
     },
     "audit": {"num_images": 12, "teacher_channels": 8, "min_auc": 0, "min_lung_lift_ratio": 0, "max_mask_area": 1},
