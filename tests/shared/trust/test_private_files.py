@@ -7,7 +7,8 @@ import pytest
 
 from shared.errors import ConfigError
 from shared.trust.private_files import open_to_others, private_folder, write_file
-from shared.whole_file import PUBLIC
+
+PUBLIC = 0o644
 
 
 def test_a_private_file_is_closed_to_others(tmp_path: Path) -> None:
