@@ -39,8 +39,7 @@ def start(
         for site in federation.sites:
             federation.join(site)
         digests = federation.offer(workspace)
-        for site in federation.sites:
-            federation.take(site, digests)
+        federation.take_everywhere(digests)
         federation.study(workspace)
     except BaseException:
         stop(folder.resolve(), typer.echo)

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +71,7 @@ class Federation:
             lines = []
             for line in running.stdout or ():
                 lines.append(line.rstrip())
-                self.say("    " + lines[-1])
+                self.say(f"{'hub |':<8}" + lines[-1])
         if running.returncode:
             raise StepError(f"preparing ended with {running.returncode}")
         workspace = (self.folder / lines[-1].removeprefix("Prepared: ").strip()).resolve()
@@ -117,6 +118,12 @@ class Federation:
             )
             if (found := re.search(pattern, told, re.MULTILINE))
         }
+
+    def take_everywhere(self, digests: dict[str, str]) -> None:
+        """Let all hospitals do so at once, as they would."""
+        with ThreadPoolExecutor(len(self.sites)) as pool:
+            for one in [pool.submit(self.take, site, digests) for site in self.sites]:
+                one.result()
 
     def take(self, site: Party, digests: dict[str, str]) -> None:
         """Let a hospital fill in its settings, approve code and study of the parcel, check, and start its node."""

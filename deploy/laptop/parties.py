@@ -1,6 +1,7 @@
 """Somebody who types at a terminal: the hub's coordinator, or an engineer of a hospital, each in a folder of its own.
 
-What is typed is printed as it stands, with the place where it is typed, so that a person can do the same by hand.
+What is typed is printed as it stands, with the place where it is typed, so that a person can do the same by hand; what
+a command says stands behind its party's name, for several may type at once.
 """
 
 import json
@@ -9,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,6 +23,7 @@ from shared.errors import RoundsError
 REPOSITORY = Path(__file__).resolve().parents[2]
 KEPT = "processes.json"
 _END_SECONDS = 60.0
+_LIST = threading.Lock()  # several people type at once
 
 
 class StepError(RoundsError):
@@ -50,7 +53,7 @@ class Party:
             for line in running.stdout or ():
                 lines.append(line)
                 if shown:
-                    self.say("    " + line.rstrip("\n"))
+                    self.say(f"{self.name + ' |':<8}" + line.rstrip("\n"))
         if running.returncode:
             told = "" if shown else ": " + "".join(lines[-8:]).strip()
             raise StepError(f"{self.name}: `{shlex.join(words)}` ended with {running.returncode}{told}")
@@ -110,8 +113,9 @@ def words_read_out(told: str) -> str:
 
 def note(folder: Path, name: str, process: psutil.Process) -> None:
     """Write down a process that is left running, with when it began: its number may be another's one day."""
-    kept = [*_noted(folder), [name, process.pid, process.create_time()]]
-    (folder / KEPT).write_text(json.dumps(kept), encoding="utf-8")
+    with _LIST:
+        kept = [*_noted(folder), [name, process.pid, process.create_time()]]
+        (folder / KEPT).write_text(json.dumps(kept), encoding="utf-8")
 
 
 def running(folder: Path) -> list[tuple[str, psutil.Process]]:

@@ -32,7 +32,7 @@ def test_commands_are_shown_as_they_can_be_typed(party: Party, said: list[str]) 
     """Place, command with its quotes, and output stand one below the other; the output is returned."""
     told = party.type("python", "-c", "print('two words')")
     assert told == "two words\n"
-    assert said == ["""north$ python -c 'print('"'"'two words'"'"')'""", "    two words"]
+    assert said == ["""north$ python -c 'print('"'"'two words'"'"')'""", "north | two words"]
 
 
 def test_a_command_that_fails_ends_the_way(party: Party) -> None:
