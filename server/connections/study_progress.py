@@ -40,7 +40,7 @@ class StudyProgress:
     def _told(self, line: dict[str, Any]) -> str:
         if line["event"] == "study_started":
             self._num_rounds = str(line["rounds"])
-            return f"study {line['study']} started, {line['rounds']} rounds; waiting for sites to enrol"
+            return f"study {line['study']} started, rounds: {line['rounds']}; waiting for sites to enrol"
         if line["event"] == "round_started":
             return f"round {line['round']}: asked {', '.join(line['sites'])}"
         answer = read_answer(line, self.study.path.name)

@@ -23,7 +23,7 @@ def test_each_event_is_told_once_as_it_comes(study: SubmittedStudy) -> None:
     record("enrolled", site="north", declared_patients=600)
     record("not_enrolled", site="south", why="answered not_ready")
     first = list(progress.lines())
-    assert first[:2] == ["study lungs started, 4 rounds; waiting for sites to enrol", "north enrolled"]
+    assert first[:2] == ["study lungs started, rounds: 4; waiting for sites to enrol", "north enrolled"]
     assert first[2].startswith(
         "south, enrolment: not_ready: the hospital is not ready for this study; only its own log"
     )
