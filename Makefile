@@ -24,7 +24,7 @@ simulate = $(BIN)/python -m deploy.simulation.program
 lint = @if [ -x $(BIN)/$(1) ]; then echo $(BIN)/$(1) $(2) && $(BIN)/$(1) $(2); \
 	else echo "$(1): not made for this machine, so these are NOT linted: $(2)" >&2; fi
 
-.PHONY: help setup demo federation federation-stop federation-clean prepare teacher compare membership test e2e browser load check advisories bench privacy-check images troubleshooting fuzz proto format clean
+.PHONY: help setup demo federation federation-stop federation-clean prepare teacher compare membership test e2e browser load check advisories bench privacy-check images troubleshooting fuzz mutation proto format clean
 help: ## show the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -97,6 +97,9 @@ bench: $(READY) ## time and memory against the alternatives; writes results/benc
 
 privacy-check: $(READY) ## attack our own privacy claim, plant faults and see them caught; writes docs/privacy-check.md
 	$(BIN)/python -m tests.privacy.run --docs docs/privacy-check.md
+
+mutation: $(READY) ## plant small mistakes and see which the tests notice; MUTATION="client/ledger --mutants 20"
+	$(BIN)/python -m tests.mutation.run $(MUTATION)
 
 fuzz: $(READY) ## read damaged pictures of every kind; FILES=100000 SEED=0; keeps in results/fuzz what breaks a rule
 	$(BIN)/python -m tests.fuzz.pictures --files $(or $(FILES),100000) --seed $(SEED)

@@ -1,0 +1,76 @@
+"""Small mistakes in a source file: a comparison turned, a number changed, a sign swapped, a condition negated.
+
+In: source text. Out: mutants, each the text with one mistake. Docstrings, annotations and texts are left alone: a
+mistake in them changes no result.
+"""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+
+_COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
+}  # fmt: skip
+_COMPUTED: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
+    ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One mistake: where, what stood there, what stands there now, and the whole text with it."""
+
+    line: int
+    before: str
+    after: str
+    text: str
+
+
+def mutants(source: str) -> Iterator[Mutant]:
+    """Yield every mutant of a source text, in order."""
+    begins = [0, *accumulate(len(line.encode()) for line in source.splitlines(keepends=True))]
+    content = source.encode()
+    for node in _places(ast.parse(source)):
+        for changed in _changed(node):
+            start = begins[node.lineno - 1] + node.col_offset
+            end = begins[(node.end_lineno or 1) - 1] + (node.end_col_offset or 0)
+            before, after = content[start:end].decode(), f"({ast.unparse(changed)})"
+            text = (content[:start] + after.encode() + content[end:]).decode()
+            yield Mutant(node.lineno, before, after[1:-1], text)
+
+
+def _places(tree: ast.AST) -> Iterator[ast.expr]:
+    """Yield the expressions in which a mistake matters."""
+    for name, value in ast.iter_fields(tree):
+        if name in {"annotation", "returns", "decorator_list", "keywords"} and not isinstance(tree, ast.Call):
+            continue
+        for part in value if isinstance(value, list) else [value]:
+            if not isinstance(part, ast.AST) or isinstance(part, ast.JoinedStr | ast.Raise):
+                continue
+            if isinstance(part, ast.expr):
+                yield part
+            yield from _places(part)
+
+
+def _changed(node: ast.expr) -> Iterator[ast.expr]:
+    match node:
+        case ast.Compare(left=left, ops=[one], comparators=[right]) if type(one) in _COMPARED:
+            yield ast.Compare(left, [_COMPARED[type(one)]()], [right])
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _COMPUTED:
+            if not isinstance(left, ast.Constant) or not isinstance(left.value, str):
+                yield ast.BinOp(left, _COMPUTED[type(op)](), right)
+        case ast.BoolOp(op=op, values=values):
+            yield ast.BoolOp(ast.Or() if isinstance(op, ast.And) else ast.And(), values)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            yield operand
+        case ast.IfExp(test=test, body=body, orelse=orelse):
+            yield ast.IfExp(ast.UnaryOp(ast.Not(), test), body, orelse)
+        case ast.Constant(value=bool(value)):
+            yield ast.Constant(not value)
+        case ast.Constant(value=int(value)):
+            yield ast.Constant(value + 1)
+        case ast.Constant(value=float(value)):
+            yield ast.Constant(value * 2)

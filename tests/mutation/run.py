@@ -1,0 +1,135 @@
+"""Do the tests notice mistakes? `python -m tests.mutation.run client/ledger shared/privacy --mutants 20`.
+
+Mistakes are drawn by a seed out of all that `mutants` makes in a package, each planted in a copy of the sources, and
+the tests that mirror the package are run on it until one fails. A mistake that none notices has survived: it is printed
+with its line, to be killed by a test or to be understood. Exit status 1 where fewer than `--floor` are noticed.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.mutation.mutants import Mutant, mutants
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = (
+    "client/dp_sgd", "client/ledger", "client/rounds", "shared/privacy", "shared/distillation", "server/rounds",
+    "server/audit",
+)  # fmt: skip
+PARTS = ("client", "server", "shared", "deploy", "tests", "pyproject.toml", "docs", "README.md", "Makefile")
+ALSO = {  # what else holds a package to its words, beside the tests that mirror it
+    "client/dp_sgd": ["tests/contracts/test_neighbour.py"],
+    "client/rounds": ["tests/contracts/test_answers.py", "tests/contracts/test_bad_records.py"],
+}
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of one mistake."""
+
+    file: str
+    line: int
+    before: str
+    after: str
+    noticed: bool
+    seconds: float
+
+
+def main() -> int:
+    """Plant mistakes and count which are noticed."""
+    given = _arguments()
+    fates: dict[str, list[Fate]] = {}
+    for package in given.packages:
+        with tempfile.TemporaryDirectory(prefix="rounds-mutation-") as scratch:
+            copy = _copied(Path(scratch))
+            began = time.monotonic()
+            if not _passes(copy, package, None):
+                print(f"{package}: its tests fail without a mistake; mend that first", file=sys.stderr)
+                return 2
+            seconds = 3 * (time.monotonic() - began) + 60
+            drawn = _drawn(package, given.mutants, given.seed)
+            fates[package] = [_fate(copy, package, file, one, seconds) for file, one in drawn]
+        noticed = sum(one.noticed for one in fates[package])
+        print(f"{package}: {noticed} of {len(fates[package])} mistakes noticed", flush=True)
+    if given.json is not None:
+        plain = {package: [asdict(one) for one in found] for package, found in fates.items()}
+        given.json.write_text(json.dumps(plain, indent=1), encoding="utf-8")
+    every = [one.noticed for found in fates.values() for one in found]
+    print(f"together: {sum(every)} of {len(every)}")
+    return 0 if sum(every) >= given.floor * len(every) else 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("packages", nargs="*", default=list(PACKAGES), help="folders, such as client/ledger")
+    parser.add_argument("--mutants", type=int, default=20, help="mistakes in each package")
+    parser.add_argument("--seed", type=int, default=0, help="which mistakes")
+    parser.add_argument("--floor", type=float, default=0.9, help="share that has to be noticed")
+    parser.add_argument("--json", type=Path, help="where the list goes")
+    return parser.parse_args()
+
+
+def _copied(folder: Path) -> Path:
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / part)
+    return folder
+
+
+def _drawn(package: str, count: int, seed: int) -> list[tuple[str, Mutant]]:
+    files = sorted((ROOT / package).rglob("*.py"))
+    every = [
+        (file.relative_to(ROOT).as_posix(), one)
+        for file in files
+        for one in mutants(file.read_text(encoding="utf-8"))
+    ]
+    return random.Random(seed).sample(every, min(count, len(every)))
+
+
+def _fate(copy: Path, package: str, file: str, mutant: Mutant, seconds: float) -> Fate:
+    path = copy / file
+    kept = path.read_text(encoding="utf-8")
+    path.write_text(mutant.text, encoding="utf-8")
+    began = time.monotonic()
+    try:
+        noticed = not _passes(copy, package, seconds)
+    finally:
+        path.write_text(kept, encoding="utf-8")
+    took = time.monotonic() - began
+    word = "noticed " if noticed else "SURVIVED"
+    print(
+        f"  {word} {took:5.0f} s  {file}:{mutant.line}  {mutant.before[:60]}  ->  {mutant.after[:60]}",
+        flush=True,
+    )
+    return Fate(file, mutant.line, mutant.before, mutant.after, noticed, round(took, 1))
+
+
+def _passes(copy: Path, package: str, seconds: float | None) -> bool:
+    """Run a package's tests on a copy until one fails; more than so many seconds is no pass."""
+    tests = [f"tests/{package}", *ALSO.get(package, [])]
+    command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    data = os.environ.get("ROUNDS_DATA", str(ROOT.parent / "shared" / "data"))
+    around = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1", "ROUNDS_DATA": data}
+    try:
+        done = subprocess.run(
+            command, cwd=copy, env=around, timeout=seconds, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
