@@ -58,14 +58,13 @@ compare: $(READY) ## add the comparisons to the report; SEEDS="0 1 2"
 membership: $(READY) ## measure what the demo's student tells of who trained it, with and without privacy
 	$(simulate) membership $(if $(STUDY),--study $(STUDY)) $(if $(SITES),--sites $(SITES)) --seed $(SEED) $(MEMBERSHIP)
 
-# Two files at once, each process with one thread; whole runs wait much of their time, so two of them fit as well, in the
-# order of their names, for the longest have few tests. gRPC's own log is not seen from a worker of pytest.
+# As many files at once as there are cores, each process with one thread; whole runs wait much of their time, so two of
+# them fit on two cores, in the order of their names, for the longest have few tests. gRPC's own log is not seen from a worker of pytest.
 WHOLE := tests/system tests/browser
 ALONE := tests/server/feed
-TWO_AT_ONCE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile
 test: $(READY) ## run all tests
-	$(TWO_AT_ONCE) $(patsubst %,--ignore=%,$(WHOLE) $(ALONE))
-	$(TWO_AT_ONCE) --no-loadscope-reorder $(WHOLE)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile $(patsubst %,--ignore=%,$(WHOLE) $(ALONE))
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(WHOLE)
 	$(BIN)/python -m pytest $(ALONE)
 
 e2e: $(READY) ## a hub behind nginx and three sites in real processes; KILL=1 kills each process at each stage
