@@ -4,7 +4,7 @@ In: the rules of site.yaml, the ledger and the study's public numbers. Out: what
 Nothing here reads a patient.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from client.ledger.ledger import Ledger
@@ -13,7 +13,7 @@ from client.ledger.spend_cache import ComputedFigures, Figures
 from client.site.site_rules import SiteRules
 from shared.config.kinds import Partition
 from shared.config.study import StudyConfig
-from shared.messages.stages import STAGES
+from shared.messages.stages import STAGES, ProtocolStage
 from shared.privacy.mechanisms import Declared, Mechanism
 
 
@@ -42,20 +42,16 @@ def bills(
 
     Under a uid, rounds up to the last that this site was asked in are over; without one the study is a new one.
     """
-    fixed = with_noise(study, figures)
-    asked: dict[Partition, list[Mechanism]] = {}
-    for stage in STAGES.values():
-        if stage.charge is None or not stage.asked(study):
-            continue
+
+    def left(stage: ProtocolStage) -> int | None:
         if stage.optional and stage.release not in site.config.allow_releases:
-            continue
-        last = ledger.last_round(study_uid, stage.kind) if ledger and study_uid else None
-        mechanisms = [stage.charge.mechanism(fixed)] * stage.left(study, last)
-        asked.setdefault(stage.charge.partition, []).extend(mechanisms)
+            return None
+        return stage.left(study, ledger.last_round(study_uid, stage.kind) if ledger and study_uid else None)
+
     missing = _not_yet_charged(site, study, ledger)
-    for partition, left in asked.items():
+    for partition, asked in _spends(study, figures, left).items():
         spent = [] if ledger is None else ledger.mechanisms(partition)
-        yield Bill(partition, (*spent, *missing), tuple(left))
+        yield Bill(partition, (*spent, *missing), tuple(asked))
 
 
 def require_whole_study(site: SiteRules, study: StudyConfig, ledger: Ledger, study_uid: str) -> None:
@@ -69,13 +65,22 @@ def require_whole_study(site: SiteRules, study: StudyConfig, ledger: Ledger, stu
 
 def whole_study(study: StudyConfig, figures: Figures | None = None) -> dict[Partition, list[Mechanism]]:
     """Return what all answers of a new study spend, by partition."""
+    return _spends(study, figures, lambda stage: stage.times(study))
+
+
+def _spends(
+    study: StudyConfig, figures: Figures | None, times: Callable[[ProtocolStage], int | None]
+) -> dict[Partition, list[Mechanism]]:
+    """Return, by partition, what so many answers of each stage spend; what is not asked, or has None, has no entry."""
     fixed = with_noise(study, figures)
-    asked: dict[Partition, list[Mechanism]] = {}
+    found: dict[Partition, list[Mechanism]] = {}
     for stage in STAGES.values():
-        if stage.charge is not None and stage.asked(study):
-            mechanisms = [stage.charge.mechanism(fixed)] * stage.times(study)
-            asked.setdefault(stage.charge.partition, []).extend(mechanisms)
-    return asked
+        if stage.charge is None or not stage.asked(study):
+            continue
+        if (count := times(stage)) is not None:
+            mechanisms = [stage.charge.mechanism(fixed)] * count
+            found.setdefault(stage.charge.partition, []).extend(mechanisms)
+    return found
 
 
 def with_noise(study: StudyConfig, figures: Figures | None = None) -> StudyConfig:
