@@ -5,6 +5,7 @@ from typing import Any
 
 from client.readiness.budget_check import ledger_findings
 from client.rounds.answer import answer
+from client.rounds.study_cost import bills
 from client.site.site import Site
 from shared.errors import ErrorCode
 from shared.messages.releases import decode_release
@@ -74,3 +75,19 @@ def test_an_evaluation_that_the_site_lets_out_is_part_of_the_bill(
     keeps = tiny_federation.site("film", tmp_path / "keeps", allow_releases=releases)
     assert code_of(answer(lets, request)) == ErrorCode.BUDGET_SPENT
     assert "enrolment" in answer(keeps, request)
+
+
+def test_what_a_site_keeps_in_is_no_part_of_its_bill(tiny_federation: Any, tmp_path: Path) -> None:
+    """A study that asks for evaluation bills it where the site lets it out, and not at all where it does not."""
+    study = tiny_federation.study
+    asks = study.model_copy(
+        update={"federation": study.federation.model_copy(update={"evaluate_sites": True})}
+    )
+    kinds = ("enrolment", "update", "ledger_statement", "error")
+    keeps = tiny_federation.site("film", tmp_path / "keeps", allow_releases=kinds)
+    gives = tiny_federation.site("film", tmp_path / "gives", allow_releases=(*kinds, "evaluation"))
+    assert [one.partition for one in bills(keeps, asks, None)] == ["train"]
+    assert [(one.partition, len(one.asked)) for one in bills(gives, asks, None)] == [
+        ("train", 2),
+        ("evaluation", 1),
+    ]
