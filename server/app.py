@@ -19,6 +19,7 @@ from server.feed.sender import feeding
 from server.flower.grids import is_in_memory
 from server.rounds.exchange import Exchange
 from server.rounds.feasibility import MadeSite, check_made_sites, check_test_set
+from server.rounds.merging import merge_of
 from server.rounds.round_score import round_score
 from server.rounds.study import run_study
 from server.runs.run_folder import RunFolder
@@ -83,7 +84,8 @@ def _run(grid: Grid, run: Mapping[str, Any], folder: RunFolder) -> None:
     score = round_score(workspace, study, compact)
     with folder.held(_PREDECESSOR_SECONDS):
         look = RoundMaps(folder, study, workspace, compact)
-        run_study(study, initial, Exchange(grid), folder, score, look, simulation=in_memory)
+        exchange, merge = Exchange(grid), merge_of(study, compact)
+        run_study(study, initial, exchange, folder, score, look, merge=merge, simulation=in_memory)
 
 
 def prepared(workspace: Path) -> Path:

@@ -95,7 +95,13 @@ def step_bytes(compact: CompactModel, study: StudyConfig, chunk: int) -> int:
     for name, parameter in parameters.items():
         parameter.requires_grad_(name in names)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        compact.run(torch.zeros(study.distillation.views_per_step, 3, size, size))
+        images = torch.zeros(study.distillation.views_per_step, 3, size, size)
+        if study.privacy.trainable == "readout" and compact.readout is not None:
+            with torch.no_grad():  # what is frozen is computed once and kept: a step has the readout alone
+                _, pooled = compact.readout_inputs(images)
+            compact.readout(pooled)
+        else:
+            compact.run(images)
     saved = sum(one.untyped_storage().nbytes() for place, one in kept.items() if place not in own)
     return int(STEP * chunk * (saved + trained))
 

@@ -16,7 +16,7 @@ from client.site.site import Site
 from client.site.target_cache import TargetCache
 from shared.config.study import StudyConfig
 from shared.data.patients import Patient
-from shared.distillation.objective import Targets, site_terms, view_losses
+from shared.distillation.objective import Targets, logit_losses, site_terms, view_losses
 from shared.distillation.targets import pick, read_views
 from shared.errors import DataError
 from shared.models.adapters import Adapters
@@ -46,16 +46,21 @@ class SitePatients:
         self._cache = cache
         self._coins = coins
         self._terms = site_terms(study.distillation)
+        self._readout = compact.readout if study.privacy.trainable == "readout" else None
 
     @property
     def template(self) -> Mapping[str, Tensor]:
-        """Views of a made-up patient: black images of class 0, targets of zeros."""
+        """Views of a made-up patient: black images of class 0 (for a readout, maps of zeros), targets of zeros."""
         samples, size = self._study.distillation.views_per_step, self._study.task.image_size
+        num_classes = len(self._study.task.classes)
         fields = {
-            "images": torch.zeros(samples, 3, size, size),
             "labels": torch.zeros(samples, dtype=torch.int64),
-            "logits": torch.zeros(samples, len(self._study.task.classes)),
+            "logits": torch.zeros(samples, num_classes),
         }
+        if self._readout is not None:
+            pooled = torch.zeros(samples, len(self._readout.mean))
+            return fields | {"frozen_logits": torch.zeros(samples, num_classes), "pooled": pooled}
+        fields["images"] = torch.zeros(samples, 3, size, size)
         if self._terms.uses_features:
             for number, (mean, side) in enumerate(
                 zip(self._adapters.sigma2(), self._adapters.teacher_sizes, strict=True)
@@ -73,15 +78,19 @@ class SitePatients:
             raise DataError("a label is no class of the study; correct data.label_map")
         which = self._coins.views(one.patient_id, step, rules.num_views, rules.views_per_step)
         targets = pick(self._cache.targets(one.patient_id, views), which)
-        fields = {
-            "images": views.images(which),
-            "labels": torch.from_numpy(views.labels[list(which)]),
-            "logits": targets.logits,
-        }
+        fields = {"labels": torch.from_numpy(views.labels[list(which)]), "logits": targets.logits}
+        if self._readout is not None:
+            inputs = self._cache.readout_inputs(one.patient_id, views, self._compact)
+            rows = list(which)
+            return fields | {"frozen_logits": inputs.logits[rows], "pooled": inputs.pooled[rows].float()}
+        fields["images"] = views.images(which)
         return fields | {f"feature{number}": layer for number, layer in enumerate(targets.features)}
 
     def losses(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return the objective of each view, (P S,)."""
+        if self._readout is not None:
+            logits = batch["frozen_logits"] + self._readout(batch["pooled"])
+            return logit_losses(logits, batch["labels"], batch["logits"], self._terms)
         features = tuple(batch[name] for name in sorted(batch) if name.startswith("feature"))
         output = self._compact.run(batch["images"])
         targets = Targets(batch["logits"], features)
@@ -140,15 +149,19 @@ def rehearse_on_gpu(site: Site, study: StudyConfig) -> None:
 
 
 def fill_target_cache(site: Site, study: StudyConfig) -> None:
-    """Compute the teacher's targets of every training patient once, on the site's device.
+    """Compute the teacher's targets, and what a readout is given, of every training patient once, on the site's device.
 
-    The teacher is loaded and every patient read, whether or not anybody is new.
+    Teacher and compact model are loaded and every patient read, whether or not anybody is new.
     """
     with working_on(site.config.compute) as device, site.target_cache(study, device) as cache:
         cache.load_teacher()
+        readout = study.privacy.trainable == "readout"
+        compact = site.compact(study)[0].to(device) if readout else None
         for patient in site.partitions(study)["train"]:
             try:
                 views = read_views(patient, study)
             except Exception:  # noqa: BLE001, S112 - whatever is wrong with one patient, that patient contributes zero
                 continue
             cache.targets(patient.patient_id, views)  # what fails here is the teacher's or the machine's
+            if compact is not None:
+                cache.readout_inputs(patient.patient_id, views, compact)

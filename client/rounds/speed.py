@@ -32,7 +32,9 @@ from shared.config.study import StudyConfig
 from shared.config.values import Frozen
 from shared.data.images import load_pixels
 from shared.data.patients import ImageRecord, Patient
-from shared.distillation.targets import compute_targets, read_views
+from shared.distillation.targets import PatientViews, compute_readout_inputs, compute_targets, read_views
+from shared.models.compact import CompactModel
+from shared.models.teacher import Teacher
 from shared.models.trainable import trainable_names
 from shared.privacy.accountant import fresh_seconds
 from shared.privacy.mechanisms import PoissonGaussian
@@ -52,7 +54,7 @@ class Speed(Frozen):
     account_seconds: float = Field(ge=0, description="what the whole study spends, by both accountants")
     film_seconds: float = Field(ge=0, description="reading one film")
     views_seconds: float = Field(ge=0, description="reading a patient's views")
-    targets_seconds: float = Field(ge=0, description="the teacher's targets of a patient's views")
+    targets_seconds: float = Field(ge=0, description="what is computed once of a patient's views and kept")
     forward_seconds: float = Field(ge=0, description="a patient's images through the student")
     step_seconds: float = Field(ge=0, description="a private step of nobody: rehearsal and noise")
     chunk_seconds: float = Field(ge=0, description="a step of one whole chunk of patients")
@@ -123,11 +125,17 @@ def measured_speed(site: Site, study: StudyConfig) -> Speed:
             account_seconds=_accounting(study),
             film_seconds=_timed(lambda: load_pixels(patient.images[0], study.task))[0],
             views_seconds=views_seconds,
-            targets_seconds=_timed(lambda: compute_targets(teacher, views, study))[0],
+            targets_seconds=_timed(lambda: _computed_once(teacher, compact, views, study))[0],
             forward_seconds=forward,
             step_seconds=empty,
             chunk_seconds=full,
         )
+
+
+def _computed_once(teacher: Teacher, compact: CompactModel, views: PatientViews, study: StudyConfig) -> None:
+    compute_targets(teacher, views, study)
+    if study.privacy.trainable == "readout":
+        compute_readout_inputs(compact, views)
 
 
 class _MadeUpPatients:

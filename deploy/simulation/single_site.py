@@ -12,7 +12,8 @@ from deploy.simulation.result_cache import Probabilities, kept
 from deploy.simulation.terminal_progress import Progress
 from server.public_data.baselines import Public
 from server.public_data.images import predict_logits, softmax
-from server.rounds.aggregation import applied, merged_step
+from server.rounds.aggregation import applied
+from server.rounds.merging import merge_of
 from shared.config.files import parse_site, read_site_yaml
 from shared.config.study import StudyConfig
 from shared.messages.release_kinds import THIS_RUN_ALONE
@@ -57,10 +58,11 @@ def site_weights(study: StudyConfig, site_file: Path, *, private: bool, state: P
     weights: Arrays = to_arrays(
         {name: parameters[name] for name in trainable_names(compact, privacy.trainable)}
     )
-    step: Arrays = {}
+    merge = merge_of(study, compact)
+    carried: Arrays = {}
     for number in range(1, study.federation.rounds + 1):
         update = private_update(site, study, number, compact, adapters, weights)
-        step = merged_step(step, update, study.federation.server_momentum)
+        step, carried = merge(carried, update, [site.config.declared_patients], number)
         weights = applied(weights, step)
     return weights
 

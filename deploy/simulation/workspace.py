@@ -194,6 +194,8 @@ def workspace_name(recipe: Recipe, seed: int, teacher_file: Path | None = None, 
         exclude=None if recipe.federation.public_only else {"public_only"}
     )
     parts = [study, federation, str(recipe.source), str(teacher), holds]
+    if recipe.study.models.readout is not None:  # its public statistics are of gradients clipped so
+        parts.append(f"{recipe.study.privacy.max_grad_norm:g}")
     if recipe.source is None:
         parts.append(drawing_digest(recipe.federation, recipe.study.task))
     return f"{recipe.name}-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:8]}-s{seed}"

@@ -24,6 +24,9 @@ app = program_of(
     *commands("server.cli.studies.predict:app", {
         "predict": "Classify images, with a map picture each and the gate's verdict.",
     }),
+    *commands("server.cli.studies.plan:app", {
+        "plan": "Forecast what a study can learn under its privacy, and what would make it learn more.",
+    }),
     *commands("server.cli.studies.report:app", {
         "report": "Measure and audit a run, and write (again) its summary, report, model card and student.",
     }),

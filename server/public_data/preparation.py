@@ -165,6 +165,7 @@ def with_warm_start(
         seed=seed,
         progress=progress,
         student_file=student_file,
+        unseen=calibration_part(cohort),
     )
     digest = store_weights(started.state(), workspace / "weights")
     study = study.model_copy(update={"models": study.models.model_copy(update={"initial_sha256": digest})})

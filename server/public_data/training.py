@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from server.public_data.images import Progress, PublicImages, tensors
+from server.public_data.readout_fit import fit_readout
 from shared.config.study import StudyConfig
 from shared.data.views import view
 from shared.distillation.objective import Targets, Terms, method_terms, teacher_in_loop_losses, view_losses
@@ -81,13 +82,17 @@ def warm_start(
     seed: int,
     progress: Progress,
     student_file: Path | None = None,
+    unseen: PublicImages | None = None,
 ) -> WarmStarted:
-    """Distil compact model, adapters and sigmas on the public cohort with the study's whole objective.
+    """Distil compact model, adapters and sigmas on the public cohort with the whole objective; then fit the readout.
 
-    `student_file` holds the published weights that a frozen student begins with.
+    `student_file` holds the published weights that a frozen student begins with; `unseen` are public images that train
+    nothing (`server.public_data.readout_fit`).
     """
     terms = method_terms(study.distillation)
     compact = build_compact(study, seed=seed)
+    if compact.readout is not None:
+        compact.readout.requires_grad_(False)  # it learns last, on what is frozen then
     if student_file is not None:
         load_published(compact.student, study.models.student, student_file)
     adapters = _first_adapters(compact, teacher, cohort)
@@ -109,6 +114,7 @@ def warm_start(
 
     _optimise([compact, adapters], cohort, plan, losses, progress)
     adapters.freeze()
+    fit_readout(study, compact, teacher, cohort, unseen, progress)
     return WarmStarted(compact, adapters)
 
 

@@ -10,10 +10,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from server.rounds.aggregation import applied, merged_step
+from server.rounds.aggregation import applied
 from server.rounds.collection import Collected, Stage, collect, record_late
 from server.rounds.enrolment import enrol_sites
 from server.rounds.exchange import Exchange
+from server.rounds.merging import MeanMerge, Merge
 from server.runs.checkpoints import Checkpoints, StudyState, load_state
 from server.runs.enrolled_site import EnrolledSite
 from server.runs.run_folder import RunFolder
@@ -43,9 +44,14 @@ def run_study(
     score: Score,
     look: Look = lambda _: None,
     *,
+    merge: Merge | None = None,
     simulation: bool = False,
 ) -> StudyState:
-    """Run every round that is left, then the sites' evaluation where the study asks for it."""
+    """Run every round that is left, then the sites' evaluation where the study asks for it.
+
+    `merge` makes a round's step; None: the mean update, with the study's momentum.
+    """
+    merge = merge or MeanMerge(study)
     state = load_state(folder.checkpoint, study.digest()) or StudyState(study.digest(), initial)
     journal = Journal(folder.path, state.study_uid)
     with journal.kept(), Checkpoints(folder.checkpoint) as checkpoints:
@@ -61,7 +67,7 @@ def run_study(
         journal.enrolled(sites)
         while state.rounds_done < study.federation.rounds:
             meanwhile = partial(look_back, state, journal, score, look)
-            state = run_round(study, state, sites, exchange, journal, checkpoints, meanwhile)
+            state = run_round(study, state, sites, exchange, journal, checkpoints, meanwhile, merge)
             checkpoints.save(state)
         checkpoints.wait()
         record_last(state, journal, score)
@@ -85,6 +91,7 @@ def run_round(
     journal: Journal,
     checkpoints: Checkpoints,
     meanwhile: Callable[[], None],
+    merge: Merge,
 ) -> StudyState:
     """Ask, collect until all answered or the deadline, merge; `StudyError` below the quorum.
 
@@ -119,7 +126,8 @@ def run_round(
         checkpoints.wait()
         raise StudyError(_below_quorum(quorum, number, len(asked), collected))
     state = remembered(state, stage, collected, journal)
-    step = merged_step(state.velocity, collected.mean.mean(), study.federation.server_momentum)
+    declared = [site.declared_patients for site in asked if site.name in collected.releases]
+    step, carried = merge(state.carried, collected.mean.mean(), declared, number)
     record = {
         "answered": sorted(collected.releases),
         "missing": state.excluded | collected.missing,
@@ -129,9 +137,7 @@ def run_round(
         "rounding": collected.rounding,
         "seconds": round(time.monotonic() - started, 2),
     }
-    # without momentum nobody reads the step: up to 30 MB that a checkpoint can do without
-    kept = step if study.federation.server_momentum else {}
-    return state.after_round(applied(state.weights, step), kept, record)
+    return state.after_round(applied(state.weights, step), carried, record)
 
 
 def _below_quorum(quorum: int, number: int, num_asked: int, collected: Collected) -> str:

@@ -16,14 +16,14 @@ from shared.models.arrays import Arrays
 from shared.whole_file import whole_file
 
 _STATE = "state"
-_VELOCITY = "velocity/"  # before the names of the last step's arrays; a weight's name has no slash
+_CARRIED = "velocity/"  # before the names of the last step's arrays; a weight's name has no slash
 
 
 @dataclass(frozen=True)
 class StudyState:
     """All that outlives a round. `study_uid` is made at submit, kept on resume, new for a new study.
 
-    `velocity` is the last merged step, for `federation.server_momentum`; empty before the first round.
+    `carried` is what merging keeps from one round for the next (`server.rounds.merging`); empty before the first round.
     `last_round` is what rounds.jsonl is to say of the last closed round, but for the figures of its student. `heard` is
     what the audit store is to say of the last stage, under the stage's name.
     """
@@ -35,17 +35,17 @@ class StudyState:
     bytes_received: dict[str, list[int]] = field(default_factory=dict)
     statements: dict[str, dict[str, Any]] = field(default_factory=dict)
     excluded: dict[str, str] = field(default_factory=dict)  # site: why it is not asked any more
-    velocity: Arrays = field(default_factory=dict)
+    carried: Arrays = field(default_factory=dict)
     last_round: dict[str, Any] = field(default_factory=dict)
     heard: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
-    def after_round(self, weights: Arrays, velocity: Arrays, record: dict[str, Any]) -> "StudyState":
+    def after_round(self, weights: Arrays, carried: Arrays, record: dict[str, Any]) -> "StudyState":
         """Return the state after one more closed round."""
         number = self.rounds_done + 1
         return replace(
             self,
             weights=weights,
-            velocity=velocity,
+            carried=carried,
             rounds_done=number,
             last_round={"round": number} | record,
         )
@@ -53,8 +53,8 @@ class StudyState:
 
 def save_state(state: StudyState, path: Path) -> None:
     """Write the state so that a reader sees the old one or the new one, never a part; it survives a power cut."""
-    plain = {key: value for key, value in state.__dict__.items() if key not in {"weights", "velocity"}}
-    arrays = dict(state.weights) | {_VELOCITY + name: array for name, array in state.velocity.items()}
+    plain = {key: value for key, value in state.__dict__.items() if key not in {"weights", "carried"}}
+    arrays = dict(state.weights) | {_CARRIED + name: array for name, array in state.carried.items()}
     with whole_file(path) as part, part.open("wb") as file:
         file.writelines(tensor_pieces(arrays, {_STATE: json.dumps(plain, sort_keys=True)}))
 
@@ -99,10 +99,10 @@ def load_state(path: Path, study_digest: str) -> StudyState | None:
     try:
         plain = json.loads(json.loads(payload[8 : 8 + length])["__metadata__"][_STATE])
         arrays = load(payload)
-        velocity = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_VELOCITY)}
+        carried = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_CARRIED)}
         state = StudyState(
             weights=arrays,
-            velocity={name.removeprefix(_VELOCITY): array for name, array in velocity.items()},
+            carried={name.removeprefix(_CARRIED): array for name, array in carried.items()},
             **plain,
         )
     except (SafetensorError, ValueError, KeyError, TypeError) as error:

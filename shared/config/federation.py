@@ -1,10 +1,10 @@
 """How a study runs over its sites: rounds, steps, who must answer, and by when."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from shared.config.values import LEARNING_RATES, NOISES, ArrayType, Setting
+from shared.config.values import AS_BEFORE, LEARNING_RATES, NOISES, ArrayType, Setting
 
 
 class Federation(Setting):
@@ -28,6 +28,12 @@ class Federation(Setting):
     momentum: float = Field(0.0, ge=0, lt=1, description="of the private steps; resets at every round")
     server_momentum: float = Field(
         0.0, ge=0, lt=1, description="share of the last merged step kept in the next"
+    )
+    merge: Literal["mean", "filter"] = Field(
+        "mean",
+        json_schema_extra=AS_BEFORE,
+        description="how updates are merged: their mean as it is, or, for a readout, weighed against the public cohort "
+        "by how much noise they hold",
     )
     update_values: ArrayType = Field(
         "float32", description="how updates travel: float16 halves the bytes, rounding after the noise"

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, TypeVar
 from pydantic import BaseModel, Field, model_validator
 
 from shared.config.federation import Federation
-from shared.config.study_rules import check_times
+from shared.config.study_rules import check_readout, check_times
 from shared.config.values import (
     AS_BEFORE,
     CLIPS,
@@ -24,7 +24,7 @@ from shared.config.values import (
 
 T = TypeVar("T", bound=BaseModel)
 Method = Literal["supervised", "kd", "hybrid", "medtex", "rounds"]
-TrainableSet = Literal["head", "scales", "last", "all"]
+TrainableSet = Literal["readout", "head", "scales", "last", "all"]
 
 
 class Task(Setting):
@@ -90,12 +90,24 @@ class ExplainerChoice(Setting):
     stride: Literal[4, 8, 16] = 8
 
 
+class ReadoutChoice(Setting):
+    """A linear layer on one frozen map of the student, added to its logits: what few patients can train."""
+
+    stage: Literal[3, 4] = Field(
+        3, description="the stage whose map is read, of 96 or 136 channels, stride 16"
+    )
+    grid: Literal[1, 2, 4] = Field(
+        4, description="the map is averaged over grid x grid cells; 1 is the mean over the film"
+    )
+
+
 class Models(Setting):
-    """Teacher, student and explainer; `initial_sha256` names the warm-started compact model."""
+    """Teacher, student, explainer and readout; `initial_sha256` names the warm-started compact model."""
 
     teacher: TeacherChoice = TeacherChoice()
     student: StudentChoice = StudentChoice()
     explainer: ExplainerChoice = ExplainerChoice()
+    readout: ReadoutChoice | None = Field(None, json_schema_extra=AS_BEFORE)
     initial_sha256: Digest | None = None
 
     @model_validator(mode="after")
@@ -126,6 +138,11 @@ class Distillation(Setting):
 
     method: Method = "rounds"
     weights: Weights = Weights()
+    site_weights: Weights = Field(
+        Weights(),
+        json_schema_extra=AS_BEFORE,
+        description="other weights at the sites than in the warm start",
+    )
     mask_area: float = Field(0.5, gt=0, le=1, description="share of the image the mask may keep for free")
     fill: Literal["zero", "blur"] = "zero"
     num_views: int = Field(2, ge=1, le=16, description="K deterministic views of a patient")
@@ -221,6 +238,7 @@ class StudyConfig(Setting):
                 f"federation.rounds x federation.steps is {rules.rounds * rules.steps}, allowed is at most "
                 f"{MOST_STEPS}; lower one of them"
             )
+        check_readout(rules, privacy.trainable, has_readout=self.models.readout is not None)
         if privacy.enabled and privacy.noise_multiplier is not None:
             spread = rules.learning_rate * privacy.max_grad_norm * privacy.noise_multiplier / FEWEST_EXPECTED
             largest = 10 * spread * math.sqrt(rules.steps) / (1 - rules.momentum)

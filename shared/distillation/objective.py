@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own convention
 
-from shared.config.study import Distillation, Method
+from shared.config.study import Distillation, Method, Weights
 
 
 @dataclass(frozen=True)
@@ -101,28 +101,30 @@ class FeatureModel(Protocol):
 
 def method_terms(distillation: Distillation) -> Terms:
     """Return the method's weights with the study's own values put over them."""
-    terms = METHODS[distillation.method]
-    given: dict[str, Any] = distillation.weights.model_dump(exclude_none=True)
-    return Terms(**{**terms.__dict__, **given, "mask_area": distillation.mask_area})
+    return _with(METHODS[distillation.method], distillation.weights, distillation.mask_area)
+
+
+def _with(terms: Terms, weights: Weights, mask_area: float) -> Terms:
+    given: dict[str, Any] = weights.model_dump(exclude_none=True)
+    return Terms(**{**terms.__dict__, **given, "mask_area": mask_area})
 
 
 def site_terms(distillation: Distillation) -> Terms:
-    """Return the weights that act at the sites: those of the warm start without area and total variation.
+    """Return the weights that act at the sites: the study's `site_weights` over its others, without terms on the mask.
 
     A term on the mask alone pulls every patient's clipped gradient the same way and so crowds out what the
     patients teach (measured: on phantoms the mask shrank from 0.49 to 0.23 of the image in 48 private steps; on
     the X-ray pack, where the warm start had not reached the area, the test AUC fell by 0.09).
     """
-    return replace(method_terms(distillation), area=0.0, total_variation=0.0)
+    terms = _with(method_terms(distillation), distillation.site_weights, distillation.mask_area)
+    return replace(terms, area=0.0, total_variation=0.0)
 
 
 def view_losses(
     output: Output, labels: Tensor, targets: Targets, adapters: FeatureModel | None, terms: Terms
 ) -> Tensor:
     """Return the objective of each view, shape (N,), without the terms that run the teacher again."""
-    losses = terms.alpha * F.cross_entropy(output.logits, labels, reduction="none")
-    if terms.alpha < 1:
-        losses = losses + (1 - terms.alpha) * softened_kl(targets.logits, output.logits, terms.temperature)
+    losses = logit_losses(output.logits, labels, targets.logits, terms)
     if terms.uses_features and adapters is not None:
         nll = gaussian_nll(adapters(output.features), targets.features, adapters.sigma2())
         losses = losses + terms.feature * nll
@@ -130,6 +132,14 @@ def view_losses(
         losses = losses + terms.area * F.relu(output.mask.mean(dim=(1, 2, 3)) - terms.mask_area)
     if terms.explainer and terms.total_variation > 0:
         losses = losses + terms.total_variation * total_variation(output.mask)
+    return losses
+
+
+def logit_losses(logits: Tensor, labels: Tensor, teacher_logits: Tensor, terms: Terms) -> Tensor:
+    """Return what a label and the teacher's logits say of each view's logits (N, C), (N,)."""
+    losses = terms.alpha * F.cross_entropy(logits, labels, reduction="none")
+    if terms.alpha < 1:
+        losses = losses + (1 - terms.alpha) * softened_kl(teacher_logits, logits, terms.temperature)
     return losses
 
 

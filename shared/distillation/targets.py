@@ -17,6 +17,8 @@ from shared.data.images import normalise
 from shared.data.patients import Patient
 from shared.data.views import patient_views
 from shared.distillation.objective import Targets, method_terms
+from shared.models.compact import CompactModel
+from shared.models.readout import STAGE_CHANNELS
 from shared.models.teacher import Teacher
 
 
@@ -32,6 +34,19 @@ class PatientViews:
         return torch.stack([normalise(self.pixels[k]) for k in which])
 
 
+@dataclass(frozen=True)
+class ReadoutInputs:
+    """What the frozen part of a compact model says of N views: logits (N, C) float32 and pooled maps (N, D) float16."""
+
+    logits: Tensor
+    pooled: Tensor
+
+
+def needs_features(study: StudyConfig) -> bool:
+    """Tell whether sites need the teacher's features: not where only a readout learns, which changes no feature."""
+    return method_terms(study.distillation).uses_features and study.privacy.trainable != "readout"
+
+
 def read_views(patient: Patient, study: StudyConfig) -> PatientViews:
     """Read and augment the patient's K views; `DataError` when an image cannot be used."""
     pixels, labels = patient_views(patient, study.task, study.distillation.num_views)
@@ -45,10 +60,18 @@ def compute_targets(teacher: Teacher, views: PatientViews, study: StudyConfig) -
     """
     images = views.images(tuple(range(len(views.pixels)))).to(next(teacher.parameters()).device)
     with torch.inference_mode():
-        if not method_terms(study.distillation).uses_features:
+        if not needs_features(study):
             return Targets(teacher(images).cpu().clone())
         logits, features = teacher.features(images)
         return Targets(logits.cpu().clone(), tuple(feature.to(torch.float16).cpu() for feature in features))
+
+
+def compute_readout_inputs(compact: CompactModel, views: PatientViews) -> ReadoutInputs:
+    """Run the frozen part of a compact model, where it is, on all K views of one patient; the result is on the CPU."""
+    images = views.images(tuple(range(len(views.pixels)))).to(next(compact.parameters()).device)
+    with torch.inference_mode():
+        logits, pooled = compact.readout_inputs(images)
+    return ReadoutInputs(logits.float().cpu().clone(), pooled.to(torch.float16).cpu().clone())
 
 
 def pick(targets: Targets, which: tuple[int, ...]) -> Targets:
@@ -70,4 +93,9 @@ def forecast_bytes(teacher: Teacher, study: StudyConfig, num_patients: int) -> i
         np.zeros(study.distillation.num_views, np.int64),
     )
     one = compute_targets(teacher, views, study)
-    return num_patients * sum(part.nbytes for part in (one.logits, *one.features))
+    parts = [one.logits, *one.features]
+    readout = study.models.readout
+    if study.privacy.trainable == "readout" and readout is not None:
+        width = STAGE_CHANNELS[readout.stage] * readout.grid**2
+        parts += [one.logits, torch.empty(study.distillation.num_views, width, dtype=torch.float16)]
+    return num_patients * sum(part.nbytes for part in parts)

@@ -44,7 +44,7 @@ class RoundTraffic:
     def __str__(self) -> str:
         """One sentence: what moves, how long a slow link takes, and what to do where that is too long."""
         moved = (
-            f"in a round a site gets {self.to_site_bytes / 1e6:.1f} MB and sends {self.from_site_bytes / 1e6:.1f} MB, "
+            f"in a round a site gets {_in_mb(self.to_site_bytes)} and sends {_in_mb(self.from_site_bytes)}, "
             f"which takes {self.seconds(SLOW_MBITS):.0f} s at {SLOW_MBITS:g} Mbit/s, of {self.deadline_seconds:g} s "
             "until the deadline"
         )
@@ -55,6 +55,10 @@ class RoundTraffic:
             f"{moved}; a site needs {self.needed_mbits:.1f} Mbit/s or more, or the study a "
             f"federation.deadline_seconds of {enough:.0f}, update_values: float16 or a smaller trainable set"
         )
+
+
+def _in_mb(num_bytes: int) -> str:
+    return f"{num_bytes / 1e6:.1f} MB" if num_bytes >= 1e5 else f"{num_bytes / 1e6:.3f} MB"
 
 
 def round_traffic(study: StudyConfig, num_values: int) -> RoundTraffic:

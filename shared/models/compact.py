@@ -1,6 +1,7 @@
-"""The compact model: explainer and student together, the thing that is counted, exported and audited.
+"""The compact model: explainer, student and readout together, the thing that is counted, exported and audited.
 
-In: a normalised image x. Out: x -> S(m * x + (1 - m) * b) with m = E(x) and b the study's fill. Masks and
+In: a normalised image x. Out: x -> S(m * x + (1 - m) * b) with m = E(x) and b the study's fill; a readout adds what a
+linear layer says of one of S's maps (`shared/models/readout.py`). Masks and
 features are a patient's and stay at the site; weights leave only through the door.
 """
 
@@ -14,7 +15,8 @@ from torchvision.transforms.functional import gaussian_blur
 
 from shared.config.study import StudyConfig
 from shared.models.explainer import Explainer
-from shared.models.student import Student, build_student
+from shared.models.readout import Readout
+from shared.models.student import FEATURE_STAGES, Student, build_student
 from shared.models.torch_random import torch_seeded
 
 Fill = Literal["zero", "blur"]
@@ -35,10 +37,17 @@ class CompactOutput:
 class CompactModel(nn.Module):
     """The student on the image that the explainer left visible; without an explainer the whole image."""
 
-    def __init__(self, student: Student, explainer: nn.Module | None, fill: Fill = "zero") -> None:
+    def __init__(
+        self,
+        student: Student,
+        explainer: nn.Module | None,
+        fill: Fill = "zero",
+        readout: Readout | None = None,
+    ) -> None:
         super().__init__()
         self.student = student
         self.explainer = explainer
+        self.readout = readout
         self.fill = fill
 
     def forward(self, x: Tensor) -> Tensor:
@@ -56,13 +65,18 @@ class CompactModel(nn.Module):
         """Return all parts of one forward pass."""
         mask = self.mask(x)
         masked = x if self.explainer is None else masked_input(x, mask, self.fill)
-        logits, features = self.student.forward_with_features(masked)
-        return CompactOutput(logits, mask, masked, features)
+        logits, maps = self.student.forward_with_maps(masked)
+        if self.readout is not None:
+            logits = logits + self.readout(self.readout.pooled(maps[self.readout.stage]))
+        return CompactOutput(logits, mask, masked, tuple(maps[stage] for stage in FEATURE_STAGES))
 
-    def student_logits(self, masked: Tensor) -> Tensor:
-        """Return the student's logits on an input that is already masked (N, 3, H, W)."""
-        logits: Tensor = self.student(masked)
-        return logits
+    def readout_inputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits (N, C) before the readout adds its own, and what it reads, (N, D): both frozen with it."""
+        if self.readout is None:
+            raise ValueError("this compact model has no readout; name models.readout in the study")
+        masked = x if self.explainer is None else masked_input(x, self.mask(x), self.fill)
+        logits, maps = self.student.forward_with_maps(masked)
+        return logits, self.readout.pooled(maps[self.readout.stage])
 
 
 def masked_input(x: Tensor, mask: Tensor, fill: Fill) -> Tensor:
@@ -87,11 +101,14 @@ def fill_image(x: Tensor, fill: Fill) -> Tensor:
 
 
 def build_compact(study: StudyConfig, *, seed: int = 0) -> CompactModel:
-    """Build explainer and student of a study; methods that mask nothing have no explainer."""
-    student = build_student(study.models.student, len(study.task.classes), seed=seed)
-    if study.distillation.method not in METHODS_WITH_MASK:
-        return CompactModel(student, None, study.distillation.fill)
-    choice = study.models.explainer
-    with torch_seeded(seed + 1):
-        explainer = Explainer(choice.width, choice.stride)
-    return CompactModel(student, explainer, study.distillation.fill)
+    """Build explainer, student and readout of a study; methods that mask nothing have no explainer."""
+    num_classes = len(study.task.classes)
+    student = build_student(study.models.student, num_classes, seed=seed)
+    explainer = None
+    if study.distillation.method in METHODS_WITH_MASK:
+        choice = study.models.explainer
+        with torch_seeded(seed + 1):
+            explainer = Explainer(choice.width, choice.stride)
+    asked = study.models.readout
+    readout = None if asked is None else Readout(asked.stage, asked.grid, num_classes)
+    return CompactModel(student, explainer, study.distillation.fill, readout)

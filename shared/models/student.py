@@ -73,16 +73,21 @@ class Student(nn.Module):
 
     def forward_with_features(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return logits (N, classes) and the feature maps of `FEATURE_STAGES`, (N, 136 | 192, h, w)."""
-        ends = [self.stage_blocks[stage][-1] for stage in FEATURE_STAGES]
-        features: list[Tensor] = []
+        logits, maps = self.forward_with_maps(x)
+        return logits, tuple(maps[stage] for stage in FEATURE_STAGES)
+
+    def forward_with_maps(self, x: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+        """Return logits (N, classes) and what the last block of each stage gave, (N, channels, h, w), by stage."""
+        stage_of_end = {blocks[-1]: stage for stage, blocks in self.stage_blocks.items()}
+        maps: dict[int, Tensor] = {}
         x = self.first_conv(x)
         for index, block in enumerate(self.blocks):
             x = block(x)
-            if index in ends:
-                features.append(x)
+            if index in stage_of_end:
+                maps[stage_of_end[index]] = x
         x = self.final_expand_layer(x).mean((2, 3), keepdim=True)
         logits: Tensor = self.classifier(self.feature_mix_layer(x).flatten(1))
-        return logits, tuple(features)
+        return logits, maps
 
 
 def build_student(choice: StudentChoice, num_classes: int, *, seed: int = 0) -> Student:

@@ -1,6 +1,6 @@
 """Which parameters train under privacy: one named list that engine, clip, upload and report share.
 
-In: a compact model and the study's word (head, scales, last, all). Out: sorted parameter names. Fewer
+In: a compact model and the study's word (readout, head, scales, last, all). Out: sorted parameter names. Fewer
 parameters mean less noise for the same privacy. Only names; nothing of a patient.
 """
 
@@ -16,19 +16,23 @@ from shared.models.student import SqueezeExcite
 
 NORMALISATION = (nn.GroupNorm, FrozenAffine)
 LAST_STAGES = (4, 5)
+READOUT = "readout.linear"
 AFTER_BLOCKS = ("student.final_expand_layer", "student.feature_mix_layer")
 
 
 def trainable_names(model: CompactModel, which: TrainableSet) -> tuple[str, ...]:
     """Return the sorted names, as in `model.named_parameters()`, of a trainable set.
 
-    head: the student's classifier. scales: also all normalisation scales and biases, the biases of
-    squeeze-excite and the explainer's last layer. last: also all of the student from stage 4 on. all: all.
+    readout: the linear layer on a frozen map, which every other set holds too, where a study has one. head: the
+    student's classifier. scales: also all normalisation scales and biases, the biases of squeeze-excite and the
+    explainer's last layer. last: also all of the student from stage 4 on. all: all.
     """
     every = sorted(name for name, _ in model.named_parameters())
     if which == "all":
         return tuple(every)
-    prefixes = ["student.classifier"]
+    if which == "readout":
+        return tuple(_under(every, [READOUT]))
+    prefixes = ["student.classifier", READOUT]
     if which in ("scales", "last"):
         prefixes += ["explainer.head", *_modules(model, NORMALISATION)]
     if which == "last":

@@ -49,6 +49,7 @@ def study_of(method: Method, published: Path | None = None) -> StudyConfig:
                 "teacher": {"name": "resnet10t"},
                 "explainer": {"width": 16},
                 "student": student,
+                "readout": {"stage": 3, "grid": 2},
             },
             "distillation": {"method": method, "num_views": 3, "views_per_step": 2},
             "warm_start": {"epochs": 0},
@@ -207,6 +208,7 @@ def sampled(site: Site, study: StudyConfig) -> str:
 
 def moved(site: Site, less: Site, study: StudyConfig, which: TrainableSet) -> float:
     """Say how far the clipped sum moves between two folders, every other patient's coins held fixed."""
+    study = study.model_copy(update={"privacy": study.privacy.model_copy(update={"trainable": which})})
     return float((clipped_sum(site, study, which) - clipped_sum(less, study, which)).norm())
 
 

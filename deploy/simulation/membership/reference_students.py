@@ -19,7 +19,8 @@ from deploy.simulation.phantoms import write_phantoms
 from deploy.simulation.simulated_hospitals import phantom_plans
 from deploy.simulation.terminal_progress import Progress
 from deploy.simulation.workspace import Workspace
-from server.rounds.aggregation import RunningMean, applied, merged_step
+from server.rounds.aggregation import RunningMean, applied
+from server.rounds.merging import merge_of
 from shared.config.files import parse_site, read_site_yaml
 from shared.config.study import StudyConfig
 from shared.data.patients import Patient
@@ -121,12 +122,13 @@ def federated_weights(study: StudyConfig, sites: Sequence[Site]) -> Arrays:
     parameters = dict(compact.named_parameters())
     names = trainable_names(compact, study.privacy.trainable)
     weights: Arrays = to_arrays({name: parameters[name] for name in names})
-    step: Arrays = {}
+    merge = merge_of(study, compact)
+    carried: Arrays = {}
     for number in range(1, study.federation.rounds + 1):
         mean = RunningMean({site.config.name: float(site.config.declared_patients) for site in sites})
         for site in sites:
             mean.add(site.config.name, private_update(site, study, number, compact, adapters, weights))
-        step = merged_step(step, mean.mean(), study.federation.server_momentum)
+        step, carried = merge(carried, mean.mean(), [site.config.declared_patients for site in sites], number)
         weights = applied(weights, step)
     return weights
 

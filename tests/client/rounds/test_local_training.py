@@ -1,6 +1,7 @@
 """A round's patients: their own views, their own targets, their own coins; and the update made of them."""
 
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,11 @@ from client.rounds.local_training import SitePatients, fill_target_cache, privat
 from shared.data.patients import Patient
 from shared.data.sources import read_source
 from shared.data.tables.manifest import write_manifest
+from shared.distillation.objective import Targets, site_terms, view_losses
+from shared.distillation.targets import read_views
 from shared.errors import DataError
 from shared.privacy.noise import Coins
+from tests.conftest import STUDY, make_tiny_federation
 
 COINS = Coins(b"c" * 32)
 
@@ -131,3 +135,51 @@ def test_an_unreadable_patient_stops_nothing(tiny_federation, broken) -> None:
         assert len(loaded) == 3
     update = private_update(broken, study, 1, *broken.compact(study), tiny_federation.initial)
     assert all(np.isfinite(array).all() for array in update.values())
+
+
+@pytest.fixture(scope="module")
+def with_readout(tmp_path_factory: pytest.TempPathFactory):
+    """Make a miniature whose study trains a readout."""
+    raw = deepcopy(STUDY)
+    raw["models"] = raw["models"] | {"readout": {"stage": 3, "grid": 2}}
+    raw["distillation"] = raw["distillation"] | {"site_weights": {"alpha": 0.8, "temperature": 1.0}}
+    raw["privacy"] = raw["privacy"] | {"trainable": "readout", "sample_rate": 1.0, "epsilon": 50.0}
+    return make_tiny_federation(tmp_path_factory.mktemp("readout"), raw)
+
+
+def test_a_readout_loses_what_the_whole_model_loses(with_readout, tmp_path: Path) -> None:
+    """From what was kept of the frozen part, the loss is that of a pass over the images, to float16's rounding."""
+    study, site = with_readout.study, with_readout.site("film", tmp_path)
+    compact, adapters = site.compact(study)
+    with torch.no_grad():
+        assert compact.readout is not None
+        compact.readout.linear.weight.normal_(generator=torch.Generator().manual_seed(0)).mul_(0.1)
+    with site.target_cache(study) as cache:
+        patients = site.partitions(study)["train"]
+        kept = SitePatients(patients, study, compact, adapters, cache, COINS)
+        for number, patient in enumerate(patients):
+            fields = kept.load(number, 0)
+            views = read_views(patient, study)
+            which = COINS.views(
+                patient.patient_id, 0, study.distillation.num_views, study.distillation.views_per_step
+            )
+            images = views.images(which)
+            targets = Targets(site.teacher(study)(images).detach())
+            terms = replace(site_terms(study.distillation), feature=0.0)
+            labels = torch.from_numpy(views.labels[list(which)])
+            whole = view_losses(compact.run(images), labels, targets, None, terms)
+            torch.testing.assert_close(kept.losses(fields), whole, rtol=2e-3, atol=2e-3)
+
+
+def test_a_readouts_round_runs_neither_student_nor_teacher(with_readout, tmp_path: Path) -> None:
+    """After enrolment a round reads what was kept; its update moves the readout alone."""
+    study, site = with_readout.study, with_readout.site("film", tmp_path)
+    fill_target_cache(site, study)
+    compact, adapters = site.compact(study)
+    passes: list[object] = []
+    compact.student.register_forward_hook(lambda *_: passes.append(1))
+    compact.student.first_conv.register_forward_hook(lambda *_: passes.append(1))
+    update = private_update(site, study, 1, compact, adapters, with_readout.initial)
+    assert set(update) == {"readout.linear.weight", "readout.linear.bias"}
+    assert not passes
+    assert all(np.abs(array).max() > 0 for array in update.values())

@@ -21,7 +21,7 @@ def state() -> StudyState:
         bytes_received={"north": [10, 20]},
         statements={"north": {"epsilon": None}},
         excluded={"south": "budget_spent"},
-        velocity={"w": np.full((2, 3), 0.5, np.float32), "b": np.ones(1, np.float32)},
+        carried={"w": np.full((2, 3), 0.5, np.float32), "b": np.ones(1, np.float32)},
         last_round={"round": 2, "answered": ["north"], "missing": {"south": "budget_spent"}},
     )
 
@@ -31,9 +31,9 @@ def test_there_and_back(tmp_path: Path) -> None:
     saved = state()
     save_state(saved, tmp_path / "c.safetensors")
     loaded = load_state(tmp_path / "c.safetensors", DIGEST)
-    arrays = {"weights": None, "velocity": None}
+    arrays = {"weights": None, "carried": None}
     assert {**loaded.__dict__, **arrays} == {**saved.__dict__, **arrays}
-    for ours, theirs in ((loaded.weights, saved.weights), (loaded.velocity, saved.velocity)):
+    for ours, theirs in ((loaded.weights, saved.weights), (loaded.carried, saved.carried)):
         assert ours.keys() == theirs.keys()
         for name, array in theirs.items():
             np.testing.assert_array_equal(ours[name], array)
@@ -67,7 +67,7 @@ def test_a_crash_while_saving_leaves_the_old_state(tmp_path: Path, monkeypatch: 
     save_state(old, path)
     monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        save_state(old.after_round(old.weights, old.velocity, {}), path)
+        save_state(old.after_round(old.weights, old.carried, {}), path)
     assert load_state(path, DIGEST).rounds_done == 2
 
 

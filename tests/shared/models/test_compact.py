@@ -61,7 +61,7 @@ def test_forward_is_the_logits_of_run(student):
     output = model.run(x)
     assert torch.equal(model(x), output.logits)
     assert torch.equal(model.mask(x), output.mask)
-    torch.testing.assert_close(model.student_logits(output.masked_input), output.logits)
+    torch.testing.assert_close(model.student(output.masked_input), output.logits)
     assert [f.shape[1] for f in output.features] == [136, 192]
 
 
