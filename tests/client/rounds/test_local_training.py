@@ -142,7 +142,7 @@ def with_readout(tmp_path_factory: pytest.TempPathFactory):
     """Make a miniature whose study trains a readout."""
     raw = deepcopy(STUDY)
     raw["models"] = raw["models"] | {"readout": {"stage": 3, "grid": 2}}
-    raw["distillation"] = raw["distillation"] | {"site_weights": {"alpha": 0.8, "temperature": 1.0}}
+    raw["distillation"] = {"site_weights": {"alpha": 0.8, "temperature": 1.0}}
     raw["privacy"] = raw["privacy"] | {"trainable": "readout", "sample_rate": 1.0, "epsilon": 50.0}
     return make_tiny_federation(tmp_path_factory.mktemp("readout"), raw)
 
