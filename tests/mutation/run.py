@@ -11,7 +11,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.mutation.mutants import Mutant, mutants
+from tests.mutation.tested import compile_copy, load_libraries, passes
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
@@ -50,12 +50,14 @@ class Fate:
 def main() -> int:
     """Plant mistakes and count which are noticed."""
     given = _arguments()
+    os.environ.setdefault("ROUNDS_DATA", str(ROOT.parent / "shared" / "data"))
+    load_libraries()
     fates: dict[str, list[Fate]] = {}
     for package in given.packages:
         with tempfile.TemporaryDirectory(prefix="rounds-mutation-") as scratch:
             copy = _copied(Path(scratch))
             began = time.monotonic()
-            if not _passes(copy, _tests(package), None):
+            if not passes(copy, _tests(package), None):
                 print(f"{package}: its tests fail without a mistake; mend that first", file=sys.stderr)
                 return 2
             seconds = 3 * (time.monotonic() - began) + 60
@@ -88,6 +90,7 @@ def _copied(folder: Path) -> Path:
             shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder / part)
+    compile_copy(folder)
     return folder
 
 
@@ -107,7 +110,7 @@ def _fate(copy: Path, package: str, file: str, mutant: Mutant, seconds: float) -
     path.write_text(mutant.text, encoding="utf-8")
     began = time.monotonic()
     try:
-        noticed = not _passes(copy, _tests(package, file), seconds)
+        noticed = not passes(copy, _tests(package, file), seconds)
     finally:
         path.write_text(kept, encoding="utf-8")
     took = time.monotonic() - began
@@ -126,21 +129,6 @@ def _tests(package: str, file: str = "") -> list[str]:
     files = [one for part in every for one in sorted((ROOT / part).rglob("test_*.py")) or [ROOT / part]]
     near = [one for one in files if file and module in one.read_text(encoding="utf-8")]
     return [*(one.relative_to(ROOT).as_posix() for one in near), *every]
-
-
-def _passes(copy: Path, tests: list[str], seconds: float | None) -> bool:
-    """Run tests on a copy until one fails; more than so many seconds is no pass."""
-    command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-    data = os.environ.get("ROUNDS_DATA", str(ROOT.parent / "shared" / "data"))
-    around = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1", "ROUNDS_DATA": data}
-    try:
-        done = subprocess.run(
-            command, cwd=copy, env=around, timeout=seconds, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
 
 
 if __name__ == "__main__":
