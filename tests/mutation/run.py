@@ -123,11 +123,14 @@ def _fate(copy: Path, package: str, file: str, mutant: Mutant, seconds: float) -
 
 
 def _tests(package: str, file: str = "") -> list[str]:
-    """Return what holds a package to its words; first, where a file of it is given, the tests that name its module."""
-    module = file.removesuffix(".py").replace("/", ".")
+    """Return what holds a package to its words; of a file of it first its own test and those that name it."""
     every = [f"tests/{package}", *ALSO.get(package, [])]
+    if not file:
+        return every
+    module, own = file.removesuffix(".py").replace("/", "."), f"test_{Path(file).name}"
     files = [one for part in every for one in sorted((ROOT / part).rglob("test_*.py")) or [ROOT / part]]
-    near = [one for one in files if file and module in one.read_text(encoding="utf-8")]
+    near = [one for one in files if one.name == own or module in one.read_text(encoding="utf-8")]
+    near.sort(key=lambda one: one.name != own)
     return [*(one.relative_to(ROOT).as_posix() for one in near), *every]
 
 
