@@ -1,7 +1,8 @@
 """Small mistakes in a source file: a comparison turned, a number changed, a sign swapped, a condition negated.
 
-In: source text. Out: mutants, each the text with one mistake. Docstrings, annotations and texts are left alone: a
-mistake in them changes no result.
+In: source text. Out: mutants, each the text with one mistake. Docstrings, annotations and texts are left alone, and so
+are `strict` of zip and `repr` of a field: a mistake in them changes no result. Paths put together, texts made longer
+and types joined by `|` are left alone too: the first line that runs would fail, and that flatters the tests.
 """
 
 import ast
@@ -48,11 +49,36 @@ def _places(tree: ast.AST) -> Iterator[ast.expr]:
         if name in {"annotation", "returns", "decorator_list", "keywords"} and not isinstance(tree, ast.Call):
             continue
         for part in value if isinstance(value, list) else [value]:
-            if not isinstance(part, ast.AST) or isinstance(part, ast.JoinedStr | ast.Raise):
+            if (
+                not isinstance(part, ast.AST)
+                or isinstance(part, ast.JoinedStr | ast.Raise)
+                or _is_silent(part)
+            ):
                 continue
             if isinstance(part, ast.expr):
                 yield part
             yield from _places(part)
+
+
+def _is_silent(node: ast.AST) -> bool:
+    """Whether nothing that runs hangs on a part: a check of one's own, a name for the type checker."""
+    match node:
+        case ast.keyword(arg="strict" | "repr") | ast.Call(func=ast.Name(id="TypeVar")):
+            return True
+    return False
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+
+
+def _is_type(node: ast.expr) -> bool:
+    match node:
+        case ast.Constant(value=None):
+            return True
+        case ast.Name(id=name) | ast.Subscript(value=ast.Name(id=name)):
+            return name[0].isupper() and not name.isupper()
+    return False
 
 
 def _changed(node: ast.expr) -> Iterator[ast.expr]:
@@ -60,7 +86,7 @@ def _changed(node: ast.expr) -> Iterator[ast.expr]:
         case ast.Compare(left=left, ops=[one], comparators=[right]) if type(one) in _COMPARED:
             yield ast.Compare(left, [_COMPARED[type(one)]()], [right])
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _COMPUTED:
-            if not isinstance(left, ast.Constant) or not isinstance(left.value, str):
+            if not any(_is_text(side) or _is_type(side) for side in (left, right)):
                 yield ast.BinOp(left, _COMPUTED[type(op)](), right)
         case ast.BoolOp(op=op, values=values):
             yield ast.BoolOp(ast.Or() if isinstance(op, ast.And) else ast.And(), values)
@@ -73,4 +99,4 @@ def _changed(node: ast.expr) -> Iterator[ast.expr]:
         case ast.Constant(value=int(value)):
             yield ast.Constant(value + 1)
         case ast.Constant(value=float(value)):
-            yield ast.Constant(value * 2)
+            yield ast.Constant(value * 2 or 1.0)

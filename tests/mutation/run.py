@@ -1,8 +1,9 @@
 """Do the tests notice mistakes? `python -m tests.mutation.run client/ledger shared/privacy --mutants 20`.
 
 Mistakes are drawn by a seed out of all that `mutants` makes in a package, each planted in a copy of the sources, and
-the tests that mirror the package are run on it until one fails. A mistake that none notices has survived: it is printed
-with its line, to be killed by a test or to be understood. Exit status 1 where fewer than `--floor` are noticed.
+the tests that mirror the package, those that name the module first, are run on it until one fails. A mistake that none
+notices has survived: it is printed with its line, to be killed by a test or to be understood. Exit status 1 where fewer
+than `--floor` are noticed.
 """
 
 import argparse
@@ -10,7 +11,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.mutation.mutants import Mutant, mutants
+from tests.mutation.tested import compile_copy, load_libraries, passes
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
@@ -27,7 +28,10 @@ PACKAGES = (
 PARTS = ("client", "server", "shared", "deploy", "tests", "pyproject.toml", "docs", "README.md", "Makefile")
 ALSO = {  # what else holds a package to its words, beside the tests that mirror it
     "client/dp_sgd": ["tests/contracts/test_neighbour.py"],
+    "client/ledger": ["tests/client/identity/test_site_backup.py", "tests/client/rounds/test_enrolments.py"],
     "client/rounds": ["tests/contracts/test_answers.py", "tests/contracts/test_bad_records.py"],
+    "server/audit": ["tests/server/evaluation/test_report_records.py"],
+    "server/rounds": ["tests/server/evaluation/test_finish_run.py"],
 }
 
 
@@ -46,12 +50,14 @@ class Fate:
 def main() -> int:
     """Plant mistakes and count which are noticed."""
     given = _arguments()
+    os.environ.setdefault("ROUNDS_DATA", str(ROOT.parent / "shared" / "data"))
+    load_libraries()
     fates: dict[str, list[Fate]] = {}
     for package in given.packages:
         with tempfile.TemporaryDirectory(prefix="rounds-mutation-") as scratch:
             copy = _copied(Path(scratch))
             began = time.monotonic()
-            if not _passes(copy, package, None):
+            if not passes(copy, _tests(package), None):
                 print(f"{package}: its tests fail without a mistake; mend that first", file=sys.stderr)
                 return 2
             seconds = 3 * (time.monotonic() - began) + 60
@@ -84,6 +90,7 @@ def _copied(folder: Path) -> Path:
             shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder / part)
+    compile_copy(folder)
     return folder
 
 
@@ -103,7 +110,7 @@ def _fate(copy: Path, package: str, file: str, mutant: Mutant, seconds: float) -
     path.write_text(mutant.text, encoding="utf-8")
     began = time.monotonic()
     try:
-        noticed = not _passes(copy, package, seconds)
+        noticed = not passes(copy, _tests(package, file), seconds)
     finally:
         path.write_text(kept, encoding="utf-8")
     took = time.monotonic() - began
@@ -115,20 +122,16 @@ def _fate(copy: Path, package: str, file: str, mutant: Mutant, seconds: float) -
     return Fate(file, mutant.line, mutant.before, mutant.after, noticed, round(took, 1))
 
 
-def _passes(copy: Path, package: str, seconds: float | None) -> bool:
-    """Run a package's tests on a copy until one fails; more than so many seconds is no pass."""
-    tests = [f"tests/{package}", *ALSO.get(package, [])]
-    command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-    data = os.environ.get("ROUNDS_DATA", str(ROOT.parent / "shared" / "data"))
-    around = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1", "ROUNDS_DATA": data}
-    try:
-        done = subprocess.run(
-            command, cwd=copy, env=around, timeout=seconds, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
+def _tests(package: str, file: str = "") -> list[str]:
+    """Return what holds a package to its words; of a file of it first its own test and those that name it."""
+    every = [f"tests/{package}", *ALSO.get(package, [])]
+    if not file:
+        return every
+    module, own = file.removesuffix(".py").replace("/", "."), f"test_{Path(file).name}"
+    files = [one for part in every for one in sorted((ROOT / part).rglob("test_*.py")) or [ROOT / part]]
+    near = [one for one in files if one.name == own or module in one.read_text(encoding="utf-8")]
+    near.sort(key=lambda one: one.name != own)
+    return [*(one.relative_to(ROOT).as_posix() for one in near), *every]
 
 
 if __name__ == "__main__":

@@ -47,3 +47,28 @@ def test_the_mistakes_are_these(before: str, after: str) -> None:
     """A comparison, a number, a sign, a condition."""
     assert after in [one.after for one in mutants(SOURCE) if one.before == before]
     assert len(list(mutants(SOURCE))) == 9
+
+
+@pytest.mark.parametrize(
+    "silent",
+    [
+        'path = folder / "a" / f"{name}.json"', 'name = stem + ".lock"', "zip(a, b, strict=True)",
+        "held: list[int] = field(repr=False)", 'T = TypeVar("T", contravariant=True)', "Kept = Spend | None",
+        "Kept = Frozen | Annotated[Gaussian, Field()]", "Kept = One | Two | Three",
+    ],
+)  # fmt: skip
+def test_what_no_test_should_hold_is_left_alone(silent: str) -> None:
+    """Paths, names, types, and what only a reader or the type checker looks at."""
+    assert list(mutants(silent)) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "after"),
+    [
+        ("x = 0.0", "1.0"), ("x = a / b", "a * b"), ("x = flags | MASK", "flags & MASK"), ("x = a.b | c", "a.b & c"),
+        ("path.mkdir(parents=True)", "False"),
+    ],
+)  # fmt: skip
+def test_what_matters_beside_them_is_not(source: str, after: str) -> None:
+    """A zero is another number afterwards; numbers are divided and sets joined as before."""
+    assert [one.after for one in mutants(source)] == [after]

@@ -28,10 +28,10 @@ def group_norm() -> nn.GroupNorm:
 
 LAYERS = {
     "pointwise, multiplied out": (lambda: nn.Conv2d(6, 4, 1), (6, 5, 7)),
-    "pointwise, as factors": (lambda: nn.Conv2d(6, 160, 1), (6, 2, 3)),
+    "pointwise, as factors": (lambda: nn.Conv2d(128, 160, 1), (128, 2, 3)),
     "pointwise with stride": (lambda: nn.Conv2d(6, 4, 1, 2), (6, 5, 7)),
     "dense": (lambda: nn.Conv2d(6, 4, 3, 2, 1, bias=False), (6, 9, 8)),
-    "dense, as factors": (lambda: nn.Conv2d(6, 40, 3, 1, 0, dilation=2), (6, 6, 5)),
+    "dense, as factors": (lambda: nn.Conv2d(64, 40, 3, 1, 0, dilation=2), (64, 6, 5)),
     "depthwise": (lambda: nn.Conv2d(6, 6, 5, 1, 2, groups=6), (6, 7, 6)),
     "depthwise with stride": (lambda: nn.Conv2d(6, 6, 3, 2, 1, groups=6), (6, 8, 9)),
     "depthwise with dilation": (lambda: nn.Conv2d(6, 6, (3, 2), (2, 3), (2, 1), (2, 3), groups=6), (6, 9, 9)),
@@ -39,7 +39,7 @@ LAYERS = {
     "depthwise with two outputs": (lambda: nn.Conv2d(6, 12, 3, 2, 1, groups=6), (6, 6, 5)),
     "linear": (lambda: nn.Linear(6, 4), (6,)),
     "linear on tokens": (lambda: nn.Linear(6, 4), (5, 6)),
-    "linear on tokens, as factors": (lambda: nn.Linear(20, 40), (2, 20)),
+    "linear on tokens, as factors": (lambda: nn.Linear(128, 160), (2, 128)),
     "group norm": (group_norm, (6, 4, 5)),
     "group norm on vectors": (group_norm, (6,)),
     "frozen affine": (frozen_affine, (6, 4, 5)),
@@ -71,6 +71,10 @@ def test_rule_equals_autograd(kind: str, samples: int, trained: tuple[str, ...])
             sums[name] += gradient * min(1.0, BOUND / (norms[-1].item() * (1 + ROUNDING)))
     with PatientGradients(model, names) as engine:
         clipped = engine.clipped_sum(lambda: losses(x), 3, BOUND)
-    torch.testing.assert_close(clipped.norms, torch.stack(norms), rtol=1e-10, atol=0)
+    as_factors = "as factors" in kind  # of 13 bits, see test_gradient_forms
+    torch.testing.assert_close(clipped.norms, torch.stack(norms), rtol=1e-3 if as_factors else 1e-10, atol=0)
     for name in names:
-        torch.testing.assert_close(clipped.sums[name], sums[name], rtol=1e-9, atol=1e-12)
+        near = 1e-3 * sums[name].abs().max().item() if as_factors else 1e-12
+        torch.testing.assert_close(
+            clipped.sums[name], sums[name], rtol=1e-3 if as_factors else 1e-9, atol=near
+        )

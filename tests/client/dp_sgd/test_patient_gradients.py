@@ -230,6 +230,41 @@ def test_uses_that_mix_patients_are_refused(run: Callable[[nn.Linear, Tensor], T
         gradients.clipped_sum(lambda: run(layer, torch.ones(4, 2)).sum(1), 4, 1.0)
 
 
+@pytest.mark.parametrize("count", [0, 5])
+def test_losses_that_cannot_be_shared_out_are_refused(count: int) -> None:
+    """Each of two patients has as many losses as the other, and at least one."""
+    layer = nn.Linear(2, 1)
+    with (
+        PatientGradients(layer, ["weight"]) as gradients,
+        pytest.raises(ValueError, match="multiple of 2 pat"),
+    ):
+        gradients.clipped_sum(lambda: layer(torch.ones(count, 2)).flatten(), 2, 1.0)
+
+
+def test_gradients_are_taken_inside_the_context_only() -> None:
+    """Before it is entered, and after it was left, layers run as torch runs them and nothing can be clipped."""
+    layer = nn.Linear(2, 1)
+    gradients = PatientGradients(layer, ["weight"])
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="outside the context"):
+            gradients.clipped_sum(lambda: layer(torch.ones(2, 2)).flatten(), 2, 1.0)
+        with gradients:
+            gradients.clipped_sum(lambda: layer(torch.ones(2, 2)).flatten(), 2, 1.0)
+
+
+def test_without_autograd_a_tapped_layer_is_the_layer() -> None:
+    """A look without gradients, however often, gives the layer's own values and is not counted as its use."""
+    layer, x = nn.Linear(2, 1), torch.ones(4, 2)
+    expected = layer(x)
+    with PatientGradients(layer, ["weight"]) as gradients:
+        with torch.no_grad():
+            assert torch.equal(layer(x), expected)
+            assert torch.equal(layer(x), expected)
+        assert gradients.clipped_sum(lambda: layer(x).flatten(), 2, 1.0).norms.tolist() == pytest.approx(
+            [2**0.5] * 2
+        )
+
+
 def test_only_the_named_parameters_require_gradients_inside() -> None:
     """Nothing is computed for frozen parameters, and autograd reaches a trained layer behind them."""
     model = Small()

@@ -150,6 +150,11 @@ def test_only_sampled_patients_are_loaded_and_each_step_draws_anew() -> None:
     expected = [(name, step) for step in range(8, 12) for name in IDS if COINS.included(name, step, 0.5)]
     assert patients.loaded == expected
     assert seen == [8, 9, 10, 11]
+    private_steps(
+        model, NAMES, PLAN, patient_ids=[], coins=COINS, noise=NoiseSource(), source=patients,
+        progress=seen.append,
+    )  # fmt: skip
+    assert seen[4:] == [0, 1, 2, 3], "numbered from 0 where nobody says otherwise"
 
 
 def test_an_empty_batch_still_moves_the_weights_by_its_noise() -> None:

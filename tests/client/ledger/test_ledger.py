@@ -142,6 +142,24 @@ def test_spent_budget_refuses_and_writes_nothing(tmp_path: Path) -> None:
         assert ledger.reserve(key(0), BASE, ROUND, "train", cap).stored == b"0"
 
 
+def test_the_cap_itself_may_be_spent(tmp_path: Path) -> None:
+    """What brings the patients exactly to the cap passes; after it not even a little more does."""
+    with opened(tmp_path) as ledger:
+        ledger.reserve(key(1), BASE, Declared(epsilon=10.0, delta=0), "train", CAP)
+        with pytest.raises(Refusal, match=r"cap\.epsilon is 10"):
+            ledger.reserve(key(2), BASE, Declared(epsilon=1e-3, delta=0), "train", CAP)
+
+
+def test_a_hospital_that_allows_no_privacy_still_has_a_cap(tmp_path: Path) -> None:
+    """A release with noise is held against the cap wherever, even where one without noise would pass."""
+    with opened(tmp_path) as ledger:
+        over = Declared(epsilon=11.0, delta=0)
+        with pytest.raises(Refusal) as refused:
+            ledger.reserve(key(1), BASE, over, "train", CAP, allow_without_privacy=True)
+        assert code_of(refused) == ErrorCode.BUDGET_SPENT
+        ledger.reserve(key(1), BASE, FREE, "train", CAP, allow_without_privacy=True)
+
+
 def test_partitions_spend_apart(tmp_path: Path) -> None:
     """Train and evaluation patients differ, so the statement's epsilon is the largest, not the sum."""
     with opened(tmp_path) as ledger:
@@ -167,6 +185,20 @@ def test_declared_weights_count_once_in_every_partition(tmp_path: Path) -> None:
         with pytest.raises(Refusal) as refused:
             ledger.reserve(key(1), BASE, Declared(epsilon=9.0, delta=0), "train", CAP)
         assert code_of(refused) == ErrorCode.BUDGET_SPENT
+
+
+def test_each_weights_file_has_a_spend_of_its_own(tmp_path: Path) -> None:
+    """Another file's spend adds, and a request whose base is the file is no declaration of it."""
+    with opened(tmp_path) as ledger:
+        ledger.reserve(key(1), BASE, FREE, "train", CAP)
+        ledger.record_declared(OTHER_BASE, 2.0, 0)
+        ledger.record_declared(BASE, 1.0, 0)
+        assert [one.epsilon for one in ledger.mechanisms("train") if isinstance(one, Declared)] == [
+            0.5,
+            2.0,
+            1.0,
+        ]
+        assert ledger.verify() == 3
 
 
 def test_unlisted_weights_count_once_and_end_the_guarantee(tmp_path: Path) -> None:
@@ -218,6 +250,9 @@ def test_statement_depends_on_public_values_only(tmp_path: Path) -> None:
             ledger.commit(ledger.reserve(key(1), BASE, FREE, "train", CAP), reply)
             statements.append(ledger.statement(1e-5, site="north", span="all runs", shown_cap=None))
     assert statements[0].cap_epsilon is None
+    with opened(tmp_path / "one") as ledger:
+        shown = ledger.statement(1e-5, site="north", span="all runs", shown_cap=CAP)
+    assert shown == statements[0].model_copy(update={"cap_epsilon": 10.0})
     assert statements[0].model_dump(exclude={"head_hash"}) == statements[1].model_dump(exclude={"head_hash"})
 
 
@@ -346,6 +381,7 @@ def test_remembered_head_makes_stricter_only(tmp_path: Path) -> None:
     filled(tmp_path)
     with opened(tmp_path) as ledger:
         statement = ledger.statement(1e-5, site="north", span="all runs")
+        ledger.require_head(0, "0" * 64)  # of an empty ledger, which each once was
         ledger.require_head(statement.head_seq, statement.head_hash)
         ledger.reserve(key(9), BASE, FREE, "train", CAP)
         ledger.require_head(statement.head_seq, statement.head_hash)

@@ -45,6 +45,18 @@ def test_noise_is_kept(tmp_path: Path) -> None:
     assert KeptFigures(file).calibrate(8.0, 1e-5, 0.5, 4) == noise * 2
 
 
+@pytest.mark.parametrize(("held", "read"), [("0.5", True), ("0", False), ("Infinity", False), ("NaN", False)])
+def test_kept_noise_is_a_finite_number_above_0(tmp_path: Path, held: str, *, read: bool) -> None:
+    """Little noise may be kept; none, or endless noise, is no answer and is computed anew."""
+    file = tmp_path / "figures.json"
+    asked = KeptFigures(file)
+    noise = asked.calibrate(8.0, 1e-5, 0.5, 4)
+    asked.keep()
+    (key,) = json.loads(file.read_text())
+    file.write_text(f'{{"{key}": {held}}}')
+    assert KeptFigures(file).calibrate(8.0, 1e-5, 0.5, 4) == (0.5 if read else noise)
+
+
 def test_the_kept_one_is_read(tmp_path: Path) -> None:
     """The second time the file answers: another number in it is what is shown."""
     file = tmp_path / "figures.json"

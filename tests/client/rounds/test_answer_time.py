@@ -85,6 +85,8 @@ def test_real_sites_have_a_time_by_default(auto: Hospital, tiny_federation: Any)
     assert [reply_period(auto.site, study, kind) for kind in ("enrol", "train", "evaluate")] == [100, 40, 50]
     later = tiny_federation.changed(federation={"reply_after_seconds": 60.0})
     assert [reply_period(auto.site, later, kind) for kind in ("enrol", "train")] == [100, 60]
+    just = tiny_federation.changed(federation={"reply_after_seconds": 40.0})
+    assert reply_period(auto.site, just, "train") == 40
     assert auto.site.config.reply_after_seconds == "auto" == parse_site(
         auto.site.config.model_dump(mode="json", exclude={"reply_after_seconds"})
     ).reply_after_seconds  # fmt: skip

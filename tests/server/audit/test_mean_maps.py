@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from server.audit.mean_map_records import Placed, groups, mean_bodies, round_bodies
 from server.audit.mean_maps import contributions, difference_map, mean_map
@@ -61,6 +62,34 @@ def test_a_difference_is_paired() -> None:
     assert alone is not None
     assert grid.values == pytest.approx((0.5,) * 4)
     assert grid.high[0] - grid.low[0] < (alone.high[0] - alone.low[0]) / 2
+
+
+@pytest.mark.parametrize("difference", [False, True])
+def test_an_interval_is_halls_of_what_was_seen_and_two_more(difference: bool) -> None:
+    """Hall's transformation of both ends is Student's quantile for 4 cells; nothing is below 0 but a difference."""
+    values = np.array(
+        [[4.0, 8.0, 0.5, 6.0], [5.0, 2.0, 0.0, 9.0], [9.0, 3.0, 0.1, 5.0], [6.0, 2.5, 0.0, 7.0]]
+    )
+    maps = [one.reshape(2, 2) for one in values]
+    nothing = [np.zeros((2, 2))] * 4
+    grid = (difference_map(range(4), maps, nothing) if difference else mean_map(range(4), maps)).grid
+    assert grid is not None
+    assert grid.std == pytest.approx(values.std(0, ddof=1), abs=1e-4)
+    unseen = (-2.0, 2.0) if difference else (0.0, 2.0)
+    for cell in range(4):
+        seen = np.array([*values[:, cell], *unseen])
+        error = stats.sem(seen)
+        skew = ((seen - seen.mean()) ** 3).mean() / seen.std() ** 3 / len(seen) ** 0.5
+        for end, quantile in (
+            (grid.low[cell], 0.99375),
+            (grid.high[cell], 0.00625),
+        ):  # 0.025 / 4 on each side
+            if end == 0:
+                continue
+            x = (seen.mean() - end) / error
+            hall = x + skew * x**2 / 3 + skew**2 * x**3 / 27 + skew / 6
+            assert hall == pytest.approx(stats.t.ppf(quantile, 5), abs=2e-3)
+    assert (min(grid.low) < 0) == difference
 
 
 @pytest.mark.parametrize(

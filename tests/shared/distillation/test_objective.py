@@ -208,12 +208,53 @@ def test_methods_are_sets_of_weights() -> None:
     assert {name for name, terms in METHODS.items() if terms.explainer} == {"medtex", "rounds"}
     assert {name for name, terms in METHODS.items() if terms.uses_features} == {"medtex", "rounds"}
     assert {name for name, terms in METHODS.items() if terms.uses_teacher_in_loop} == {"rounds"}
-    assert {name: terms.alpha for name, terms in METHODS.items()} == {
-        "supervised": 1.0, "kd": 0.0, "hybrid": 0.5, "medtex": 0.0, "rounds": 0.5
+    assert {name: (terms.alpha, terms.temperature) for name, terms in METHODS.items()} == {
+        "supervised": (1.0, 1.0), "kd": (0.0, 4.0), "hybrid": (0.5, 4.0), "medtex": (0.0, 1.0), "rounds": (0.5, 4.0)
     }  # fmt: skip
-    assert METHODS["medtex"].temperature == 1.0
-    assert METHODS["hybrid"].temperature == METHODS["rounds"].temperature == 4.0
-    assert METHODS["medtex"].area == METHODS["medtex"].total_variation == 0
+    plain = Terms(explainer=False, alpha=1.0, temperature=1.0)
+    rest = {"feature", "area", "total_variation", "teacher_on_masked", "teacher_on_complement"}
+    weights = {
+        name: {key: value for key, value in terms.__dict__.items() if key in rest and value}
+        for name, terms in [*METHODS.items(), ("plain", plain)]
+    }
+    assert weights == {
+        "plain": {}, "supervised": {}, "kd": {}, "hybrid": {}, "medtex": {"feature": 0.01},
+        "rounds": {
+            "feature": 0.01, "area": 4.0, "total_variation": 0.05, "teacher_on_masked": 0.5,
+            "teacher_on_complement": 0.1,
+        },
+    }  # fmt: skip
+    assert {terms.mask_area for terms in METHODS.values()} == {0.5}
+
+
+@pytest.mark.parametrize("weight", ["teacher_on_masked", "teacher_on_complement"])
+def test_either_weight_needs_the_teacher(weight: str) -> None:
+    """One of the two is enough, without an explainer neither is, and a term without weight runs no teacher."""
+    terms = replace(Terms(explainer=True, alpha=1.0, temperature=1.0), **{weight: 0.5})
+    assert terms.uses_teacher_in_loop
+    assert not replace(terms, explainer=False).uses_teacher_in_loop
+    output, _, targets = made()
+    asked: list[Tensor] = []
+
+    class Teacher(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            asked.append(x)
+            return x.mean(dim=(2, 3))
+
+    images = torch.ones(4, 3, 8, 8, dtype=torch.float64)
+    teacher_in_loop_losses(Teacher(), output, images, images, targets, terms)
+    assert len(asked) == 1
+
+
+def test_terms_that_have_nothing_to_act_on_are_nothing() -> None:
+    """Without an explainer the mask costs nothing whatever its weights are; nor do features without adapters."""
+    output, labels, targets = made()
+    plain = Terms(explainer=False, alpha=0.5, temperature=4.0)
+    weighted = replace(plain, area=4.0, total_variation=0.5, mask_area=0.1, feature=0.5)
+    expected = view_losses(output, labels, targets, None, plain)
+    assert torch.equal(view_losses(output, labels, targets, None, weighted), expected)
+    unread = replace(targets, features=())  # a method without features has no targets for them
+    assert torch.equal(view_losses(output, labels, unread, Same(), plain), expected)
 
 
 @pytest.mark.parametrize("method", METHOD_NAMES)

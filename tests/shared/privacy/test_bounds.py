@@ -52,7 +52,21 @@ def test_bound_is_the_formula_for_full_batches() -> None:
     """With sample rate 1 the batch is everybody: signal 2.125 * 600 / 60, noise by hand."""
     plan = replace(PLAN, sample_rate=1.0)
     noise = 0.8 / 60 * math.sqrt(0.875**2 + 0.75**2 + 0.5**2) * (100 + math.sqrt(2 * math.log(2e9)))
-    assert update_norm_bound(plan, 10_000, 600) == pytest.approx(2.125 * 10 + noise, rel=2e-4)
+    assert update_norm_bound(plan, 10_000, 600) == pytest.approx(1.0001 * (2.125 * 10 + noise), rel=1e-9)
+
+
+def test_bound_is_the_formula_for_sampled_batches() -> None:
+    """With sample rate 0.1 Bernstein's bound on 600 coins stands for the batch; its chance is shared by 3 steps."""
+    tail = math.log(6e9)
+    batch = 60 + math.sqrt(2 * 60 * 0.9 * tail) + tail / 3
+    bound = update_norm_bound(replace(PLAN, noise_multiplier=0.0), 10_000, 600)
+    assert bound == pytest.approx(1.0001 * 2.125 * batch / 60, rel=1e-9)
+
+
+def test_a_batch_is_never_more_than_everybody() -> None:
+    """For 20 declared patients Bernstein's bound is 31: the batch is 20."""
+    plan = replace(PLAN, sample_rate=0.5, noise_multiplier=0.0, normaliser=10.0)
+    assert update_norm_bound(plan, 10_000, 20) == pytest.approx(1.0001 * 2.125 * 2, rel=1e-9)
 
 
 def test_honest_noise_stays_below_and_close_to_the_bound() -> None:

@@ -22,7 +22,15 @@ def test_without_noise_a_clip_has_as_many_units_as_noise_of_one() -> None:
     assert Grid.of(0.0, 0.5).clip_units == 2**44
 
 
-@pytest.mark.parametrize(("sigma", "clip"), [(0.06, 1.0), (1e14, 1.0), (1.0, float("inf")), (1.0, 0.0)])
+@pytest.mark.parametrize(("sigma", "units"), [(0.0625, 2**48), (1e13, 1)])
+def test_the_smallest_and_the_largest_noise_are_allowed(sigma: float, units: int) -> None:
+    """At the smallest, 2^15 clips stay below 2^63; at the largest, a clip is still one unit."""
+    assert Grid.of(sigma, 1.0).clip_units == units
+
+
+@pytest.mark.parametrize(
+    ("sigma", "clip"), [(0.0624, 1.0), (2e13, 1.0), (0.06, 1.0), (1e14, 1.0), (1.0, float("inf")), (1.0, 0.0)]
+)
 def test_a_grid_that_cannot_be_is_refused(sigma: float, clip: float) -> None:
     """Sums that could overflow, clips of no unit and missing clips are refused."""
     with pytest.raises(ValueError, match="multipliers of 0 or"):

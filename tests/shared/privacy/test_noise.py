@@ -2,6 +2,7 @@
 
 import os
 import time
+from hashlib import blake2b
 
 import numpy as np
 import pytest
@@ -86,6 +87,15 @@ def test_seeded_source_repeats_and_says_so() -> None:
         NoiseSource.seeded_without_privacy(b"short")
 
 
+def test_a_source_says_whether_anything_was_drawn() -> None:
+    """Nothing before the first draw, zeros included; from the first integer on, for good."""
+    source = NoiseSource()
+    source.gaussian((2,), 0.0)
+    assert not source.drawn
+    source.integers((2,))
+    assert source.drawn
+
+
 def test_noise_is_fast_enough() -> None:
     """Noise for 60,000 parameters costs at most 20 ms (best of several: the machine is shared)."""
     source = NoiseSource()
@@ -121,6 +131,22 @@ def test_coins_depend_on_key_step_and_patient() -> None:
     assert len({tuple(r) for r in rows}) == 4
 
 
+def test_coins_are_the_same_in_every_version() -> None:
+    """Who computes a round again, with this program or the next, draws the same patients: the words by hand."""
+    message = bytes([0] * 7 + [3] + [0] * 4) + b"p7"
+    word = int.from_bytes(blake2b(message, digest_size=8, key=KEY, person=b"included").digest(), "big")
+    for share, drawn in ((word + 2**40, True), (word - 2**40, False)):
+        assert Coins(KEY).included("p7", 3, share / 2.0**64) == drawn
+
+
+@pytest.mark.parametrize("size", [0, 15, 65])
+def test_a_key_of_another_length_is_refused(size: int) -> None:
+    """A key has 16 to 64 bytes."""
+    with pytest.raises(ValueError, match=f"key has {size} bytes, allowed is 16 to 64"):
+        Coins(bytes(size))
+    assert [Coins(bytes(allowed)).included("p", 0, 1.0) for allowed in (16, 64)] == [True, True]
+
+
 @pytest.mark.parametrize("rate", [0.05, 0.3, 0.9])
 def test_coins_have_the_asked_rate(rate: float) -> None:
     """The share of patients drawn is the sample rate, and steps are independent."""
@@ -147,5 +173,7 @@ def test_views_are_distinct_and_uniform() -> None:
     assert len(counts) == 6
     assert stats.chisquare(counts).pvalue > 1e-4
     assert coins.views("p", 0, 3, 3) == (0, 1, 2)
-    with pytest.raises(ValueError, match="num_views"):
-        coins.views("p", 0, 2, 3)
+    assert coins.views("p", 0, 1, 1) == (0,)
+    for asked in (3, 0):
+        with pytest.raises(ValueError, match="num_views"):
+            coins.views("p", 0, 2, asked)

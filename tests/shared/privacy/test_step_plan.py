@@ -98,7 +98,9 @@ def test_without_privacy_the_clip_stays() -> None:
         ("learning_rate", 0.0),
         ("learning_rate", math.inf),
         ("momentum", 1.0),
+        ("momentum", -0.1),
         ("normaliser", 0.0),
+        ("normaliser", math.inf),
         ("normaliser", math.nan),
         ("patients_per_chunk", 0),
     ],
@@ -107,6 +109,27 @@ def test_a_number_out_of_range_is_refused(field: str, value: float) -> None:
     """Each number out of its range is one PrivacyError that names field, value and what is allowed."""
     with pytest.raises(PrivacyError, match=rf"^{field} is {value}, allowed is .*; correct the study$"):
         replace(PLAN, **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("steps", 1), ("sample_rate", 1e-9), ("sample_rate", 1.0), ("noise_multiplier", 0.0),
+        ("noise_multiplier", 0.1), ("noise_multiplier", 1e4), ("max_grad_norm", 1e-4), ("max_grad_norm", 1e4),
+        ("learning_rate", 1e-6), ("learning_rate", 100.0), ("momentum", 0.0), ("momentum", 0.999),
+        ("normaliser", 1e-3), ("patients_per_chunk", 1),
+    ],
+)  # fmt: skip
+def test_both_ends_of_a_range_are_allowed(field: str, value: float) -> None:
+    """The first and the last allowed value of each number make a plan."""
+    assert getattr(replace(PLAN, **{field: value}), field) == value
+
+
+def test_a_chunk_is_16_patients_or_all() -> None:
+    """Unless a device says otherwise; fewer declared patients than that make one chunk."""
+    assert PLAN.patients_per_chunk == 16
+    sizes = [step_plan(study(noise_multiplier=1.0), 1, declared).patients_per_chunk for declared in (10, 100)]
+    assert sizes == [10, 16]
 
 
 def test_noise_needs_a_clip() -> None:
