@@ -50,8 +50,8 @@ class PatientGradients:
     UnsupportedLayerError for a trained parameter whose layer has no rule or that two layers share, and for any
     layer, trained or not, that couples samples.
 
-    >>> with PatientGradients(model, names) as gradients:
-    ...     clipped = gradients.clipped_sum(lambda: losses(model(x), y), num_patients=8, max_grad_norm=1.0)
+        with PatientGradients(model, names) as gradients:
+            clipped = gradients.clipped_sum(lambda: losses(model(x), y), num_patients=8, max_grad_norm=1.0)
     """
 
     def __init__(self, model: nn.Module, names: Sequence[str]) -> None:

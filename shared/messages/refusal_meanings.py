@@ -139,7 +139,11 @@ def meaning_of(outcome: str) -> Meaning | None:
 
 
 def refusal_sentence(outcome: str) -> str:
-    """Write an outcome for a person: its code, what it means, what to do next."""
+    """Write an outcome for a person: its code, what it means, what to do next.
+
+    >>> refusal_sentence("budget_spent").split(":")[0], refusal_sentence("the study has ended")
+    ('budget_spent', 'the study has ended')
+    """
     found, code = meaning_of(outcome), code_of(outcome)
     if found is None:
         return outcome

@@ -75,6 +75,9 @@ def spend(mechanisms: Sequence[Mechanism], delta: float) -> Spend:
 
     PRV's upper bound; where PRV fails or is looser, RDP's, also an upper bound. Declared rows are added by
     basic composition: their epsilons on top, their deltas out of `delta`. Nothing spent gives 0.
+
+    >>> spend([Declared(epsilon=1.0, delta=1e-6), Declared(epsilon=0.5, delta=1e-6)], delta=1e-5).epsilon
+    1.5
     """
     _check_delta(delta)
     history, declared_epsilon, rest, unprotected = _split(mechanisms, delta)

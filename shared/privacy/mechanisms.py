@@ -56,7 +56,12 @@ class MechanismCount(Frozen):
 
 
 def merged(mechanisms: Sequence[Mechanism]) -> tuple[MechanismCount, ...]:
-    """Count equal rows together, in an order that does not depend on the order of the rows."""
+    """Count equal rows together, in an order that does not depend on the order of the rows.
+
+    >>> step = PoissonGaussian(noise_multiplier=1.0, sample_rate=0.1, steps=8)
+    >>> [(one.rows, one.mechanism.steps) for one in merged([step, step, step])]
+    [(3, 24)]
+    """
     counts: dict[Mechanism, int] = {}
     steps: dict[tuple[float, float], int] = {}
     poisson_rows: dict[tuple[float, float], int] = {}

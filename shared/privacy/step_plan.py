@@ -63,6 +63,10 @@ class StepPlan:
         """Return how far one unit of step `step`'s averaged gradient moves the final weights.
 
         lr * sum_{j=0}^{steps-1-step} momentum^j: momentum carries a gradient into all later steps.
+
+        >>> plan = StepPlan(3, 0.5, 1.0, 1.0, learning_rate=1.0, momentum=0.5, normaliser=8)
+        >>> [plan.influence(step) for step in range(3)]
+        [1.75, 1.5, 1.0]
         """
         remaining = self.steps - step
         return self.learning_rate * (1 - self.momentum**remaining) / (1 - self.momentum)

@@ -16,7 +16,11 @@ _BYTES = 16
 
 
 def words(fingerprint: str) -> str:
-    """Return the twelve words to read out."""
+    """Return the twelve words to read out.
+
+    >>> words("00" * 32)
+    'abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about'
+    """
     return str(Mnemonic("english").to_mnemonic(bytes.fromhex(fingerprint)[:_BYTES]))
 
 
@@ -24,6 +28,9 @@ def same_fingerprint(said: str, fingerprint: str) -> bool:
     """Compare what a person typed, twelve words or 64 digits in any spelling, with a fingerprint.
 
     `ConfigError` where it can be no fingerprint at all: another number of words, an unknown word, a wrong checksum.
+
+    >>> same_fingerprint("ABABABAB " * 8, "ab" * 32), same_fingerprint(words("cd" * 32), "ab" * 32)
+    (True, False)
     """
     digits = re.sub(r"[\s:]", "", said).lower()
     if re.fullmatch(r"[0-9a-f]{64}", digits):

@@ -31,5 +31,9 @@ def why_not_believed(ca_pem: bytes, certificate_pem: bytes, host: str, at: datet
 
 
 def host_of(address: str) -> str:
-    """Return the host of `host:port`, without the brackets of an IPv6 address."""
+    """Return the host of `host:port`, without the brackets of an IPv6 address.
+
+    >>> host_of("hub.example.org:8443"), host_of("[::1]:8443")
+    ('hub.example.org', '::1')
+    """
     return address.rpartition(":")[0].strip("[]")
