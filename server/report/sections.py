@@ -90,9 +90,8 @@ def tiles(summary: Summary) -> list[tuple[str, str, str]]:
     if summary.privacy_enabled and spent:
         delta = f"at delta {shown(max(summary.delta.values()))}" if summary.delta else ""
         found.append((f"ε {max(spent):.2f}", "most privacy that a site stated to have spent", delta))
-    lift = (summary.audit or {}).get("lift_ratio")
-    if lift and lift.get("value") is not None:
-        ratio = Interval.model_validate(lift)
+    ratio = None if summary.audit is None else summary.audit.lift_ratio
+    if ratio is not None and ratio.value is not None:
         found.append(
             (
                 f"{ratio.value:.2f} ×",

@@ -134,7 +134,7 @@ def not_covered(summary: Summary) -> list[str]:
     """List what the privacy claim leaves out, or that there is none."""
     if not summary.privacy_enabled:
         return [without_privacy(summary)]
-    spans = {str(one.get("span")) for one in summary.statements.values()}
+    spans = {one.span for one in summary.statements.values()}
     simulated = {THIS_RUN_ALONE: IN_SIMULATION, KEPT_SIMULATION: IN_KEPT_SIMULATION}
     return [*(words for span, words in simulated.items() if span in spans), *NOT_COVERED, LATE_REPLIES]
 

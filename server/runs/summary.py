@@ -7,16 +7,19 @@ In: figures that server code measured on public data, and what sites released th
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
+from server.metrics.audit_result import AuditResult
+from server.metrics.gate_result import GateResult
 from server.metrics.intervals import Interval
 from server.metrics.measured import Calibrated, Metrics
 from server.metrics.membership_result import Membership
 from shared.config.study import Privacy
 from shared.config.values import Frozen
 from shared.errors import StudyError
+from shared.messages.release_kinds import LedgerStatement
 
 Value = TypeVar("Value", Interval, Metrics)
 
@@ -160,7 +163,7 @@ class SiteCounts(Frozen):
 
 
 class Summary(Frozen):
-    """summary.json. `audit`, `gate` and `statements` hold what their own modules wrote, as plain values."""
+    """summary.json; a field that older files lack has its default here."""
 
     status: Literal["completed", "failed"]
     verdict: Literal["accepted", "held", "none"] = "none"
@@ -183,12 +186,12 @@ class Summary(Frozen):
     privacy: Privacy | None = None  # as the study set it, with the calibrated noise_multiplier
     epsilon: dict[str, float | None] = Field(default_factory=dict)  # None: no guarantee holds
     delta: dict[str, float] = Field(default_factory=dict)
-    statements: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    statements: dict[str, LedgerStatement] = Field(default_factory=dict)  # the last one of each site
     events: tuple[Event, ...] = ()
     bytes_sent: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     rounds: tuple[Round, ...] = ()
-    audit: dict[str, Any] | None = None
-    gate: dict[str, Any] | None = None
+    audit: AuditResult | None = None
+    gate: GateResult | None = None
     membership: Membership | None = None  # made hospitals only; None: not measured
     seeds: tuple[SeedResult, ...] = ()
     digests: dict[str, str] = Field(default_factory=dict)

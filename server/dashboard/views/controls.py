@@ -6,11 +6,12 @@ what is missing. Nothing is claimed on the reader's behalf that no record shows.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 from server.dashboard.decisions import Decision
 from server.presentation.privacy_label import missing_fields
 from shared.config.kinds import ReleaseKind
+from shared.messages.release_kinds import LedgerStatement
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Facts:
 
     private: bool
     clip: str
-    statements: Mapping[str, Mapping[str, Any] | None]
+    statements: Mapping[str, LedgerStatement | None]
     heads_lost: int
     other_code: Sequence[str]
     kinds: Sequence[str]

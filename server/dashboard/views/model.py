@@ -4,7 +4,6 @@ In: the store, and who looks. Out: one frozen value. Where the looker has yet to
 left out of it.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,9 +14,11 @@ from server.dashboard.decisions import Decision, history
 from server.dashboard.figures.limit import limit_bar
 from server.dashboard.views.controls import Control, Facts, output_controls
 from server.dashboard.views.head import Head
-from server.dashboard.views.privacy_rows import last_statements
+from server.dashboard.views.privacy_rows import documents, last_statements
 from server.presentation.formatting import NOT_MEASURED, NOT_STATED, in_bytes, shown
-from server.store.schema import CHECKS, DOCUMENTS, MAPS, MODELS, RELEASES, SITES, STATEMENTS, STUDIES
+from server.report.chai_fields import Card
+from server.store.record_kinds import GateBody
+from server.store.schema import CHECKS, MAPS, MODELS, RELEASES, SITES, STATEMENTS, STUDIES
 
 _PASSED: Final = {True: "passed", False: "not passed", None: "does not apply"}
 _SIDES: Final = {
@@ -50,7 +51,7 @@ class ModelView:
     facts: tuple[tuple[str, str], ...]
     weights: str | None
     size: str
-    card: Mapping[str, Any]
+    card: Card
     controls: tuple[Control, ...]
     decisions: tuple[Decision, ...]
     may_leave: bool
@@ -64,21 +65,21 @@ class ModelView:
 
 def model_view(connection: sa.Connection, head: Head) -> ModelView:
     """Read the page, in seven statements."""
-    documents = _documents(connection, head.uid)
+    written = documents(connection, head.uid, ("gate", "model_card"))
     told, found = history(connection, head.uid), _model_and_counts(connection, head.uid)
-    model = None if found["weights"] is None else found
-    gate = documents.get("gate")
-    weights = None if model is None else str(model["weights"])
+    model = None if found.weights is None else found
+    gate = GateBody.model_validate(written["gate"]) if "gate" in written else None
+    weights = None if model is None else str(model.weights)
     may_leave, why_not = leaving(head, told, weights)
     return ModelView(
         evidence=head.evidence,
         judged=gate is not None,
-        sentence="" if gate is None else str(gate["sentence"]),
+        sentence="" if gate is None else gate.sentence,
         checks=_checks(connection, head.uid),
         facts=_facts(model),
         weights=weights,
-        size=NOT_STATED if model is None else in_bytes(model["num_bytes"]),
-        card=documents.get("model_card", {}),
+        size=NOT_STATED if model is None else in_bytes(model.num_bytes),
+        card=written.get("model_card", {}),
         controls=output_controls(_controlled(connection, head, told, found)),
         decisions=told,
         may_leave=may_leave,
@@ -100,28 +101,16 @@ def leaving(head: Head, told: tuple[Decision, ...], weights: str | None) -> tupl
     return True, ""
 
 
-def _documents(connection: sa.Connection, uid: str) -> dict[str, Any]:
-    table = DOCUMENTS.c
-    rows = connection.execute(
-        sa.select(table.name, table.document).where(
-            table.study_uid == uid, table.name.in_(("gate", "model_card"))
-        )
-    )
-    return {name: document for name, document in rows}  # noqa: C416 - rows are not pairs to mypy
-
-
 def _checks(connection: sa.Connection, uid: str) -> tuple[CheckLine, ...]:
-    rows = connection.execute(
-        sa.select(CHECKS).where(CHECKS.c.study_uid == uid).order_by(CHECKS.c.position)
-    ).mappings()
+    rows = connection.execute(sa.select(CHECKS).where(CHECKS.c.study_uid == uid).order_by(CHECKS.c.position))
     return tuple(
         CheckLine(
-            name=row["name"],
-            state=_PASSED[row["passed"]],
-            value=_number(row["value"], row["threshold"]),
-            limit="–" if row["threshold"] is None else f"{_SIDES[row['side']]}{row['threshold']:g}",
-            bar=limit_bar(row["name"], row["value"], row["threshold"], row["side"]),
-            sentence=row["sentence"],
+            name=row.name,
+            state=_PASSED[row.passed],
+            value=_number(row.value, row.threshold),
+            limit="–" if row.threshold is None else f"{_SIDES[row.side]}{row.threshold:g}",
+            bar=limit_bar(row.name, row.value, row.threshold, row.side),
+            sentence=row.sentence,
         )
         for row in rows
     )
@@ -133,7 +122,7 @@ def _number(value: float | None, threshold: float | None) -> str:
     return "–" if threshold is None else NOT_MEASURED
 
 
-def _model_and_counts(connection: sa.Connection, uid: str) -> sa.RowMapping:
+def _model_and_counts(connection: sa.Connection, uid: str) -> sa.Row[Any]:
     """Return the model's row, empty without one, whether there are maps, and how many ledger heads did not follow."""
     maps = sa.exists().where(MAPS.c.study_uid == uid).label("has_maps")
     lost = (
@@ -144,22 +133,22 @@ def _model_and_counts(connection: sa.Connection, uid: str) -> sa.RowMapping:
     columns = (MODELS.c.weights, MODELS.c.num_bytes, MODELS.c.facts)
     joined = STUDIES.outerjoin(MODELS, MODELS.c.study_uid == STUDIES.c.study_uid)
     asked = sa.select(*columns, maps, lost).select_from(joined).where(STUDIES.c.study_uid == uid)
-    return connection.execute(asked).mappings().one()
+    return connection.execute(asked).one()
 
 
-def _facts(model: sa.RowMapping | None) -> tuple[tuple[str, str], ...]:
+def _facts(model: sa.Row[Any] | None) -> tuple[tuple[str, str], ...]:
     if model is None:
         return ()
-    known = tuple((str(name).replace("_", " "), shown(value)) for name, value in model["facts"].items())
+    known = tuple((str(name).replace("_", " "), shown(value)) for name, value in model.facts.items())
     return (
         *known,
-        ("size of the weights", in_bytes(model["num_bytes"])),
-        ("SHA-256 of the weights", model["weights"]),
+        ("size of the weights", in_bytes(model.num_bytes)),
+        ("SHA-256 of the weights", model.weights),
     )
 
 
 def _controlled(
-    connection: sa.Connection, head: Head, told: tuple[Decision, ...], found: sa.RowMapping
+    connection: sa.Connection, head: Head, told: tuple[Decision, ...], found: sa.Row[Any]
 ) -> Facts:
     uid = head.uid
     stated = last_statements(connection, uid)
@@ -169,15 +158,15 @@ def _controlled(
     kinds = sa.select(sa.literal("kind"), RELEASES.c.release).where(RELEASES.c.study_uid == uid)
     named = connection.execute(sa.union(other, kinds).order_by("what", "name")).all()
     return Facts(
-        private=bool(head.config["privacy"]["enabled"]),
-        clip=shown(head.config["privacy"]["max_grad_norm"]),
-        statements={site: None if row is None else row["statement"] for site, row in stated.items()},
-        heads_lost=found["heads_lost"],
+        private=head.config.privacy.enabled,
+        clip=shown(head.config.privacy.max_grad_norm),
+        statements={site: None if one is None else one.statement for site, one in stated.items()},
+        heads_lost=found.heads_lost,
         other_code=[name for what, name in named if what == "site"],
         kinds=[name for what, name in named if what == "kind"],
         verdict=head.verdict,
-        has_maps=bool(found["has_maps"]),
+        has_maps=bool(found.has_maps),
         decisions=told,
         evidence=head.evidence,
-        weights=found["weights"],
+        weights=found.weights,
     )

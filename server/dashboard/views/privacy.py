@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 from markupsafe import Markup
@@ -17,6 +17,7 @@ from server.dashboard.figures.spend import Spend, cap_bar, spend_figure
 from server.dashboard.views.head import Head
 from server.dashboard.views.membership import membership_of
 from server.dashboard.views.privacy_rows import (
+    Stated,
     last_statements,
     releases_by_kind,
     spend_series,
@@ -34,6 +35,7 @@ from server.presentation.privacy_statements import (
     WITHOUT_PRIVACY,
 )
 from server.presentation.svg_charts import Figure
+from shared.config.study import Privacy
 from shared.messages.release_kinds import KEPT_SIMULATION, THIS_RUN_ALONE
 
 NOT_SHOWN: Final = "not shown by the hospital"
@@ -123,24 +125,24 @@ def privacy_view(connection: sa.Connection, head: Head) -> PrivacyView:
     stated = last_statements(connection, head.uid)
     series = spend_series(connection, head.uid, head.rounds_done)
     lost = unfollowed_heads(connection, head.uid)
-    privacy = head.config["privacy"]
-    clip = shown(privacy["max_grad_norm"])
+    privacy = head.config.privacy
+    clip = shown(privacy.max_grad_norm)
     silent = tuple(site for site, row in stated.items() if row is None)
     rows = tuple(
         _site(site, row, series.get(site, ()), clip, lost.get(site, 0)) for site, row in stated.items()
     )
     return PrivacyView(
-        enabled=bool(privacy["enabled"]),
+        enabled=privacy.enabled,
         finding=_finding(privacy, stated, lost),
-        claim=CLAIM if privacy["enabled"] else WITHOUT_PRIVACY,
+        claim=CLAIM if privacy.enabled else WITHOUT_PRIVACY,
         sites=rows,
-        spend=spend_figure([Spend(site, points) for site, points in series.items()], privacy["epsilon"]),
+        spend=spend_figure([Spend(site, points) for site, points in series.items()], privacy.epsilon),
         label=_label(stated, clip),
         kinds=tuple(
             KindOfRelease(kind.replace("_", " "), accepted, refused, in_bytes(sent))
             for kind, accepted, refused, sent in releases_by_kind(connection, head.uid)
         ),
-        membership=membership_of(connection, head.uid),
+        membership=membership_of(connection, head),
         not_covered=_not_covered(stated),
         silent=silent,
     )
@@ -165,40 +167,42 @@ def rounds_left(points: tuple[tuple[int, float | None], ...], cap: float | None)
 
 def _site(
     site: str,
-    row: Mapping[str, Any] | None,
+    one: Stated | None,
     points: tuple[tuple[int, float | None], ...],
     clip: str,
     num_lost: int,
 ) -> SiteSpend:
-    gaps = missing_fields(None if row is None else row["statement"], clip)
-    if row is None:
+    gaps = missing_fields(None if one is None else one.statement, clip)
+    if one is None:
         return SiteSpend(
             site, NOT_STATED, NOT_STATED, NOT_STATED, None, NOT_STATED, "—", NOT_STATED, "—", NOT_STATED, gaps
         )
-    epsilon, cap = row["epsilon"], row["cap_epsilon"]
-    mark, word = _FOLLOWS[False] if num_lost else _FOLLOWS[row["follows"]]
+    statement = one.statement
+    epsilon, cap = statement.epsilon, statement.cap_epsilon
+    mark, word = _FOLLOWS[False] if num_lost else _FOLLOWS[one.follows]
     return SiteSpend(
         site=site,
         epsilon="no guarantee" if epsilon is None else f"{epsilon:.2f}",
-        delta=shown(row["delta"]),
+        delta=shown(statement.delta),
         cap=NOT_SHOWN if cap is None else shown(cap),
         bar=None if epsilon is None or cap is None else cap_bar(site, epsilon, cap),
         rounds_left=NOT_SHOWN if cap is None else rounds_left(points, cap),
-        as_of_round=str(row["round"]),
-        head=f"{row['head_seq']} · {row['head_hash'][:16]}",
+        as_of_round=str(one.round),
+        head=f"{statement.head_seq} · {statement.head_hash[:16]}",
         mark=mark,
         head_word=word,
         gaps=gaps,
     )
 
 
-def _label(stated: Mapping[str, Mapping[str, Any] | None], clip: str) -> tuple[Field, ...]:
+def _label(stated: Mapping[str, Stated | None], clip: str) -> tuple[Field, ...]:
     """Return the complete label; what all sites say alike is said once."""
     columns: dict[str, dict[str, str]] = {}
     for site, row in stated.items():
         if row is not None:
-            spent = "no guarantee" if row["epsilon"] is None else shown(row["epsilon"])
-            columns[site] = label_fields(row["statement"], clip, spent)
+            epsilon = row.statement.epsilon
+            spent = "no guarantee" if epsilon is None else shown(epsilon)
+            columns[site] = label_fields(row.statement, clip, spent)
     names = list(next(iter(columns.values()), {}))
     fields = []
     for name in names:
@@ -208,22 +212,21 @@ def _label(stated: Mapping[str, Mapping[str, Any] | None], clip: str) -> tuple[F
     return tuple(fields)
 
 
-def _finding(
-    privacy: Mapping[str, Any], stated: Mapping[str, Mapping[str, Any] | None], lost: Mapping[str, int]
-) -> str:
+def _finding(privacy: Privacy, stated: Mapping[str, Stated | None], lost: Mapping[str, int]) -> str:
     """Say the finding in words, before any figure."""
-    if not privacy["enabled"]:
+    if not privacy.enabled:
         return WITHOUT_PRIVACY
     if not stated:
         return "No site has taken part yet, so nothing has been spent that this store knows of."
-    spent = [row["epsilon"] for row in stated.values() if row is not None and row["epsilon"] is not None]
-    open_ended = [site for site, row in stated.items() if row is not None and row["epsilon"] is None]
+    found = {site: row.statement.epsilon for site, row in stated.items() if row is not None}
+    spent = [epsilon for epsilon in found.values() if epsilon is not None]
+    open_ended = [site for site, epsilon in found.items() if epsilon is None]
     silent = [site for site, row in stated.items() if row is None]
     parts = []
     if spent:
         parts.append(
             f"The most that a site's ledger states to have spent on one patient is epsilon {max(spent):.2f}; the "
-            f"study asked for at most {shown(privacy['epsilon'])}."
+            f"study asked for at most {shown(privacy.epsilon)}."
         )
     if open_ended:
         parts.append(f"At {_names(open_ended)} no guarantee holds.")
@@ -240,7 +243,7 @@ def _names(sites: list[str]) -> str:
     return ", ".join(sites) if len(sites) <= 6 else f"{', '.join(sites[:6])} and {len(sites) - 6} more"
 
 
-def _not_covered(stated: Mapping[str, Mapping[str, Any] | None]) -> tuple[str, ...]:
-    spans = {str(row["statement"].get("span")) for row in stated.values() if row is not None}
+def _not_covered(stated: Mapping[str, Stated | None]) -> tuple[str, ...]:
+    spans = {row.statement.span for row in stated.values() if row is not None}
     simulated = {THIS_RUN_ALONE: IN_SIMULATION, KEPT_SIMULATION: IN_KEPT_SIMULATION}
     return (*(words for span, words in simulated.items() if span in spans), *NOT_COVERED, LATE_REPLIES)

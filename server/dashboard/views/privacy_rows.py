@@ -3,17 +3,28 @@
 In: the store. Out: plain rows by site.
 """
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from server.store.projections import ACCEPTED
 from server.store.schema import DOCUMENTS, RELEASES, SITES, STATEMENTS
+from shared.messages.release_kinds import LedgerStatement
 
 MOST_POINTS: Final = 60  # of one site's line
 
 
-def last_statements(connection: sa.Connection, uid: str) -> dict[str, dict[str, Any] | None]:
+@dataclass(frozen=True)
+class Stated:
+    """A site's newest ledger statement, the round of it, and whether its head follows the one remembered."""
+
+    round: int
+    follows: bool | None
+    statement: LedgerStatement
+
+
+def last_statements(connection: sa.Connection, uid: str) -> dict[str, Stated | None]:
     """Return the newest statement of each enrolled site, None for a site that let none out, by name."""
     table = STATEMENTS.c
     newest = (
@@ -22,7 +33,11 @@ def last_statements(connection: sa.Connection, uid: str) -> dict[str, dict[str, 
         .group_by(table.site)
         .subquery()
     )
-    stated = sa.select(STATEMENTS).join(newest, newest.c.id == table.id).subquery()
+    stated = (
+        sa.select(table.site, table.round, table.follows, table.statement)
+        .join(newest, newest.c.id == table.id)
+        .subquery()
+    )
     names = (
         sa.select(SITES.c.site).where(SITES.c.study_uid == uid)
         .union(sa.select(table.site).where(table.study_uid == uid)).subquery()
@@ -31,8 +46,13 @@ def last_statements(connection: sa.Connection, uid: str) -> dict[str, dict[str, 
         sa.select(names.c.site.label("name"), stated)
         .join_from(names, stated, stated.c.site == names.c.site, isouter=True)
         .order_by(names.c.site)
-    ).mappings()
-    return {row["name"]: None if row["site"] is None else dict(row) for row in rows}
+    )
+    return {
+        row.name: None
+        if row.site is None
+        else Stated(row.round, row.follows, LedgerStatement.model_validate(row.statement))
+        for row in rows
+    }
 
 
 def spend_series(

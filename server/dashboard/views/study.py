@@ -89,20 +89,20 @@ class StudyView:
     def facts(self) -> list[tuple[str, str]]:
         """What all sites agreed on, line by line."""
         config, data = self.head.config, self.head.data
-        privacy, models = config["privacy"], config["models"]
-        student = models["student"]["architecture"]
-        asked = f"at most epsilon {shown(privacy['epsilon'])} at delta {shown(privacy['delta'])} a site"
+        privacy, models = config.privacy, config.models
+        student = models.student.architecture
+        asked = f"at most epsilon {shown(privacy.epsilon)} at delta {shown(privacy.delta)} a site"
         return [
-            ("ethics reference", config["ethics_reference"]),
-            ("ends", config["expires"]),
-            ("classes", ", ".join(config["task"]["classes"])),
-            ("public data", f"{data['name']} ({data['data_kind']})" if data else NOT_STATED),
-            ("method", config["distillation"]["method"]),
-            ("teacher", models["teacher"]["name"]),
+            ("ethics reference", config.ethics_reference),
+            ("ends", config.expires.isoformat()),
+            ("classes", ", ".join(config.task.classes)),
+            ("public data", f"{data.name} ({data.data_kind})" if data else NOT_STATED),
+            ("method", config.distillation.method),
+            ("teacher", models.teacher.name),
             ("student", "OFA-595" if student == "ofa595" else "sub-network of the w1.2 OFA supernet"),
-            ("trained at the sites", privacy["trainable"]),
-            ("privacy asked", asked if privacy["enabled"] else "none: no guarantee holds"),
-            ("quorum", f"{config['federation']['quorum']} sites"),
+            ("trained at the sites", privacy.trainable),
+            ("privacy asked", asked if privacy.enabled else "none: no guarantee holds"),
+            ("quorum", f"{config.federation.quorum} sites"),
             ("code", self.head.code_digest[:16]),
             (
                 "versions",
@@ -113,8 +113,8 @@ class StudyView:
     @property
     def notes(self) -> tuple[str, ...]:
         """What must be said of the data wherever the study is shown."""
-        data = self.head.data or {}
-        return (*data.get("notes", ()), *([data["attribution"]] if data.get("attribution") else ()))
+        data = self.head.data
+        return () if data is None else (*data.notes, *filter(None, (data.attribution,)))
 
 
 def study_view(connection: sa.Connection, head: Head) -> StudyView:

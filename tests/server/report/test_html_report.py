@@ -72,17 +72,19 @@ def test_hostile_names_are_escaped(run_dir: Path, full_summary: Summary) -> None
         one.model_copy(update={"answered": (evil,), "missing": {evil + "2": evil}, "epsilon": {evil: 1.0}})
         for one in full_summary.rounds
     )
-    audit = full_summary.audit or {}
-    image = audit["images"][1] | {"site": evil, "true_class": evil, "predicted_class": evil}
+    audit = full_summary.audit
+    assert audit is not None
+    image = audit.images[1].model_copy(update={"site": evil, "true_class": evil, "predicted_class": evil})
+    statement = full_summary.statements["nih_cc_ap"]
     hostile = full_summary.model_copy(
         update={
             "study": study,
             "rounds": rounds,
             "reasons": (evil,),
             "events": (Event(round=1, site=evil, code=evil, what=evil),),
-            "statements": {evil: {"accountant": evil, "unit": evil}},
+            "statements": {evil: statement.model_copy(update={"trust_model": evil})},
             "by_site_of_origin": {evil: full_summary.metrics.federated_private},
-            "audit": audit | {"images": [image]},
+            "audit": audit.model_copy(update={"images": (image,)}),
             "versions": {evil: evil},
         }
     )
@@ -95,9 +97,11 @@ def test_hostile_names_are_escaped(run_dir: Path, full_summary: Summary) -> None
 def test_pictures_outside_the_run_folder_are_not_read(run_dir: Path, full_summary: Summary) -> None:
     """A picture's name that leaves the run folder is ignored."""
     (run_dir.parent / "secret.png").write_bytes(b"secret")
-    audit = full_summary.audit or {}
-    image = audit["images"][0] | {"picture": "../secret.png"}
-    text = render_report(run_dir, full_summary.model_copy(update={"audit": audit | {"images": [image]}}))
+    audit = full_summary.audit
+    assert audit is not None
+    image = audit.images[0].model_copy(update={"picture": "../secret.png"})
+    changed = audit.model_copy(update={"images": (image,)})
+    text = render_report(run_dir, full_summary.model_copy(update={"audit": changed}))
     assert 'class="example"' not in text
 
 
