@@ -18,7 +18,7 @@ from server.audit.run_audit import run_audit
 from server.evaluation.report_journal import AuditJournal, record_summary
 from server.evaluation.run_records import About, recorded_summary
 from server.metrics.gate_result import GateResult
-from server.metrics.measured import Calibrated, Metrics
+from server.metrics.measured import Calibrated, Metrics, ModelFacts
 from server.metrics.membership_result import read_membership
 from server.metrics.metrics import NOT_FINITE, Interval, evaluate, fit_temperature, tempered
 from server.public_data.baselines import Predictions, Public, merged_student
@@ -29,7 +29,7 @@ from server.report.model_card import model_card, write_model_card
 from server.report.stated_spend import sites
 from server.runs.checkpoints import StudyState, load_state
 from server.runs.run_folder import RunFolder, read_lines
-from server.runs.summary import ByModel, ModelFacts, Paired, Summary, auc_of, write_summary
+from server.runs.summary import ByModel, Paired, Summary, auc_of, write_summary
 from shared.config.files import read_study
 from shared.config.study import StudyConfig
 from shared.errors import RoundsError

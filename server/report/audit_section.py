@@ -1,7 +1,7 @@
-"""What audit, gate and ledger statements say, as rows and cards of the report.
+"""What the audit says, as rows and cards of the report.
 
-In: `AuditResult`, `GateResult` and `LedgerStatement`, and the run folder for pictures of public reference images. Out:
-rows of text and pictures as data URIs. What is not there prints as 'not stated' or 'not measured'; nothing is guessed.
+In: an `AuditResult`, and the run folder for pictures of public reference images. Out:
+rows of text and pictures as data URIs. What is not there prints as 'not measured'; nothing is guessed.
 """
 
 import base64
@@ -11,22 +11,12 @@ from pathlib import Path
 from markupsafe import Markup
 
 from server.metrics.audit_result import AuditResult, Group, ImageAudit
-from server.metrics.gate_result import GateResult
-from server.presentation.formatting import NOT_MEASURED, NOT_STATED, shown
-from server.presentation.privacy_label import label_fields
+from server.presentation.formatting import NOT_MEASURED, shown
+from server.presentation.model_names import MAP_NAMES
 from server.presentation.svg_charts import interval_bar, interval_text
-from server.report.sentences import spent_words
-from server.report.stated_spend import sites
-from server.runs.summary import Summary
 
 PANELS = ("image, region outlined", "explainer's mask", "teacher's map", "student's map")
-LIFTS = (
-    ("lift_student", "Student's map"),
-    ("lift_teacher", "Teacher's map"),
-    ("lift_explainer", "Explainer's mask"),
-    ("lift_random", "Random map (floor)"),
-    ("lift_centre", "Bump in the middle (floor)"),
-)
+LIFTS = tuple((f"lift_{key}", name[0].upper() + name[1:]) for key, name in MAP_NAMES.items())
 BEHAVIOUR = (
     ("insertion_student", "insertion"),
     ("insertion_random", "… of a random map"),
@@ -40,18 +30,6 @@ BEHAVIOUR = (
     ("border_student", "lift of border"),
     ("corners_student", "lift of corners"),
 )
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check of the gate; `mark` is a shape and `word` says the same, so colour is never needed."""
-
-    mark: str
-    word: str
-    name: str
-    value: str
-    limit: str
-    sentence: str
 
 
 @dataclass(frozen=True)
@@ -82,26 +60,6 @@ class GroupRow:
     without_evidence: str
     lifts: tuple[str, ...]
     behaviour: tuple[str, ...]
-
-
-def checks(gate: GateResult | None) -> list[Check]:
-    """Rows of the gate's checks; one that does not apply or was not measured stays visible."""
-    words = {True: ("✓", "passed"), False: ("✕", "failed"), None: ("—", "does not apply")}
-    rows = []
-    for one in gate.checks if gate else ():
-        mark, word = words[one.passed]
-        side = f"at {one.side} " if one.side else ""
-        rows.append(
-            Check(
-                mark=mark,
-                word=word,
-                name=one.name,
-                value="—" if one.value is None else shown(one.value),
-                limit="—" if one.threshold is None else f"{side}{shown(one.threshold)}",
-                sentence=one.sentence,
-            )
-        )
-    return rows
 
 
 def map_words(audit: AuditResult | None) -> str:
@@ -162,20 +120,6 @@ def data_uri(run_dir: Path, name: str) -> str | None:
     if path.suffix != ".png" or not path.is_relative_to(run_dir.resolve()) or not path.is_file():
         return None
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
-
-
-def statement_rows(summary: Summary, clip: str) -> list[tuple[str, list[str]]]:
-    """For each field of the privacy label its name and one value a site that took part; `clip` is the study's.
-
-    A site that let no statement out has a column of 'not stated'; without any statement there are no rows.
-    """
-    columns = {
-        site: label_fields(one, clip, spent_words(summary, site)) for site, one in summary.statements.items()
-    }
-    names = list(next(iter(columns.values()), {}))
-    return [
-        (name, [columns.get(site, {}).get(name, NOT_STATED) for site in sites(summary)]) for name in names
-    ]
 
 
 def _example(one: ImageAudit, picture: str) -> Example:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from server.metrics.intervals import Interval
 from server.presentation.formatting import NOT_MEASURED, NOT_STATED, shown
+from server.presentation.gate_checks import check_lines
 from server.presentation.privacy_statements import NOT_FOR_DIAGNOSIS
 from server.presentation.svg_charts import interval_text
-from server.report.audit_section import checks, map_words
+from server.report.audit_section import map_words
 from server.report.chai_fields import Card, Entry, Section, applied_card
 from server.report.sections import facts
 from server.report.sentences import OVERLAP, calibration, claim, findings, headline, not_covered, spent_words
@@ -138,7 +139,10 @@ def _figures(summary: Summary) -> Section:
             f"{one.a} minus {one.b}": interval_text(one.difference) for one in summary.paired
         }
         or NOT_MEASURED,
-        "gate": {one.name: f"{one.mark} {one.word}: {one.sentence}" for one in checks(summary.gate)}
+        "gate": {
+            one.name: f"{one.mark} {one.state}: {one.sentence}"
+            for one in check_lines(summary.gate.checks if summary.gate else ())
+        }
         or NOT_MEASURED,
         "energy in the region against random maps": _ratio(summary),
     }
@@ -155,7 +159,7 @@ def _ethics(summary: Summary, study: StudyConfig) -> Section:
         "ethics reference": study.ethics_reference,
         "privacy claim": claim(summary),
         "privacy spent": (spent or NOT_STATED),
-        "not covered by the claim": not_covered(summary),
+        "not covered by the claim": list(not_covered(summary)),
         "risks": [
             "a map shows where evidence lies, not why, nor that the answer is right; maps invite over-reliance",
             "what looks like medicine may be exposure, framing or a hospital's marker: see the trivial model",

@@ -14,24 +14,15 @@ from pydantic import Field, ValidationError
 from server.metrics.audit_result import AuditResult
 from server.metrics.gate_result import GateResult
 from server.metrics.intervals import Interval
-from server.metrics.measured import Calibrated, Metrics
+from server.metrics.measured import Calibrated, Metrics, ModelFacts
 from server.metrics.membership_result import Membership
+from server.presentation.model_names import MODEL_NAMES, model_name
 from shared.config.study import Privacy
 from shared.config.values import Frozen
 from shared.errors import StudyError
 from shared.messages.release_kinds import LedgerStatement
 
 Value = TypeVar("Value", Interval, Metrics)
-
-CENTRAL_EPOCHS = 2  # over all sites' images, in the comparison with central training
-MODEL_NAMES = {
-    "teacher": "Teacher (frozen)",
-    "warm_start": "Warm start (public cohort only)",
-    "federated_private": "This study: federated, private",
-    "federated": "Federated, without privacy",
-    "central": f"Central: all images in one place, {CENTRAL_EPOCHS} epochs",
-    "trivial": "Trivial: twelve brightness numbers",
-}
 
 
 class ByModel(Frozen, Generic[Value]):
@@ -59,16 +50,21 @@ class ByModel(Frozen, Generic[Value]):
 
     def named(self) -> Iterator[tuple[str, str, Value]]:
         """Yield (key, name for a reader, value) of everything measured, in the order of a report."""
-        for key, name in MODEL_NAMES.items():
+        for key, value in self.measured():
+            yield key, model_name(key), value
+
+    def measured(self) -> Iterator[tuple[str, Value]]:
+        """Yield (key, value) of everything measured, in the order of a report."""
+        for key in MODEL_NAMES:
             value: Value | None = getattr(self, key)
             if value is not None:
-                yield key, name, value
+                yield key, value
         for site, value in sorted(self.site_alone.items()):
-            yield f"site_alone.{site}", f"{site} alone, private", value
+            yield f"site_alone.{site}", value
         for site, value in sorted(self.site_alone_without_privacy.items()):
-            yield f"site_alone_without_privacy.{site}", f"{site} alone, without privacy", value
+            yield f"site_alone_without_privacy.{site}", value
         for method, value in sorted(self.methods.items()):
-            yield f"methods.{method}", f"Method {method}", value
+            yield f"methods.{method}", value
 
 
 class StudyFacts(Frozen):
@@ -85,21 +81,6 @@ class StudyFacts(Frozen):
     notes: tuple[str, ...] = ()
     purpose: str = ""
     attribution: str = ""
-
-
-class ModelFacts(Frozen):
-    """What the model is; None prints as 'not stated'."""
-
-    teacher: str | None = None
-    student: str | None = None
-    explainer: str | None = None
-    fill: str | None = None
-    normalisation: str | None = None
-    trainable_set: str | None = None
-    num_parameters: int | None = None
-    num_trainable: int | None = None
-    num_macs: int | None = None
-    num_bytes: int | None = None
 
 
 class Paired(Frozen):

@@ -11,12 +11,11 @@ from PIL import Image
 from server.metrics.audit_result import AuditResult, Group, ImageAudit
 from server.metrics.gate_result import Check, GateResult
 from server.metrics.intervals import Interval
-from server.metrics.measured import Calibrated, Metrics
+from server.metrics.measured import Calibrated, Metrics, ModelFacts
 from server.metrics.metrics import evaluate, paired_difference
 from server.runs.summary import (
     ByModel,
     Event,
-    ModelFacts,
     Paired,
     Round,
     SeedResult,

@@ -36,6 +36,7 @@ class Facts:
     kinds: Sequence[str]
     verdict: str
     has_maps: bool
+    attacked: bool
     decisions: Sequence[Decision]
     evidence: str
     weights: str | None
@@ -89,8 +90,8 @@ def output_controls(facts: Facts) -> tuple[Control, ...]:
             f"SHA-256 {(facts.weights or '')[:16]}", "no weights are in the store", "model#facts",
         ),
         _control(
-            "Attacks on the released model were tried (membership inference)", False, "",
-            "not done by this software", "",
+            "Attacks on the released model were tried (membership inference)", facts.attacked,
+            "membership inference was measured", "membership inference was not measured", "privacy#membership",
         ),
     ]  # fmt: skip
     return tuple(present)

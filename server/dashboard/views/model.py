@@ -5,39 +5,31 @@ left out of it.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
-from markupsafe import Markup
+from pydantic import ConfigDict
 
 from server.dashboard.decisions import Decision, history
-from server.dashboard.figures.limit import limit_bar
 from server.dashboard.views.controls import Control, Facts, output_controls
 from server.dashboard.views.head import Head
 from server.dashboard.views.privacy_rows import documents, last_statements
-from server.presentation.formatting import NOT_MEASURED, NOT_STATED, in_bytes, shown
+from server.metrics.gate_result import Check
+from server.metrics.measured import ModelFacts
+from server.presentation.formatting import NOT_STATED, in_bytes, shown
+from server.presentation.gate_checks import CheckLine, check_lines
+from server.presentation.model_facts import model_rows
 from server.report.chai_fields import Card
 from server.store.record_kinds import GateBody
-from server.store.schema import CHECKS, MAPS, MODELS, RELEASES, SITES, STATEMENTS, STUDIES
-
-_PASSED: Final = {True: "passed", False: "not passed", None: "does not apply"}
-_SIDES: Final = {
-    "least": "at least ",
-    "most": "at most ",
-    None: "",
-}  # None: a record of before, which did not say
+from server.store.schema import CHECKS, DOCUMENTS, MAPS, MODELS, RELEASES, SITES, STATEMENTS, STUDIES
+from shared.config.study import StudyConfig
 
 
-@dataclass(frozen=True)
-class CheckLine:
-    """One check of the gate, with its picture."""
+class _Facts(ModelFacts):
+    """The facts of a recorded student; what else a record says of it is shown elsewhere."""
 
-    name: str
-    state: str
-    value: str
-    limit: str
-    bar: Markup | None
-    sentence: str
+    model_config = ConfigDict(extra="ignore")
+    temperature: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,8 +67,8 @@ def model_view(connection: sa.Connection, head: Head) -> ModelView:
         evidence=head.evidence,
         judged=gate is not None,
         sentence="" if gate is None else gate.sentence,
-        checks=_checks(connection, head.uid),
-        facts=_facts(model),
+        checks=checks_of(connection, head.uid),
+        facts=_facts(model, head.config),
         weights=weights,
         size=NOT_STATED if model is None else in_bytes(model.num_bytes),
         card=written.get("model_card", {}),
@@ -101,48 +93,42 @@ def leaving(head: Head, told: tuple[Decision, ...], weights: str | None) -> tupl
     return True, ""
 
 
-def _checks(connection: sa.Connection, uid: str) -> tuple[CheckLine, ...]:
-    rows = connection.execute(sa.select(CHECKS).where(CHECKS.c.study_uid == uid).order_by(CHECKS.c.position))
-    return tuple(
-        CheckLine(
-            name=row.name,
-            state=_PASSED[row.passed],
-            value=_number(row.value, row.threshold),
-            limit="–" if row.threshold is None else f"{_SIDES[row.side]}{row.threshold:g}",
-            bar=limit_bar(row.name, row.value, row.threshold, row.side),
-            sentence=row.sentence,
-        )
-        for row in rows
-    )
-
-
-def _number(value: float | None, threshold: float | None) -> str:
-    if value is not None:
-        return f"{value:.3f}"
-    return "–" if threshold is None else NOT_MEASURED
+def checks_of(connection: sa.Connection, uid: str) -> tuple[CheckLine, ...]:
+    """Return what the gate checked, in its order."""
+    table = CHECKS.c
+    rows = connection.execute(
+        sa.select(table.name, table.value, table.threshold, table.passed, table.sentence, table.side)
+        .where(table.study_uid == uid)
+        .order_by(table.position)
+    ).mappings()
+    return check_lines(Check.model_validate(dict(row)) for row in rows)
 
 
 def _model_and_counts(connection: sa.Connection, uid: str) -> sa.Row[Any]:
-    """Return the model's row, empty without one, whether there are maps, and how many ledger heads did not follow."""
+    """Return the row of the model, if any, whether there are maps and attacks, and how many heads did not follow."""
     maps = sa.exists().where(MAPS.c.study_uid == uid).label("has_maps")
     lost = (
         sa.select(sa.func.count()).select_from(STATEMENTS)
         .where(STATEMENTS.c.study_uid == uid, STATEMENTS.c.follows.is_(False))
         .scalar_subquery().label("heads_lost")
     )  # fmt: skip
+    tried = (
+        sa.exists().where(DOCUMENTS.c.study_uid == uid, DOCUMENTS.c.name == "membership").label("attacked")
+    )
     columns = (MODELS.c.weights, MODELS.c.num_bytes, MODELS.c.facts)
     joined = STUDIES.outerjoin(MODELS, MODELS.c.study_uid == STUDIES.c.study_uid)
-    asked = sa.select(*columns, maps, lost).select_from(joined).where(STUDIES.c.study_uid == uid)
+    asked = sa.select(*columns, maps, lost, tried).select_from(joined).where(STUDIES.c.study_uid == uid)
     return connection.execute(asked).one()
 
 
-def _facts(model: sa.Row[Any] | None) -> tuple[tuple[str, str], ...]:
+def _facts(model: sa.Row[Any] | None, config: StudyConfig) -> tuple[tuple[str, str], ...]:
     if model is None:
         return ()
-    known = tuple((str(name).replace("_", " "), shown(value)) for name, value in model.facts.items())
+    facts = _Facts.model_validate({"num_bytes": model.num_bytes} | model.facts)
+    task = config.task
     return (
-        *known,
-        ("size of the weights", in_bytes(model.num_bytes)),
+        *model_rows(facts, task.classes, task.image_size, config.distillation.method),
+        ("temperature", shown(facts.temperature, 2)),
         ("SHA-256 of the weights", model.weights),
     )
 
@@ -166,6 +152,7 @@ def _controlled(
         kinds=[name for what, name in named if what == "kind"],
         verdict=head.verdict,
         has_maps=bool(found.has_maps),
+        attacked=bool(found.attacked),
         decisions=told,
         evidence=head.evidence,
         weights=found.weights,

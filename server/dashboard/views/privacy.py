@@ -24,19 +24,19 @@ from server.dashboard.views.privacy_rows import (
     unfollowed_heads,
 )
 from server.presentation.formatting import NOT_STATED, in_bytes, shown
-from server.presentation.membership_statements import CAPTION, HEAD, NAME, MembershipView
-from server.presentation.privacy_label import label_fields, missing_fields
-from server.presentation.privacy_statements import (
-    CLAIM,
-    IN_KEPT_SIMULATION,
-    IN_SIMULATION,
-    LATE_REPLIES,
-    NOT_COVERED,
-    WITHOUT_PRIVACY,
+from server.presentation.membership_statements import MembershipView
+from server.presentation.privacy_label import missing_fields
+from server.presentation.privacy_section import (
+    Label,
+    claim,
+    label_of,
+    no_guarantee,
+    not_covered,
+    spent_words,
 )
+from server.presentation.privacy_statements import WITHOUT_PRIVACY
 from server.presentation.svg_charts import Figure
 from shared.config.study import Privacy
-from shared.messages.release_kinds import KEPT_SIMULATION, THIS_RUN_ALONE
 
 NOT_SHOWN: Final = "not shown by the hospital"
 _FOLLOWS: Final = {True: ("✓", "follows"), False: ("✕", "does not follow"), None: ("—", "first statement")}
@@ -60,15 +60,6 @@ class SiteSpend:
 
 
 @dataclass(frozen=True)
-class Field:
-    """One field of the label: what all sites say alike, or each site's own words."""
-
-    name: str
-    common: str | None
-    by_site: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
 class KindOfRelease:
     """Answers of one kind, over all sites."""
 
@@ -82,42 +73,21 @@ class KindOfRelease:
 class PrivacyView:
     """Everything the page prints."""
 
-    enabled: bool
+    holds: bool
     finding: str
     claim: str
     sites: tuple[SiteSpend, ...]
     spend: Figure | None
-    label: tuple[Field, ...]
+    label: Label
     kinds: tuple[KindOfRelease, ...]
     membership: MembershipView
     not_covered: tuple[str, ...]
     silent: tuple[str, ...]
 
     @property
-    def membership_words(self) -> tuple[str, str, tuple[str, ...]]:
-        """Name, caption and columns of membership inference."""
-        return NAME, CAPTION, HEAD
-
-    @property
     def kind_rows(self) -> list[tuple[str, ...]]:
         """Releases by kind, as cells."""
         return [(one.kind, str(one.accepted), str(one.refused), one.sent) for one in self.kinds]
-
-    @property
-    def common(self) -> list[tuple[str, str]]:
-        """Fields of the label that all sites state alike."""
-        return [(field.name, field.common) for field in self.label if field.common is not None]
-
-    @property
-    def differing(self) -> list[Field]:
-        """Fields in which sites differ."""
-        return [field for field in self.label if field.common is None]
-
-    @property
-    def differing_rows(self) -> list[tuple[str, list[str]]]:
-        """(site, its words for each differing field)."""
-        columns = [dict(field.by_site) for field in self.differing]
-        return [(one.site, [column[one.site] for column in columns]) for one in self.sites]
 
 
 def privacy_view(connection: sa.Connection, head: Head) -> PrivacyView:
@@ -128,22 +98,29 @@ def privacy_view(connection: sa.Connection, head: Head) -> PrivacyView:
     privacy = head.config.privacy
     clip = shown(privacy.max_grad_norm)
     silent = tuple(site for site, row in stated.items() if row is None)
+    statements = {site: row.statement for site, row in stated.items() if row is not None}
+    epsilon = {site: one.epsilon for site, one in statements.items()}
+    spent = {
+        site: spent_words(row.statement.epsilon, row.stale_since)
+        for site, row in stated.items()
+        if row is not None
+    }
     rows = tuple(
         _site(site, row, series.get(site, ()), clip, lost.get(site, 0)) for site, row in stated.items()
     )
     return PrivacyView(
-        enabled=privacy.enabled,
+        holds=no_guarantee(epsilon, private=privacy.enabled) is None,
         finding=_finding(privacy, stated, lost),
-        claim=CLAIM if privacy.enabled else WITHOUT_PRIVACY,
+        claim=claim(epsilon, silent, private=privacy.enabled),
         sites=rows,
         spend=spend_figure([Spend(site, points) for site, points in series.items()], privacy.epsilon),
-        label=_label(stated, clip),
+        label=label_of(tuple(stated), statements, spent, clip),
         kinds=tuple(
             KindOfRelease(kind.replace("_", " "), accepted, refused, in_bytes(sent))
             for kind, accepted, refused, sent in releases_by_kind(connection, head.uid)
         ),
         membership=membership_of(connection, head),
-        not_covered=_not_covered(stated),
+        not_covered=not_covered(statements, epsilon, private=privacy.enabled),
         silent=silent,
     )
 
@@ -195,23 +172,6 @@ def _site(
     )
 
 
-def _label(stated: Mapping[str, Stated | None], clip: str) -> tuple[Field, ...]:
-    """Return the complete label; what all sites say alike is said once."""
-    columns: dict[str, dict[str, str]] = {}
-    for site, row in stated.items():
-        if row is not None:
-            epsilon = row.statement.epsilon
-            spent = "no guarantee" if epsilon is None else shown(epsilon)
-            columns[site] = label_fields(row.statement, clip, spent)
-    names = list(next(iter(columns.values()), {}))
-    fields = []
-    for name in names:
-        cells = tuple((site, columns.get(site, {}).get(name, NOT_STATED)) for site in stated)
-        values = {value for _, value in cells}
-        fields.append(Field(name, values.pop() if len(values) == 1 else None, cells))
-    return tuple(fields)
-
-
 def _finding(privacy: Privacy, stated: Mapping[str, Stated | None], lost: Mapping[str, int]) -> str:
     """Say the finding in words, before any figure."""
     if not privacy.enabled:
@@ -241,9 +201,3 @@ def _finding(privacy: Privacy, stated: Mapping[str, Stated | None], lost: Mappin
 
 def _names(sites: list[str]) -> str:
     return ", ".join(sites) if len(sites) <= 6 else f"{', '.join(sites[:6])} and {len(sites) - 6} more"
-
-
-def _not_covered(stated: Mapping[str, Stated | None]) -> tuple[str, ...]:
-    spans = {row.statement.span for row in stated.values() if row is not None}
-    simulated = {THIS_RUN_ALONE: IN_SIMULATION, KEPT_SIMULATION: IN_KEPT_SIMULATION}
-    return (*(words for span, words in simulated.items() if span in spans), *NOT_COVERED, LATE_REPLIES)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from server.store.projections import ACCEPTED
-from server.store.schema import DOCUMENTS, RELEASES, SITES, STATEMENTS
+from server.store.schema import DOCUMENTS, PARTICIPATION, RELEASES, SITES, STATEMENTS
 from shared.messages.release_kinds import LedgerStatement
 
 MOST_POINTS: Final = 60  # of one site's line
@@ -22,6 +22,15 @@ class Stated:
     round: int
     follows: bool | None
     statement: LedgerStatement
+    first_said: int | None  # the first round whose statement says this epsilon; None where no guarantee holds
+    last_asked: int | None  # the last round that names the site, whether it answered or not
+
+    @property
+    def stale_since(self) -> int | None:
+        """Round in which the site stated its epsilon, where it was asked later and so may have spent more."""
+        if self.first_said is None or self.last_asked is None:
+            return None
+        return self.first_said if self.last_asked > self.first_said else None
 
 
 def last_statements(connection: sa.Connection, uid: str) -> dict[str, Stated | None]:
@@ -34,7 +43,7 @@ def last_statements(connection: sa.Connection, uid: str) -> dict[str, Stated | N
         .subquery()
     )
     stated = (
-        sa.select(table.site, table.round, table.follows, table.statement)
+        sa.select(table.site, table.round, table.follows, table.statement, table.epsilon)
         .join(newest, newest.c.id == table.id)
         .subquery()
     )
@@ -42,15 +51,32 @@ def last_statements(connection: sa.Connection, uid: str) -> dict[str, Stated | N
         sa.select(SITES.c.site).where(SITES.c.study_uid == uid)
         .union(sa.select(table.site).where(table.study_uid == uid)).subquery()
     )  # fmt: skip
+    asked = (
+        sa.select(sa.func.max(PARTICIPATION.c.round))
+        .where(PARTICIPATION.c.study_uid == uid, PARTICIPATION.c.site == names.c.site)
+        .scalar_subquery()
+    )
+    alike = STATEMENTS.alias("alike").c
+    first = (
+        sa.select(sa.func.min(alike.round))
+        .where(alike.study_uid == uid, alike.site == names.c.site, alike.epsilon == stated.c.epsilon)
+        .scalar_subquery()
+    )
     rows = connection.execute(
-        sa.select(names.c.site.label("name"), stated)
+        sa.select(names.c.site.label("name"), stated, first.label("first_said"), asked.label("last_asked"))
         .join_from(names, stated, stated.c.site == names.c.site, isouter=True)
         .order_by(names.c.site)
     )
     return {
         row.name: None
         if row.site is None
-        else Stated(row.round, row.follows, LedgerStatement.model_validate(row.statement))
+        else Stated(
+            row.round,
+            row.follows,
+            LedgerStatement.model_validate(row.statement),
+            row.first_said,
+            row.last_asked,
+        )
         for row in rows
     }
 

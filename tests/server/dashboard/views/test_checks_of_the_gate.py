@@ -6,10 +6,10 @@ import pytest
 import sqlalchemy as sa
 
 from server.audit.gate import judge
-from server.dashboard.figures.limit import limit_bar
-from server.dashboard.views.model import _checks
+from server.dashboard.views.model import checks_of
 from server.metrics.gate_result import Check
 from server.metrics.intervals import Interval
+from server.presentation.limit_bar import limit_bar
 from server.store.migrations import HEAD
 from server.store.record_kinds import GateBody
 from tests.audit_records import SMALL_UID, Entry, small_study
@@ -44,7 +44,7 @@ def test_a_new_limit_is_shown_as_the_gate_meant_it(
         }
     )
     with filled(with_check(leak)).connect() as connection:
-        (line,) = [one for one in _checks(connection, SMALL_UID) if one.name == "leak"]
+        (line,) = [one for one in checks_of(connection, SMALL_UID) if one.name == "leak"]
     assert line.limit == limit
     assert (line.bar is None) == (side is None)
     assert side is None or f"allowed is at {side} 0.2" in str(line.bar)
