@@ -5,9 +5,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from server.audit.results import FIGURES
+from server.metrics.audit_result import FIGURES
+from server.metrics.gate_result import Check
 from server.metrics.intervals import Interval
-from server.store.record_kinds import Check, Figure, GateBody
+from server.store.record_kinds import Figure, GateBody
 from tests.audit_plan import Plan
 
 MODELS: Final = {"teacher": 0.978, "warm_start": 0.931, "federated_private": 0.960, "trivial": 0.546}

@@ -197,7 +197,12 @@ def _findings(plan: Plan, verdict: Verdict) -> Iterator[Entry]:
     }
     yield ModelBody(weights=weights.digest, num_bytes=len(weights.content), facts=facts), (weights,)
     yield judged, ()
-    yield DocumentBody(name="summary", document=_summary(plan, verdict, judged.model_dump(mode="json"))), ()
+    yield (
+        DocumentBody(
+            name="summary", document=_summary(plan, verdict, judged.model_dump(mode="json", exclude={"kind"}))
+        ),
+        (),
+    )
     yield DocumentBody(name="model_card", document=model_card(plan, judged.sentence)), ()
 
 

@@ -19,13 +19,14 @@ from deploy.simulation.workspace import RESULTS, Workspace, link_to, prepare, ru
 from server.evaluation.finish_run import finish_run, written
 from server.flower.run_control import COMPLETED
 from server.metrics.measured import Metrics
+from server.presentation.model_names import CENTRAL_EPOCHS
 from server.public_data.baselines import Public, merged_student
 from server.public_data.images import PublicImages, load_public, predict_logits, softmax
 from server.public_data.preparation import load_teacher
 from server.public_data.training import WarmStarted, train_further
 from server.runs.checkpoints import load_state
 from server.runs.run_folder import RunFolder
-from server.runs.summary import CENTRAL_EPOCHS, ByModel, Paired, SeedResult, Summary, auc_of, read_summary
+from server.runs.summary import ByModel, Paired, SeedResult, Summary, auc_of, read_summary
 from shared.config.files import overridden, parse_study, read_site, read_study, write_yaml
 from shared.config.study import Method, StudyConfig
 from shared.data.patients import Patient

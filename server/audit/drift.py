@@ -14,7 +14,8 @@ from scipy import stats
 
 from server.audit.map_recorder import Looks, Seen
 from server.audit.mean_map_records import COARSE
-from server.audit.results import NUM_RESAMPLES, AuditResult, Drift, DriftFigure, ImageAudit
+from server.audit.results import NUM_RESAMPLES
+from server.metrics.audit_result import AuditResult, Drift, DriftFigure, ImageAudit
 from server.metrics.intervals import (
     FEWEST_PATIENTS,
     TOO_FEW,
@@ -23,7 +24,7 @@ from server.metrics.intervals import (
     percentile_interval,
 )
 from server.runs.run_folder import RunFolder, read_lines
-from server.runs.summary import Summary, read_summary
+from server.runs.summary import read_summary
 from server.store.intake.outbox import FILE, Outbox
 from server.store.record_kinds import EVERY, ImageBody
 from shared.config.files import read_study
@@ -176,15 +177,13 @@ def _same_reference(run: RunFolder, study: StudyConfig) -> bool:
 
 def _accepted(run: RunFolder) -> Accepted | None:
     try:
-        summary: Summary = read_summary(run.path)
+        summary = read_summary(run.path)
     except RoundsError:
         return None
     if summary.verdict != "accepted" or summary.audit is None or "student" not in summary.digests:
         return None
-    audit = AuditResult.model_validate(summary.audit)
-    return Accepted(
-        summary.digests["student"], summary.study.uid, audit, _recorded_maps(run, summary.study.uid)
-    )
+    uid = summary.study.uid
+    return Accepted(summary.digests["student"], uid, summary.audit, _recorded_maps(run, uid))
 
 
 def _recorded_maps(run: RunFolder, uid: str) -> dict[str, Floats]:

@@ -6,54 +6,32 @@ that could not be measured, or has no interval, holds the candidate: nothing pas
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from dataclasses import dataclass
 
-from pydantic import model_validator
-
-from server.audit.results import AuditResult
+from server.metrics.audit_result import AuditResult
+from server.metrics.gate_result import Check, GateResult, Side
 from server.metrics.intervals import Interval
 from server.presentation.formatting import shown
 from server.presentation.privacy_label import missing_fields
 from shared.config.study import StudyConfig
-from shared.config.values import Frozen
+from shared.messages.release_kinds import LedgerStatement
 
-Side = Literal["least", "most"]
 FEWEST_MEASURED = 0.5  # share of the images with a region on which the student must show any evidence
 
 
-class Check(Frozen):
-    """One check; `passed` is None where it does not apply, and a check without a value has not passed.
+@dataclass(frozen=True)
+class _Limit:
+    """A threshold, and the side of it on which a value has to lie: the two go together."""
 
-    `side` says on which side of the threshold the value has to lie, for whoever shows it.
-    """
-
-    name: str
-    value: float | None
-    threshold: float | None
-    passed: bool | None
-    sentence: str
-    side: Side | None = None
-
-    @model_validator(mode="after")
-    def _limit_has_a_side(self) -> Self:
-        if (self.threshold is None) != (self.side is None):
-            raise ValueError(f"{self.name}: a threshold and the side on which a value must lie go together")
-        return self
-
-
-class GateResult(Frozen):
-    """The verdict and the checks behind it."""
-
-    verdict: Literal["accepted", "held"]
-    sentence: str
-    checks: tuple[Check, ...]
+    side: Side
+    threshold: float
 
 
 def judge(
     audit: AuditResult,
     test_auc: Interval,
     study: StudyConfig,
-    statements: Mapping[str, Mapping[str, Any] | None],
+    statements: Mapping[str, LedgerStatement | None],
     *,
     finite_metrics: bool = True,
 ) -> GateResult:
@@ -89,67 +67,54 @@ def _finite(audit: AuditResult, *, finite_metrics: bool) -> Check:
         if found
     ]
     sentence = f"The student has {' and '.join(wrong)}." if wrong else "All weights and outputs are finite."
-    return Check(name="finite numbers", value=None, threshold=None, passed=not wrong, sentence=sentence)
+    return _check("finite numbers", sentence, passed=not wrong)
 
 
 def _auc(auc: Interval, least: float) -> Check:
-    name = "test AUC"
+    name, limit = "test AUC", _Limit("least", least)
     if auc.low is None:
-        return _not_measured(name, least, "least", auc.reason or "no test figures with an interval")
+        return _not_measured(name, limit, auc.reason or "no test figures with an interval")
     sentence = (
         f"The AUC on the public test set is {_shown(auc)}; the whole interval must be at least {least:g}."
     )
-    return Check(
-        name=name, value=auc.value, threshold=least, side="least", passed=auc.low >= least, sentence=sentence
-    )
+    return _check(name, sentence, passed=auc.low >= least, value=auc.value, limit=limit)
 
 
 def _lift(audit: AuditResult, least: float) -> Check:
-    name, ratio = "energy in the region", audit.lift_ratio
+    name, limit, ratio = "energy in the region", _Limit("least", least), audit.lift_ratio
     if audit.num_with_region == 0:
-        return _not_measured(name, least, "least", "no reference image has a region mask")
+        return _not_measured(name, limit, "no reference image has a region mask")
     if ratio.low is None or ratio.n < FEWEST_MEASURED * audit.num_with_region:
         shown = f"{ratio.n} of {audit.num_with_region} images with a region"
-        return _not_measured(
-            name, least, "least", f"the student shows evidence for the true class on {shown}"
-        )
+        return _not_measured(name, limit, f"the student shows evidence for the true class on {shown}")
     sentence = (
         f"The student's maps put {_shown(ratio)} times as much energy into the region as random maps do "
         f"(images: {ratio.n} of {audit.num_with_region}); the whole interval must be at least {least:g}."
     )
-    return Check(
-        name=name,
-        value=ratio.value,
-        threshold=least,
-        side="least",
-        passed=ratio.low >= least,
-        sentence=sentence,
-    )
+    return _check(name, sentence, passed=ratio.low >= least, value=ratio.value, limit=limit)
 
 
 def _mask(audit: AuditResult, most: float) -> Check:
-    name = "mask area"
+    name, limit = "mask area", _Limit("most", most)
     if not audit.has_explainer:
         sentence = "No explainer: the whole image is used, so there is no mask to judge."
-        return Check(name=name, value=None, threshold=most, side="most", passed=None, sentence=sentence)
+        return _check(name, sentence, passed=None, limit=limit)
     area = audit.overall.figures["mask_area"]
     if area.high is None:
-        return _not_measured(name, most, "most", "too few reference images could be run")
+        return _not_measured(name, limit, "too few reference images could be run")
     sentence = (
         f"The explainer keeps {_shown(area)} of an image; the whole interval must be at most {most:g}, because a "
         "mask that keeps everything explains nothing."
     )
-    return Check(
-        name=name, value=area.value, threshold=most, side="most", passed=area.high <= most, sentence=sentence
-    )
+    return _check(name, sentence, passed=area.high <= most, value=area.value, limit=limit)
 
 
-def _label(statements: Mapping[str, Mapping[str, Any] | None], study: StudyConfig) -> Check:
+def _label(statements: Mapping[str, LedgerStatement | None], study: StudyConfig) -> Check:
     """Hold a student of which nobody can say what privacy was spent on it."""
     name, clip = "privacy label", shown(study.privacy.max_grad_norm)
     if not study.privacy.enabled:
         sentence = "The study ran without privacy: nothing is claimed, so there is no label to judge."
-        return Check(name=name, value=None, threshold=None, passed=None, sentence=sentence)
+        return _check(name, sentence, passed=None)
     open_fields = {site: missing_fields(one, clip) for site, one in sorted(statements.items())}
     gaps = [
         f"{site} ({'no ledger statement' if statements[site] is None else ', '.join(fields)})"
@@ -162,12 +127,23 @@ def _label(statements: Mapping[str, Mapping[str, Any] | None], study: StudyConfi
         if complete
         else f"Not stated by {'; '.join(gaps) or 'any site'}: what was spent on patients there is not known."
     )
-    return Check(name=name, value=None, threshold=None, passed=complete, sentence=sentence)
+    return _check(name, sentence, passed=complete)
 
 
-def _not_measured(name: str, threshold: float, side: Side, reason: str) -> Check:
-    sentence = f"Could not be measured: {reason}."
-    return Check(name=name, value=None, threshold=threshold, side=side, passed=False, sentence=sentence)
+def _not_measured(name: str, limit: _Limit, reason: str) -> Check:
+    return _check(name, f"Could not be measured: {reason}.", passed=False, limit=limit)
+
+
+def _check(
+    name: str,
+    sentence: str,
+    *,
+    passed: bool | None,
+    value: float | None = None,
+    limit: _Limit | None = None,
+) -> Check:
+    threshold, side = (None, None) if limit is None else (limit.threshold, limit.side)
+    return Check(name=name, value=value, threshold=threshold, passed=passed, sentence=sentence, side=side)
 
 
 def _shown(figure: Interval) -> str:

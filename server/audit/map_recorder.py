@@ -15,7 +15,8 @@ from server.audit.image_maps import Views
 from server.audit.image_selection import choose_images
 from server.audit.mean_image import MeanFilm, png
 from server.audit.mean_map_records import Placed, frame_of, lifted, mean_bodies, sides_of
-from server.audit.results import ImageAudit, badness
+from server.audit.results import badness
+from server.metrics.audit_result import ImageAudit
 from server.store.intake.outbox import Blob
 from server.store.record_kinds import EVERY, Body, FilmBody, Grid, ImageBody, Subject
 from shared.config.study import StudyConfig

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from server.audit.image_maps import STUDENT_LAYER, Views, panel, teacher_layer, views_of
 from server.audit.image_selection import choose_images, key_of
-from server.audit.results import FIGURES, AuditResult, ImageAudit, badness, group, groups_by, ratio_interval
+from server.audit.results import badness, group, groups_by, ratio_interval
+from server.metrics.audit_result import FIGURES, AuditResult, ImageAudit
 from shared.config.study import StudyConfig
 from shared.data.images import normalise
 from shared.data.patients import Patient

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from server.audit.drift import with_drift
-from server.audit.gate import GateResult, judge
+from server.audit.gate import judge
 from server.audit.map_recorder import Looks
 from server.audit.round_maps import RoundMaps
 from server.audit.run_audit import run_audit
 from server.evaluation.report_journal import AuditJournal, record_summary
 from server.evaluation.run_records import About, recorded_summary
-from server.metrics.measured import Calibrated, Metrics
+from server.metrics.gate_result import GateResult
+from server.metrics.measured import Calibrated, Metrics, ModelFacts
 from server.metrics.membership_result import read_membership
 from server.metrics.metrics import NOT_FINITE, Interval, evaluate, fit_temperature, tempered
 from server.public_data.baselines import Predictions, Public, merged_student
@@ -28,7 +29,7 @@ from server.report.model_card import model_card, write_model_card
 from server.report.stated_spend import sites
 from server.runs.checkpoints import StudyState, load_state
 from server.runs.run_folder import RunFolder, read_lines
-from server.runs.summary import ByModel, ModelFacts, Paired, Summary, auc_of, write_summary
+from server.runs.summary import ByModel, Paired, Summary, auc_of, write_summary
 from shared.config.files import read_study
 from shared.config.study import StudyConfig
 from shared.errors import RoundsError
@@ -96,8 +97,8 @@ def _judged(
             "verdict": gate.verdict,
             "reasons": tuple(check.name for check in gate.checks if check.passed is False),
             "temperature": temperature,
-            "audit": audit.model_dump(mode="json"),
-            "gate": gate.model_dump(mode="json"),
+            "audit": audit,
+            "gate": gate,
             "model": _model_facts(student, study, state, folder.path / _weights_name(gate)),
             "digests": summary.digests | {"student": digest},
         }

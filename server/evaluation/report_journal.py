@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from server.evaluation.report_records import summary_records
+from server.report.chai_fields import Card
 from server.runs.run_folder import RunFolder
 from server.runs.study_journal import record_status
 from server.runs.summary import Summary
@@ -51,7 +52,7 @@ class AuditJournal:
         return len(new)
 
 
-def record_summary(folder: RunFolder, summary: Summary, card: Mapping[str, Any]) -> None:
+def record_summary(folder: RunFolder, summary: Summary, card: Card) -> None:
     """Write the records of a run's summary and card, and how the run stands; nothing where no study began."""
     if not summary.study.uid:
         return

@@ -3,17 +3,17 @@
 In: the summary of a run and its card. Out: bodies. Arranging only: every number was computed elsewhere.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from server.audit.results import FIGURES, AuditResult, Group
+from server.metrics.audit_result import FIGURES, AuditResult, Group
+from server.metrics.gate_result import GateResult
 from server.metrics.measured import Metrics
+from server.report.chai_fields import Card
 from server.runs.study_journal import plain
 from server.runs.summary import Summary
 from server.store.record_kinds import (
     EVERY,
     Body,
-    Check,
     DataBody,
     DocumentBody,
     Figure,
@@ -22,7 +22,7 @@ from server.store.record_kinds import (
 )
 
 
-def summary_records(summary: Summary, card: Mapping[str, Any]) -> list[Body]:
+def summary_records(summary: Summary, card: Card) -> list[Body]:
     """Return the records of a run's data, figures, verdict and documents; what was not measured has none."""
     facts = summary.study
     found: list[Body] = [
@@ -36,17 +36,16 @@ def summary_records(summary: Summary, card: Mapping[str, Any]) -> list[Body]:
     if figures := tuple(evaluation_figures(summary)):
         found.append(FiguresBody(of="evaluation", figures=figures))
     if summary.audit is not None:
-        audit = AuditResult.model_validate(summary.audit)
-        found.append(FiguresBody(of="audit", figures=tuple(audit_figures(audit))))
-        found.append(DocumentBody(name="audit", document=summary.audit))
-        if drift := tuple(drift_figures(audit)):
+        found.append(FiguresBody(of="audit", figures=tuple(audit_figures(summary.audit))))
+        found.append(DocumentBody(name="audit", document=summary.audit.model_dump(mode="json")))
+        if drift := tuple(drift_figures(summary.audit)):
             found.append(FiguresBody(of="drift", figures=drift))
     if summary.membership is not None:
         found.append(DocumentBody(name="membership", document=summary.membership.model_dump(mode="json")))
     if summary.gate is not None:
         found.append(gate_body(summary.gate))
     found.append(DocumentBody(name="summary", document=without_paths(summary).model_dump(mode="json")))
-    found.append(DocumentBody(name="model_card", document=dict(card)))
+    found.append(DocumentBody(name="model_card", document=card))
     return found
 
 
@@ -98,10 +97,9 @@ def drift_figures(audit: AuditResult) -> Iterator[Figure]:
             )
 
 
-def gate_body(gate: Mapping[str, Any]) -> GateBody:
-    """Return the record of a verdict as `GateResult` wrote it."""
-    checks = tuple(Check.model_validate(check) for check in gate["checks"])
-    return GateBody(verdict=gate["verdict"], sentence=gate["sentence"], checks=checks)
+def gate_body(gate: GateResult) -> GateBody:
+    """Return the record of a verdict."""
+    return GateBody(verdict=gate.verdict, sentence=gate.sentence, checks=gate.checks)
 
 
 def _of_model(subject: str, metrics: Metrics, source: str = EVERY) -> Iterator[Figure]:
@@ -118,7 +116,7 @@ def _of_model(subject: str, metrics: Metrics, source: str = EVERY) -> Iterator[F
 def _of_group(group: Group, label: str = EVERY, source: str = EVERY) -> Iterator[Figure]:
     for name in FIGURES:
         yield Figure(
-            name=name, subject=_subject(name), label=label, source=source, interval=group.figures[name]
+            name=name, subject=_subject(name), label=label, source=source, interval=group.figure(name)
         )
 
 

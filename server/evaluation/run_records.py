@@ -11,6 +11,7 @@ from server.runs.study_journal import package_versions
 from server.runs.summary import Event, Round, SiteCounts, StudyFacts, Summary
 from shared.code_digest import code_digest
 from shared.config.study import StudyConfig
+from shared.messages.release_kinds import LedgerStatement
 
 _TOLD = {
     "not_enrolled": "",
@@ -37,7 +38,9 @@ def recorded_summary(
     folder: RunFolder, study: StudyConfig, state: StudyState | None, about: About, *, completed: bool
 ) -> Summary:
     """Return what the run's own records say, before anything is measured."""
-    statements = state.statements if state else {}
+    statements = {
+        site: LedgerStatement.model_validate(one) for site, one in (state.statements if state else {}).items()
+    }
     models = study.models
     return Summary(
         status="completed" if completed else "failed",
@@ -58,8 +61,8 @@ def recorded_summary(
             attribution=about.attribution,
         ),
         privacy=study.privacy,
-        epsilon={site: one["epsilon"] for site, one in statements.items()},
-        delta={site: one["delta"] for site, one in statements.items()},
+        epsilon={site: one.epsilon for site, one in statements.items()},
+        delta={site: one.delta for site, one in statements.items()},
         statements=statements,
         site_counts={
             line["site"]: SiteCounts(counts=line["noised_counts"], noise_std=line["noise_std"])

@@ -27,3 +27,18 @@ class Calibrated(Frozen):
 
     ece: Interval
     brier: Interval
+
+
+class ModelFacts(Frozen):
+    """What the model is; None prints as 'not stated'."""
+
+    teacher: str | None = None
+    student: str | None = None
+    explainer: str | None = None
+    fill: str | None = None
+    normalisation: str | None = None
+    trainable_set: str | None = None
+    num_parameters: int | None = None
+    num_trainable: int | None = None
+    num_macs: int | None = None
+    num_bytes: int | None = None

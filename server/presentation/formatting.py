@@ -4,22 +4,10 @@ In: plain values. Out: text.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 NOT_STATED = "not stated"
 NOT_MEASURED = "not measured"
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-def look_up(values: Mapping[str, Any], *keys: str) -> Any:
-    """Return the first present, non-None value; a dot goes one level down; None when there is none."""
-    for key in keys:
-        node: Any = values
-        for part in key.split("."):
-            node = node.get(part) if isinstance(node, Mapping) else None
-        if node is not None:
-            return node
-    return None
 
 
 def shown(value: object, digits: int = 3) -> str:

@@ -40,6 +40,9 @@ class MembershipView:
     finding: str
     rows: tuple[tuple[str, ...], ...] = ()
     notes: tuple[str, ...] = ()
+    name: str = NAME
+    caption: str = CAPTION
+    head: tuple[str, ...] = HEAD
 
 
 def membership_view(found: Membership | None, *, is_made: bool) -> MembershipView:

@@ -1,12 +1,14 @@
 """The privacy label of one site: every field of its ledger statement in words, and which are missing.
 
-In: a `LedgerStatement` as plain values. Out: field names and words, the same on report, dashboard and for the gate.
+In: a `LedgerStatement`. Out: field names and words, the same on report, dashboard and for the gate.
 """
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 
-from server.presentation.formatting import NOT_STATED, look_up, shown
+from server.presentation.formatting import NOT_STATED, shown
+from shared.messages.release_kinds import LedgerStatement, PartitionSpend
+from shared.privacy.mechanisms import Gaussian, PoissonGaussian
 
 # without one of these a figure for epsilon means nothing, so the gate holds the student
 REQUIRED: Final = (
@@ -15,53 +17,50 @@ REQUIRED: Final = (
 )  # fmt: skip
 
 
-def missing_fields(one: Mapping[str, Any] | None, clip: str) -> tuple[str, ...]:
+def missing_fields(one: LedgerStatement | None, clip: str) -> tuple[str, ...]:
     """Return the required fields that a statement leaves open; all of them where there is no statement."""
     if one is None:
         return REQUIRED
-    fields = label_fields(one, clip, shown(one.get("epsilon")))
-    return tuple(name for name in REQUIRED if fields[name] == NOT_STATED or NOT_STATED in fields[name])
+    fields = label_fields(one, clip, shown(one.epsilon))
+    return tuple(name for name in REQUIRED if NOT_STATED in fields[name])
 
 
-def label_fields(one: Mapping[str, Any], clip: str, spent: str) -> dict[str, str]:
+def label_fields(one: LedgerStatement, clip: str, spent: str) -> dict[str, str]:
     """Return each field's name and its value in words for one site's statement, 'not stated' where it has none.
 
     `clip` is the study's, `spent` the epsilon in words.
     """
-    mechanisms = [row for part in one.get("partitions", ()) for row in part.get("mechanisms", ())]
-    pld = [part.get("pld_epsilon") for part in one.get("partitions", ())]
-    cap = one.get("cap_epsilon")
+    rows = [row for part in one.partitions for row in part.mechanisms]
+    noised = [row.mechanism for row in rows if isinstance(row.mechanism, Gaussian | PoissonGaussian)]
+    sampled = [mechanism for mechanism in noised if isinstance(mechanism, PoissonGaussian)]
+    checked = [part.pld_epsilon for part in one.partitions if part.pld_epsilon is not None]
     return {
         "epsilon spent": spent,
-        "delta": shown(one.get("delta")),
-        "accountant": _joined(part.get("accountant") for part in one.get("partitions", ())),
-        "independent check (PLD)": shown(max((value for value in pld if value is not None), default=None)),
-        "unit of privacy": _unit(one),
-        "partition": _joined(_partition(part) for part in one.get("partitions", ())),
-        "adjacency": shown(one.get("adjacency")),
-        "sampling": shown(one.get("sampling")),
-        "sample rate": _joined(look_up(row, "mechanism.sample_rate") for row in mechanisms),
+        "delta": shown(one.delta),
+        "accountant": _joined(part.accountant for part in one.partitions),
+        "independent check (PLD)": shown(max(checked, default=None)),
+        "unit of privacy": "all records of one patient identifier",
+        "partition": _joined(map(_partition, one.partitions)),
+        "adjacency": one.adjacency,
+        "sampling": one.sampling,
+        "sample rate": _joined(mechanism.sample_rate for mechanism in sampled),
         "clip (max_grad_norm)": clip,
-        "noise multiplier": _joined(look_up(row, "mechanism.noise_multiplier") for row in mechanisms),
-        "private steps": shown(sum(look_up(row, "mechanism.steps") or 0 for row in mechanisms) or None),
-        "ledger rows": shown(sum(row.get("rows", 0) for row in mechanisms) or None),
-        "ledger head": f"{shown(one.get('head_seq'))} · {str(one.get('head_hash', NOT_STATED))[:16]}",
-        "time span": f"⚠ {one['span']}" if "simulation" in str(one.get("span")) else shown(one.get("span")),
-        "against whom": shown(one.get("trust_model")),
-        "cap of the hospital": "not shown by the hospital" if cap is None else shown(cap),
+        "noise multiplier": _joined(mechanism.noise_multiplier for mechanism in noised),
+        "private steps": shown(sum(mechanism.steps for mechanism in sampled) or None),
+        "ledger rows": shown(sum(row.rows for row in rows) or None),
+        "ledger head": f"{shown(one.head_seq)} · {one.head_hash[:16]}",
+        "time span": f"⚠ {one.span}" if "simulation" in one.span else one.span,
+        "against whom": one.trust_model,
+        "cap of the hospital": "not shown by the hospital"
+        if one.cap_epsilon is None
+        else shown(one.cap_epsilon),
     }
 
 
-def _unit(one: Mapping[str, Any]) -> str:
-    unit = one.get("unit")
-    return "all records of one patient identifier" if unit == "patient" else shown(unit)
-
-
-def _partition(part: Mapping[str, Any]) -> str | None:
+def _partition(part: PartitionSpend) -> str:
     """Say what was spent on the patients of one part; a patient is in one part alone."""
-    name, spent = part.get("partition"), part.get("epsilon")
-    return None if name is None else f"{name} (epsilon {'no guarantee' if spent is None else shown(spent)})"
+    return f"{part.partition} (epsilon {'no guarantee' if part.epsilon is None else shown(part.epsilon)})"
 
 
-def _joined(values: Any) -> str:
-    return "; ".join(dict.fromkeys(shown(value) for value in values if value is not None)) or NOT_STATED
+def _joined(values: Iterable[float | str]) -> str:
+    return "; ".join(dict.fromkeys(map(shown, values))) or NOT_STATED

@@ -40,3 +40,14 @@ IN_KEPT_SIMULATION = (
     "This was a simulation: no hospital took part. The made sites' ledgers were kept from earlier runs, and the "
     "figures are the spend of all of them."
 )
+LEDGER_WITHOUT_PRIVACY = (
+    "No privacy guarantee holds at {sites}: by the site's own ledger it answered without noise, in this run or "
+    "before, or used weights that its hospital does not list as accepted, so what left may reveal patients."
+)
+STATED_BY_SOME = (
+    "The ledgers of {stated} confirmed a spend in this run; {silent} let no ledger statement out. For {silent} read "
+    "the following as the design's aim, not as a result."
+)
+UNCONFIRMED = (
+    "No site's ledger confirmed a spend in this run: read the following as the design's aim, not as a result."
+)

@@ -1,34 +1,22 @@
-"""What audit, gate and ledger statements say, as rows and cards of the report.
+"""What the audit says, as rows and cards of the report.
 
-In: the plain values of `AuditResult`, `GateResult` and `LedgerStatement`, and the run folder for pictures of
-public reference images. Out: rows of text and pictures as data URIs. A field that is not there prints as
-'not stated' or 'not measured'; nothing is guessed.
+In: an `AuditResult`, and the run folder for pictures of public reference images. Out:
+rows of text and pictures as data URIs. What is not there prints as 'not measured'; nothing is guessed.
 """
 
 import base64
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
-from server.metrics.intervals import Interval
-from server.presentation.formatting import NOT_MEASURED, NOT_STATED, look_up, shown
-from server.presentation.privacy_label import label_fields
+from server.metrics.audit_result import AuditResult, Group, ImageAudit
+from server.presentation.formatting import NOT_MEASURED, shown
+from server.presentation.model_names import MAP_NAMES
 from server.presentation.svg_charts import interval_bar, interval_text
-from server.report.sentences import spent_words
-from server.report.stated_spend import sites
-from server.runs.summary import Summary
 
 PANELS = ("image, region outlined", "explainer's mask", "teacher's map", "student's map")
-LIFTS = (
-    ("lift_student", "Student's map"),
-    ("lift_teacher", "Teacher's map"),
-    ("lift_explainer", "Explainer's mask"),
-    ("lift_random", "Random map (floor)"),
-    ("lift_centre", "Bump in the middle (floor)"),
-)
+LIFTS = tuple((f"lift_{key}", name[0].upper() + name[1:]) for key, name in MAP_NAMES.items())
 BEHAVIOUR = (
     ("insertion_student", "insertion"),
     ("insertion_random", "… of a random map"),
@@ -42,18 +30,6 @@ BEHAVIOUR = (
     ("border_student", "lift of border"),
     ("corners_student", "lift of corners"),
 )
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check of the gate; `mark` is a shape and `word` says the same, so colour is never needed."""
-
-    mark: str
-    word: str
-    name: str
-    value: str
-    limit: str
-    sentence: str
 
 
 @dataclass(frozen=True)
@@ -86,48 +62,21 @@ class GroupRow:
     behaviour: tuple[str, ...]
 
 
-def checks(gate: Mapping[str, Any] | None) -> list[Check]:
-    """Rows of the gate's checks; one that does not apply or was not measured stays visible."""
-    words = {True: ("✓", "passed"), False: ("✕", "failed"), None: ("—", "does not apply")}
-    rows = []
-    for one in (gate or {}).get("checks", ()):
-        mark, word = words[one.get("passed")]
-        value, limit = one.get("value"), one.get("threshold")
-        side = f"at {one['side']} " if one.get("side") else ""
-        rows.append(
-            Check(
-                mark=mark,
-                word=word,
-                name=shown(one.get("name")),
-                value="—" if value is None else shown(float(value)),
-                limit="—" if limit is None else f"{side}{shown(float(limit))}",
-                sentence=str(one.get("sentence") or ""),
-            )
-        )
-    return rows
-
-
-def map_words(audit: Mapping[str, Any] | None) -> str:
+def map_words(audit: AuditResult | None) -> str:
     """Say how the maps were made: the method, the layers, and how many of the teacher's channels were used."""
-    if not audit:
+    if audit is None:
         return NOT_MEASURED
-    layer, channels, taught, used, of = (
-        shown(audit.get(key))
-        for key in (
-            "student_layer", "student_channels", "teacher_layer", "teacher_channels", "teacher_channels_available"
-        )
-    )  # fmt: skip
+    used, of = shown(audit.teacher_channels), shown(audit.teacher_channels_available)
     share = f"all {of} channels" if used == of else f"{used} of its {of} channels"
     return (
-        f"{shown(audit.get('method'))} The student's map comes from its layer {layer} ({channels} channels), the "
-        f"teacher's from its layer {taught} ({share})."
+        f"{audit.method} The student's map comes from its layer {audit.student_layer} "
+        f"({shown(audit.student_channels)} channels), the teacher's from its layer {audit.teacher_layer} ({share})."
     )
 
 
-def lift_rows(audit: Mapping[str, Any] | None) -> list[LiftRow]:
+def lift_rows(audit: AuditResult | None) -> list[LiftRow]:
     """Lift of every map over all images, on one scale with 1 (uniform) marked."""
-    figures = look_up(audit or {}, "overall.figures") or {}
-    measured = [(name, _interval(figures[key])) for key, name in LIFTS if key in figures]
+    measured = [] if audit is None else [(name, audit.overall.figure(key)) for key, name in LIFTS]
     edges = [edge for _, one in measured for edge in (one.value, one.high) if edge is not None]
     top = max([2.0, *edges])
     return [
@@ -139,18 +88,18 @@ def lift_rows(audit: Mapping[str, Any] | None) -> list[LiftRow]:
     ]
 
 
-def group_rows(audit: Mapping[str, Any] | None) -> list[GroupRow]:
+def group_rows(audit: AuditResult | None) -> list[GroupRow]:
     """All images, then by class, then by site of origin."""
-    if not audit or "overall" not in audit:
+    if audit is None:
         return []
-    named = [("All", audit["overall"])]
-    named += [(f"class {one['name']}", one) for one in audit.get("by_class", ())]
-    named += [(f"from {one['name']}", one) for one in audit.get("by_site", ())]
+    named = [("All", audit.overall)]
+    named += [(f"class {one.name}", one) for one in audit.by_class]
+    named += [(f"from {one.name}", one) for one in audit.by_site]
     return [
         GroupRow(
             name=name,
-            num_images=shown(one.get("num_images")),
-            without_evidence=shown(one.get("num_without_evidence")),
+            num_images=shown(one.num_images),
+            without_evidence=shown(one.num_without_evidence),
             lifts=tuple(_cell(one, key) for key, _ in LIFTS),
             behaviour=tuple(_cell(one, key) for key, _ in BEHAVIOUR),
         )
@@ -158,15 +107,11 @@ def group_rows(audit: Mapping[str, Any] | None) -> list[GroupRow]:
     ]
 
 
-def examples(audit: Mapping[str, Any] | None, run_dir: Path) -> list[Example]:
+def examples(audit: AuditResult | None, run_dir: Path) -> list[Example]:
     """Cards of the pictured images, worst first (the audit numbers its pictures so)."""
-    pictured = [one for one in (audit or {}).get("images", ()) if one.get("picture")]
-    cards = []
-    for one in sorted(pictured, key=lambda image: str(image["picture"])):
-        picture = data_uri(run_dir, str(one["picture"]))
-        if picture is not None:
-            cards.append(_example(one, picture))
-    return cards
+    pictured = [(one.picture, one) for one in (audit.images if audit else ()) if one.picture]
+    found = [(one, data_uri(run_dir, name)) for name, one in sorted(pictured, key=lambda pair: pair[0])]
+    return [_example(one, picture) for one, picture in found if picture is not None]
 
 
 def data_uri(run_dir: Path, name: str) -> str | None:
@@ -177,25 +122,10 @@ def data_uri(run_dir: Path, name: str) -> str | None:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
-def statement_rows(summary: Summary, clip: str) -> list[tuple[str, list[str]]]:
-    """For each field of the privacy label its name and one value a site that took part; `clip` is the study's.
-
-    A site that let no statement out has a column of 'not stated'; without any statement there are no rows.
-    """
-    columns = {
-        site: label_fields(one, clip, spent_words(summary, site)) for site, one in summary.statements.items()
-    }
-    names = list(next(iter(columns.values()), {}))
-    return [
-        (name, [columns.get(site, {}).get(name, NOT_STATED) for site in sites(summary)]) for name in names
-    ]
-
-
-def _example(one: Mapping[str, Any], picture: str) -> Example:
-    true, said, figures = one.get("true_class"), one.get("predicted_class"), one.get("figures", {})
-    facts = [f"image of {shown(one.get('site'))}"]
+def _example(one: ImageAudit, picture: str) -> Example:
+    facts = [f"image of {shown(one.site)}"]
     facts += [
-        f"{text} {figures[key]:.2f}"
+        f"{text} {value:.2f}"
         for key, text in (
             ("probability_true", "probability of the true class"),
             ("lift_student", "lift of the student's map"),
@@ -203,20 +133,17 @@ def _example(one: Mapping[str, Any], picture: str) -> Example:
             ("agreement_teacher", "agreement of both maps"),
             ("mask_area", "mask area"),
         )
-        if figures.get(key) is not None
+        if (value := one.figure(key)) is not None
     ]
-    if one.get("evidence_student") is False:
+    if not one.evidence_student:
         facts.append("the student shows no positive evidence")
-    if one.get("evidence_teacher") is False:
+    if not one.evidence_teacher:
         facts.append("teacher: no positive evidence")
-    verdict = "✓ right" if true == said else f"✕ wrong: student says {shown(said)}"
-    return Example(f"{shown(true)} — {verdict}", "; ".join(facts), picture)
+    right = one.true_class == one.predicted_class
+    verdict = "✓ right" if right else f"✕ wrong: student says {one.predicted_class}"
+    return Example(f"{one.true_class} — {verdict}", "; ".join(facts), picture)
 
 
-def _cell(one: Mapping[str, Any], key: str) -> str:
-    figure = look_up(one, "figures").get(key)
-    return "—" if figure is None or figure.get("value") is None else interval_text(_interval(figure), 2)
-
-
-def _interval(figure: Mapping[str, Any]) -> Interval:
-    return Interval.model_validate(figure)
+def _cell(one: Group, key: str) -> str:
+    figure = one.figure(key)
+    return "—" if figure.value is None else interval_text(figure, 2)

@@ -4,8 +4,6 @@ In: a `Summary` and its study. Out: named fields; what the software cannot know 
 to fill in before the card is used anywhere.
 """
 
-from typing import Any
-
 from server.presentation.formatting import NOT_STATED, shown
 from server.presentation.privacy_statements import NOT_FOR_DIAGNOSIS
 from server.presentation.svg_charts import interval_text
@@ -13,8 +11,12 @@ from server.report.sentences import claim
 from server.runs.summary import Summary
 from shared.config.study import StudyConfig
 
+Entry = str | list[str] | dict[str, str]  # what one field of a model card says
+Section = dict[str, Entry]
+Card = dict[str, Section]  # model_card.json, by the titles of its sections
 
-def applied_card(summary: Summary, study: StudyConfig) -> dict[str, Any]:
+
+def applied_card(summary: Summary, study: StudyConfig) -> Section:
     """Return the fields in the schema's order."""
     return (
         _basic(summary, study)
@@ -25,7 +27,7 @@ def applied_card(summary: Summary, study: StudyConfig) -> dict[str, Any]:
     )
 
 
-def _basic(summary: Summary, study: StudyConfig) -> dict[str, Any]:
+def _basic(summary: Summary, study: StudyConfig) -> Section:
     return {
         "Name": summary.study.name,
         "Developer": NOT_STATED,
@@ -42,7 +44,7 @@ def _basic(summary: Summary, study: StudyConfig) -> dict[str, Any]:
     }
 
 
-def _uses(study: StudyConfig) -> dict[str, Any]:
+def _uses(study: StudyConfig) -> Section:
     return {
         "Intended use and workflow": study.purpose,
         "Primary intended users": "researchers and auditors of the study",
@@ -52,7 +54,7 @@ def _uses(study: StudyConfig) -> dict[str, Any]:
     }
 
 
-def _warnings(summary: Summary) -> dict[str, Any]:
+def _warnings(summary: Summary) -> Section:
     return {
         "Known risks and limitations": list(summary.study.notes) or NOT_STATED,
         "Known biases or ethical considerations": "see 'Factors' and 'Ethical considerations'",
@@ -60,7 +62,7 @@ def _warnings(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _ingredients(summary: Summary) -> dict[str, Any]:
+def _ingredients(summary: Summary) -> Section:
     kind = "real" if summary.study.data_kind == "real" else "made"
     return {
         "Outcome and outputs": f"one of {', '.join(summary.study.classes)} with a probability, a mask and a map",
@@ -79,7 +81,7 @@ def _ingredients(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _key_metrics(summary: Summary) -> dict[str, Any]:
+def _key_metrics(summary: Summary) -> Section:
     auc = interval_text(summary.main_auc)
     main, after = summary.main, summary.calibrated
     by_site = {site: interval_text(one.auc) for site, one in sorted(summary.by_site_of_origin.items())}

@@ -1,4 +1,4 @@
-"""The report's curves over rounds: test AUC, privacy spent, mask area.
+"""The report's curves over rounds: privacy spent, mask area.
 
 In: a `Summary`. Out: figures with their tables, or None where too little was measured for a curve.
 """
@@ -7,40 +7,6 @@ from server.metrics.intervals import Interval
 from server.presentation.svg_charts import Figure, Line, line_figure
 from server.report.stated_spend import sites
 from server.runs.summary import Summary
-
-
-def learning_curve(summary: Summary) -> Figure | None:
-    """Test AUC after each round, with warm start and teacher as levels."""
-    points = [(float(one.round), one.test_auc) for one in summary.rounds if one.test_auc is not None]
-    auc = summary.test_auc
-    starts = bool(points) and points[0][0] == 0.0
-    if not starts and auc.warm_start is not None and auc.warm_start.value is not None:
-        points = [(0.0, auc.warm_start), *points]
-    if len(points) < 2:
-        return None
-    levels = [("teacher", auc.teacher), ("warm start", auc.warm_start)]
-    return line_figure(
-        "Test AUC after each round",
-        _which_images(summary),
-        [Line("student", tuple(points))],
-        x_name="round",
-        y_name="AUC on the public test set",
-        references=[(name, one.value) for name, one in levels if one is not None and one.value is not None],
-    )
-
-
-def _which_images(summary: Summary) -> str:
-    """Say on which patients the line is and on which the levels, where they differ."""
-    followed = {one.test_auc.n for one in summary.rounds if one.test_auc is not None}
-    whole = {one.n for one in (summary.test_auc.teacher, summary.test_auc.warm_start) if one is not None}
-    band = "The line, with its 95 % band, is the student"
-    if followed == whole:
-        return f"{band}; dashed lines are teacher and warm start."
-    patients, all_patients = (" or ".join(map(str, sorted(counts))) for counts in (followed, whole))
-    return (
-        f"{band} on the part of the test set that follows the rounds ({patients} patients); dashed lines are teacher "
-        f"and warm start on all of it ({all_patients} patients), so a line and a level may differ by that alone."
-    )
 
 
 def spend_figure(summary: Summary) -> Figure | None:

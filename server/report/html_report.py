@@ -6,6 +6,7 @@ the same bytes whenever it is made from the same summary.
 
 from pathlib import Path
 
+from server.presentation import SECTIONS
 from server.presentation.formatting import in_seconds, shown
 from server.presentation.svg_charts import interval_text
 from server.report.sections import page
@@ -25,5 +26,10 @@ def write_report(run_dir: Path, summary: Summary) -> Path:
 def render_report(run_dir: Path, summary: Summary) -> str:
     """Return the page; everything that came from outside is escaped."""
     return rendered(
-        TEMPLATE, page(summary, run_dir), interval=interval_text, shown=shown, in_seconds=in_seconds
+        TEMPLATE,
+        page(summary, run_dir),
+        beside=SECTIONS,
+        interval=interval_text,
+        shown=shown,
+        in_seconds=in_seconds,
     )

@@ -7,23 +7,20 @@ measured or stated says so. Sections follow Mitchell et al. 2019 (arXiv 1810.039
 
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from server.metrics.intervals import Interval
-from server.presentation.formatting import NOT_MEASURED, NOT_STATED, look_up, shown
+from server.presentation.formatting import NOT_MEASURED, NOT_STATED, shown
+from server.presentation.gate_checks import check_lines
 from server.presentation.privacy_statements import NOT_FOR_DIAGNOSIS
 from server.presentation.svg_charts import interval_text
-from server.report.audit_section import checks, map_words
-from server.report.chai_fields import applied_card
+from server.report.audit_section import map_words
+from server.report.chai_fields import Card, Entry, Section, applied_card
 from server.report.sections import facts
 from server.report.sentences import OVERLAP, calibration, claim, findings, headline, not_covered, spent_words
 from server.report.stated_spend import sites
 from server.runs.summary import Summary
 from shared.config.study import StudyConfig
-
-Section = dict[str, Any]
 
 
 def write_model_card(run_dir: Path, summary: Summary, study: StudyConfig) -> None:
@@ -34,7 +31,7 @@ def write_model_card(run_dir: Path, summary: Summary, study: StudyConfig) -> Non
     (run_dir / "model_card.md").write_text(_markdown(card, summary.study.name), encoding="utf-8")
 
 
-def model_card(summary: Summary, study: StudyConfig) -> dict[str, Section]:
+def model_card(summary: Summary, study: StudyConfig) -> Card:
     """Return the card as sections of named fields; a field is a text, a list, or a mapping of those."""
     return {
         "Model details": _details(summary, study),
@@ -108,7 +105,7 @@ def _evaluation_data(summary: Summary, study: StudyConfig) -> Section:
         "size": f"{main.num_images} images of {main.num_patients} patients" if main else NOT_MEASURED,
         "test set digest": study.public.test_sha256 or NOT_STATED,
         "reference set digest": study.public.reference_sha256 or NOT_STATED,
-        "reference images audited": shown(look_up(summary.audit or {}, "num_images")),
+        "reference images audited": shown(summary.audit.num_images if summary.audit else None),
         "overlap with training": OVERLAP,
         "notes": list(summary.study.notes) or NOT_STATED,
         "attribution": summary.study.attribution or NOT_STATED,
@@ -142,7 +139,10 @@ def _figures(summary: Summary) -> Section:
             f"{one.a} minus {one.b}": interval_text(one.difference) for one in summary.paired
         }
         or NOT_MEASURED,
-        "gate": {one.name: f"{one.mark} {one.word}: {one.sentence}" for one in checks(summary.gate)}
+        "gate": {
+            one.name: f"{one.mark} {one.state}: {one.sentence}"
+            for one in check_lines(summary.gate.checks if summary.gate else ())
+        }
         or NOT_MEASURED,
         "energy in the region against random maps": _ratio(summary),
     }
@@ -159,7 +159,7 @@ def _ethics(summary: Summary, study: StudyConfig) -> Section:
         "ethics reference": study.ethics_reference,
         "privacy claim": claim(summary),
         "privacy spent": (spent or NOT_STATED),
-        "not covered by the claim": not_covered(summary),
+        "not covered by the claim": list(not_covered(summary)),
         "risks": [
             "a map shows where evidence lies, not why, nor that the answer is right; maps invite over-reliance",
             "what looks like medicine may be exposure, framing or a hospital's marker: see the trivial model",
@@ -178,7 +178,7 @@ def _caveats(summary: Summary) -> Section:
     }
 
 
-def _one(summary: Summary) -> Any:
+def _one(summary: Summary) -> Entry:
     one = summary.main
     if one is None:
         return NOT_MEASURED
@@ -198,10 +198,10 @@ def _one(summary: Summary) -> Any:
 
 
 def _ratio(summary: Summary) -> str:
-    value, low, high = (look_up(summary.audit or {}, f"lift_ratio.{key}") for key in ("value", "low", "high"))
-    if value is None:
+    ratio = None if summary.audit is None else summary.audit.lift_ratio
+    if ratio is None or ratio.value is None:
         return NOT_MEASURED
-    return f"{value:.3f}" + ("" if low is None or high is None else f" ({low:.3f} to {high:.3f})")
+    return interval_text(ratio)
 
 
 def _data(summary: Summary) -> str:
@@ -222,7 +222,7 @@ def _missing(summary: Summary) -> list[str]:
     return [name for name, value in asked.items() if value is None]
 
 
-def _markdown(card: Mapping[str, Section], name: str) -> str:
+def _markdown(card: Card, name: str) -> str:
     lines = [f"# Model card: {_plain(name)}", "", f"**{NOT_FOR_DIAGNOSIS}**", ""]
     for title, fields in card.items():
         lines += [f"## {title}", ""]
@@ -232,9 +232,9 @@ def _markdown(card: Mapping[str, Section], name: str) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _field(name: str, value: Any) -> list[str]:
+def _field(name: str, value: Entry) -> list[str]:
     label = f"- **{_plain(name)}**:"
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return [label, *(f"  - {_plain(key)}: {_plain(str(one))}" for key, one in value.items())]
     if isinstance(value, list):
         return [label, *(f"  - {_plain(str(one))}" for one in value)]

@@ -8,14 +8,19 @@ from typing import Any
 
 from server.metrics.intervals import Interval
 from server.presentation.formatting import NOT_STATED, event_word, in_bytes, in_seconds, shown
-from server.presentation.membership_statements import CAPTION, HEAD, NAME, membership_view
+from server.presentation.gate_checks import check_lines
+from server.presentation.membership_statements import membership_view
+from server.presentation.model_facts import model_rows
+from server.presentation.model_names import model_name
 from server.presentation.privacy_statements import NOT_FOR_DIAGNOSIS
+from server.presentation.status_words import status
 from server.presentation.svg_charts import interval_bar, interval_text, reliability_figure
+from server.presentation.test_set_figures import auc_table, difference_rows, learning_curve, row_kind
 from server.report import audit_section as report_audit
 from server.report import sentences as report_words
-from server.report.curves import learning_curve, mask_figure, spend_figure
+from server.report.curves import mask_figure, spend_figure
 from server.report.stated_spend import sites
-from server.runs.summary import MODEL_NAMES, Round, Summary
+from server.runs.summary import Round, Summary
 
 MOST_ROUNDS = 60  # rows of the round table; past it only rounds with something to say
 VERDICTS = {
@@ -30,7 +35,6 @@ def page(summary: Summary, run_dir: Path) -> dict[str, Any]:
     """Arrange everything that the template prints."""
     kind = "failed" if summary.status == "failed" else summary.verdict
     main = summary.main
-    clip = NOT_STATED if summary.privacy is None else shown(summary.privacy.max_grad_norm)
     return {
         "s": summary,
         "words": report_words,
@@ -41,26 +45,27 @@ def page(summary: Summary, run_dir: Path) -> dict[str, Any]:
         "headline": report_words.headline(summary),
         "findings": report_words.findings(summary),
         "tiles": tiles(summary),
-        "checks": report_audit.checks(summary.gate),
+        "status_of": status,
+        "checks": check_lines(summary.gate.checks if summary.gate else ()),
         "facts": facts(summary),
-        "auc_rows": auc_rows(summary),
-        "auc_floor": auc_floor(summary),
+        "aucs": auc_table(dict(summary.test_auc.measured())),
         "recall": recall_rows(summary),
         "main": main,
-        "main_key": summary.metrics.main_key,
         "reliability": reliability_figure("Calibration of the student, before temperature", main.reliability)
         if main and main.reliability
         else None,
         "origin_rows": origin_rows(summary),
         "site_count_rows": site_count_rows(summary),
-        "curve": learning_curve(summary),
+        "curve": learning_curve(
+            [(one.round, one.test_auc) for one in summary.rounds if one.test_auc is not None],
+            summary.test_auc.teacher,
+            summary.test_auc.warm_start,
+        ),
         "rounds": round_rows(summary),
         "sites": sites(summary),
-        "statements": report_audit.statement_rows(summary, clip),
-        "statement_sites": sites(summary),
+        "label": report_words.privacy_label(summary),
         "spend": spend_figure(summary),
         "membership": membership_view(summary.membership, is_made=summary.study.data_kind == "made"),
-        "membership_words": (NAME, CAPTION, HEAD),
         "lifts": report_audit.lift_rows(summary.audit),
         "maps": report_audit.map_words(summary.audit),
         "groups": report_audit.group_rows(summary.audit),
@@ -70,10 +75,7 @@ def page(summary: Summary, run_dir: Path) -> dict[str, Any]:
         "examples": report_audit.examples(summary.audit, run_dir),
         "scale": report_audit.data_uri(run_dir, "audit/scale.png"),
         "mask_area": mask_figure(summary),
-        "paired": [
-            (MODEL_NAMES.get(one.a, one.a), MODEL_NAMES.get(one.b, one.b), *difference_row(one.difference))
-            for one in summary.paired
-        ],
+        "paired": difference_rows((one.a, one.b, one.difference) for one in summary.paired),
         "seeds": seed_rows(summary),
         "traffic": traffic_rows(summary),
         "stages": [(name, in_seconds(seconds)) for name, seconds in summary.seconds.items()],
@@ -90,9 +92,8 @@ def tiles(summary: Summary) -> list[tuple[str, str, str]]:
     if summary.privacy_enabled and spent:
         delta = f"at delta {shown(max(summary.delta.values()))}" if summary.delta else ""
         found.append((f"ε {max(spent):.2f}", "most privacy that a site stated to have spent", delta))
-    lift = (summary.audit or {}).get("lift_ratio")
-    if lift and lift.get("value") is not None:
-        ratio = Interval.model_validate(lift)
+    ratio = None if summary.audit is None else summary.audit.lift_ratio
+    if ratio is not None and ratio.value is not None:
         found.append(
             (
                 f"{ratio.value:.2f} ×",
@@ -115,52 +116,16 @@ def tiles(summary: Summary) -> list[tuple[str, str, str]]:
 
 def facts(summary: Summary) -> list[tuple[str, str]]:
     """Describe the model, line by line."""
-    study, model = summary.study, summary.model
-    macs = None if model.num_macs is None else f"{model.num_macs / 1e6:.0f} million at {study.image_size} px"
-    trained = None if model.num_trainable is None else shown(model.num_trainable)
-    where = shown(model.trainable_set)
-    return [
-        ("classes", ", ".join(study.classes)),
-        ("input", f"{study.image_size} × {study.image_size} pixels"),
-        ("method", study.method),
-        ("teacher", shown(model.teacher)),
-        ("student", shown(model.student)),
-        ("normalisation", shown(model.normalisation)),
-        ("explainer", shown(model.explainer)),
-        ("fill behind the mask", shown(model.fill)),
-        ("parameters", shown(model.num_parameters)),
-        ("trained at the sites", f"{trained} ({where})" if trained else where),
-        ("multiply-adds for one image", shown(macs)),
-        ("size of the weights", in_bytes(model.num_bytes) if model.num_bytes else NOT_STATED),
-    ]
-
-
-def auc_rows(summary: Summary) -> list[tuple[str, str, str, Any, str]]:
-    """(key, model, AUC in words, bar, patients) of every model measured."""
-    low = auc_floor(summary)
-    return [
-        (
-            key,
-            name,
-            interval_text(one, 2),
-            interval_bar(f"AUC, {name}", one, low, 1, marks=(0.5,)),
-            str(one.n),
-        )
-        for key, name, one in summary.test_auc.named()
-    ]
-
-
-def auc_floor(summary: Summary) -> float:
-    """Left end of the AUC bars: 0.4, or lower where an interval reaches lower."""
-    lows = [one.low for _, _, one in summary.test_auc.named() if one.low is not None]
-    return 0.4 if min([0.4, *lows]) == 0.4 else 0.0
+    study = summary.study
+    return model_rows(summary.model, study.classes, study.image_size, study.method)
 
 
 def recall_rows(summary: Summary) -> list[tuple[str, str, list[str]]]:
-    """(key, model, recall of each class, then accuracy and macro F1) of every model measured."""
+    """(kind of row, model, recall of each class, then accuracy and macro F1) of every model measured."""
+    known = [key for key, _ in summary.metrics.measured()]
     return [
         (
-            key,
+            row_kind(key, known),
             name,
             [
                 interval_text(cell, 2)
@@ -210,21 +175,11 @@ def round_rows(summary: Summary) -> list[Round]:
     return [one for one in summary.rounds if one.missing or one.round in ends][: 2 * MOST_ROUNDS]
 
 
-def difference_row(one: Interval) -> tuple[str, Any, str]:
-    """(difference in words, bar around zero, what may be said)."""
-    reach = max([0.05, *(abs(edge) for edge in (one.low, one.high, one.value) if edge is not None)])
-    bar = interval_bar("difference of AUC", one, -reach, reach, marks=(0,))
-    if one.low is None or one.high is None:
-        return interval_text(one), bar, "not measured"
-    said = "first is better" if one.low > 0 else "second is better" if one.high < 0 else "no difference shown"
-    return interval_text(one), bar, said
-
-
 def seed_rows(summary: Summary) -> tuple[list[str], list[tuple[str, list[str]]]]:
     """Columns and rows of the table of seeds: AUC of every model, then every paired difference."""
     names = dict.fromkeys(name for one in summary.seeds for _, name, _ in one.test_auc.named())
     pairs = dict.fromkeys((pair.a, pair.b) for one in summary.seeds for pair in one.paired)
-    head = [*names, *(f"{MODEL_NAMES.get(a, a)} minus {MODEL_NAMES.get(b, b)}" for a, b in pairs)]
+    head = [*names, *(f"{model_name(a)} minus {model_name(b)}" for a, b in pairs)]
     rows = []
     for one in summary.seeds:
         auc = {name: value for _, name, value in one.test_auc.named()}

@@ -3,24 +3,13 @@
 In: a `Summary`. Out: plain text. Unknown is always 'not stated' or 'not measured', never a guess.
 """
 
-from server.presentation.formatting import rounded_by, shown
-from server.presentation.privacy_statements import (
-    CLAIM,
-    IN_KEPT_SIMULATION,
-    IN_SIMULATION,
-    LATE_REPLIES,
-    NOT_COVERED,
-    WITHOUT_PRIVACY,
-)
+from server.presentation import privacy_section
+from server.presentation.formatting import NOT_STATED, rounded_by, shown
+from server.presentation.privacy_section import Label
 from server.presentation.svg_charts import interval_text
-from server.report.stated_spend import sites_without_statement, stale_since
+from server.report.stated_spend import sites, sites_without_statement, stale_since
 from server.runs.summary import Summary
-from shared.messages.release_kinds import KEPT_SIMULATION, THIS_RUN_ALONE
 
-LEDGER_WITHOUT_PRIVACY = (
-    "No privacy guarantee holds at {sites}: by the site's own ledger it answered without noise, in this run or "
-    "before, or used weights that its hospital does not list as accepted, so what left may reveal patients."
-)
 OVERLAP = (
     "a patient in two of the three public sets is refused when the study is prepared and when the run is finished, "
     "where identifiers are equal; whether one is also a patient of a site is not checked: no identifier leaves a site"
@@ -47,15 +36,6 @@ TEMPERATURE_HARMS = (
     "calibrated everywhere."
 )
 HELD = "The student is held back and may not be exported."
-
-
-STATED_BY_SOME = (
-    "The ledgers of {stated} confirmed a spend in this run; {silent} let no ledger statement out. For {silent} read "
-    "the following as the design's aim, not as a result."
-)
-UNCONFIRMED = (
-    "No site's ledger confirmed a spend in this run: read the following as the design's aim, not as a result."
-)
 
 
 def headline(summary: Summary) -> str:
@@ -97,7 +77,7 @@ def findings(summary: Summary) -> list[str]:
             + (f"; not stated by {', '.join(silent)}." if silent else ".")
         )
     if not summary.privacy_enabled:
-        lines.append(without_privacy(summary))
+        lines.append(claim(summary))
     return lines
 
 
@@ -130,40 +110,34 @@ def calibration(summary: Summary) -> list[str]:
     return lines
 
 
-def not_covered(summary: Summary) -> list[str]:
+def not_covered(summary: Summary) -> tuple[str, ...]:
     """List what the privacy claim leaves out, or that there is none."""
-    if not summary.privacy_enabled:
-        return [without_privacy(summary)]
-    spans = {str(one.get("span")) for one in summary.statements.values()}
-    simulated = {THIS_RUN_ALONE: IN_SIMULATION, KEPT_SIMULATION: IN_KEPT_SIMULATION}
-    return [*(words for span, words in simulated.items() if span in spans), *NOT_COVERED, LATE_REPLIES]
-
-
-def without_privacy(summary: Summary) -> str:
-    """Say that no guarantee holds, and by which of the two ways it came to that."""
-    sites = [site for site, epsilon in sorted(summary.epsilon.items()) if epsilon is None]
-    if sites and (summary.privacy is None or summary.privacy.enabled):
-        return LEDGER_WITHOUT_PRIVACY.format(sites=" and ".join(sites))
-    return WITHOUT_PRIVACY
+    return privacy_section.not_covered(summary.statements, summary.epsilon, private=_is_private(summary))
 
 
 def claim(summary: Summary) -> str:
-    """Give the claim with the strength that this run supports."""
-    if not summary.privacy_enabled:
-        return without_privacy(summary)
-    silent = sites_without_statement(summary)
-    if summary.statements and silent:
-        said = STATED_BY_SOME.format(stated=", ".join(sorted(summary.statements)), silent=", ".join(silent))
-        return f"{said} {CLAIM}"
-    return CLAIM if summary.statements else f"{UNCONFIRMED} {CLAIM}"
+    """Give the claim with the strength that this run supports, or say that no guarantee holds."""
+    return privacy_section.claim(
+        summary.epsilon, sites_without_statement(summary), private=_is_private(summary)
+    )
 
 
 def spent_words(summary: Summary, site: str) -> str:
     """Say what a site stated to have spent, and of which round its statement is where that is not the last."""
-    if summary.epsilon.get(site, 0) is None:
-        return "no guarantee"
-    since = stale_since(summary, site)
-    return shown(summary.epsilon.get(site)) + ("" if since is None else f" as of round {since}, may be more")
+    if site not in summary.epsilon:
+        return NOT_STATED
+    return privacy_section.spent_words(summary.epsilon[site], stale_since(summary, site))
+
+
+def privacy_label(summary: Summary) -> Label:
+    """Return the label of every site that took part."""
+    clip = NOT_STATED if summary.privacy is None else shown(summary.privacy.max_grad_norm)
+    spent = {site: spent_words(summary, site) for site in summary.statements}
+    return privacy_section.label_of(sites(summary), summary.statements, spent, clip)
+
+
+def _is_private(summary: Summary) -> bool:
+    return summary.privacy is None or summary.privacy.enabled
 
 
 def rounded(summary: Summary) -> str | None:

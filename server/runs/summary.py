@@ -7,28 +7,22 @@ In: figures that server code measured on public data, and what sites released th
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
+from server.metrics.audit_result import AuditResult
+from server.metrics.gate_result import GateResult
 from server.metrics.intervals import Interval
-from server.metrics.measured import Calibrated, Metrics
+from server.metrics.measured import Calibrated, Metrics, ModelFacts
 from server.metrics.membership_result import Membership
+from server.presentation.model_names import MODEL_NAMES, model_name
 from shared.config.study import Privacy
 from shared.config.values import Frozen
 from shared.errors import StudyError
+from shared.messages.release_kinds import LedgerStatement
 
 Value = TypeVar("Value", Interval, Metrics)
-
-CENTRAL_EPOCHS = 2  # over all sites' images, in the comparison with central training
-MODEL_NAMES = {
-    "teacher": "Teacher (frozen)",
-    "warm_start": "Warm start (public cohort only)",
-    "federated_private": "This study: federated, private",
-    "federated": "Federated, without privacy",
-    "central": f"Central: all images in one place, {CENTRAL_EPOCHS} epochs",
-    "trivial": "Trivial: twelve brightness numbers",
-}
 
 
 class ByModel(Frozen, Generic[Value]):
@@ -56,16 +50,21 @@ class ByModel(Frozen, Generic[Value]):
 
     def named(self) -> Iterator[tuple[str, str, Value]]:
         """Yield (key, name for a reader, value) of everything measured, in the order of a report."""
-        for key, name in MODEL_NAMES.items():
+        for key, value in self.measured():
+            yield key, model_name(key), value
+
+    def measured(self) -> Iterator[tuple[str, Value]]:
+        """Yield (key, value) of everything measured, in the order of a report."""
+        for key in MODEL_NAMES:
             value: Value | None = getattr(self, key)
             if value is not None:
-                yield key, name, value
+                yield key, value
         for site, value in sorted(self.site_alone.items()):
-            yield f"site_alone.{site}", f"{site} alone, private", value
+            yield f"site_alone.{site}", value
         for site, value in sorted(self.site_alone_without_privacy.items()):
-            yield f"site_alone_without_privacy.{site}", f"{site} alone, without privacy", value
+            yield f"site_alone_without_privacy.{site}", value
         for method, value in sorted(self.methods.items()):
-            yield f"methods.{method}", f"Method {method}", value
+            yield f"methods.{method}", value
 
 
 class StudyFacts(Frozen):
@@ -82,21 +81,6 @@ class StudyFacts(Frozen):
     notes: tuple[str, ...] = ()
     purpose: str = ""
     attribution: str = ""
-
-
-class ModelFacts(Frozen):
-    """What the model is; None prints as 'not stated'."""
-
-    teacher: str | None = None
-    student: str | None = None
-    explainer: str | None = None
-    fill: str | None = None
-    normalisation: str | None = None
-    trainable_set: str | None = None
-    num_parameters: int | None = None
-    num_trainable: int | None = None
-    num_macs: int | None = None
-    num_bytes: int | None = None
 
 
 class Paired(Frozen):
@@ -160,7 +144,7 @@ class SiteCounts(Frozen):
 
 
 class Summary(Frozen):
-    """summary.json. `audit`, `gate` and `statements` hold what their own modules wrote, as plain values."""
+    """summary.json; a field that older files lack has its default here."""
 
     status: Literal["completed", "failed"]
     verdict: Literal["accepted", "held", "none"] = "none"
@@ -183,12 +167,12 @@ class Summary(Frozen):
     privacy: Privacy | None = None  # as the study set it, with the calibrated noise_multiplier
     epsilon: dict[str, float | None] = Field(default_factory=dict)  # None: no guarantee holds
     delta: dict[str, float] = Field(default_factory=dict)
-    statements: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    statements: dict[str, LedgerStatement] = Field(default_factory=dict)  # the last one of each site
     events: tuple[Event, ...] = ()
     bytes_sent: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     rounds: tuple[Round, ...] = ()
-    audit: dict[str, Any] | None = None
-    gate: dict[str, Any] | None = None
+    audit: AuditResult | None = None
+    gate: GateResult | None = None
     membership: Membership | None = None  # made hospitals only; None: not measured
     seeds: tuple[SeedResult, ...] = ()
     digests: dict[str, str] = Field(default_factory=dict)

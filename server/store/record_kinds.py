@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
+from server.metrics.gate_result import Check
 from server.metrics.intervals import Interval
 from shared.config.study import StudyConfig
 from shared.config.values import Digest, Frozen
@@ -226,20 +227,6 @@ class ImageBody(Body):
     def named_blobs(self) -> tuple[Digest, ...]:
         """Return the film and the masks that there are."""
         return tuple(one for one in (self.film, self.region, self.lesions) if one is not None)
-
-
-class Check(Frozen):
-    """One check of the gate, as the gate wrote it.
-
-    The value must be at least, or at most, the threshold, as `side` says; records of before do not say it.
-    """
-
-    name: str
-    value: float | None
-    threshold: float | None
-    passed: bool | None
-    sentence: str
-    side: Literal["least", "most"] | None = None
 
 
 class GateBody(Body):

@@ -11,10 +11,15 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 
-def rendered(template: Path, values: Mapping[str, Any], **filters: Callable[..., str]) -> str:
-    """Return the page; it may include templates beside its own, and a name that nobody gave is an error."""
+def rendered(
+    template: Path, values: Mapping[str, Any], *, beside: Path | None = None, **filters: Callable[..., str]
+) -> str:
+    """Return the page; a name that nobody gave is an error.
+
+    It may include templates of its own folder, and of the folder `beside`.
+    """
     environment = Environment(
-        loader=FileSystemLoader(template.parent),
+        loader=FileSystemLoader([template.parent, *([beside] if beside else [])]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

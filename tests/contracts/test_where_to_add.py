@@ -8,9 +8,9 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from server.audit.gate import Check, GateResult
 from server.evaluation.report_records import gate_body
-from server.report.audit_section import checks
+from server.metrics.gate_result import Check, GateResult
+from server.presentation.gate_checks import check_lines
 from shared.config.naming import Naming
 from shared.config.study import Task
 from shared.data.patients import Row
@@ -54,10 +54,10 @@ def test_a_command_is_one_line_of_the_table() -> None:
 def test_a_check_of_the_gate_is_one_function() -> None:
     """What the gate says of a new check reaches record and report with its limit and side, nothing else being told."""
     leak = Check(name="leak", value=0.1, threshold=0.2, side="most", passed=True, sentence="It is small.")
-    gate = GateResult(verdict="accepted", sentence="Accepted.", checks=(leak,)).model_dump()
+    gate = GateResult(verdict="accepted", sentence="Accepted.", checks=(leak,))
     assert gate_body(gate).checks[0].model_dump() == leak.model_dump()
-    (row,) = checks(gate)
-    assert (row.name, row.value, row.limit, row.word) == ("leak", "0.1", "at most 0.2", "passed")
+    (row,) = check_lines(gate.checks)
+    assert (row.name, row.value, row.limit, row.state) == ("leak", "0.100", "at most 0.2", "passed")
 
 
 def test_each_row_names_a_place_that_is_there() -> None:

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from server.metrics.audit_result import AuditResult, Group, ImageAudit
+from server.metrics.gate_result import Check, GateResult
 from server.metrics.intervals import Interval
-from server.metrics.measured import Calibrated, Metrics
+from server.metrics.measured import Calibrated, Metrics, ModelFacts
 from server.metrics.metrics import evaluate, paired_difference
 from server.runs.summary import (
     ByModel,
     Event,
-    ModelFacts,
     Paired,
     Round,
     SeedResult,
@@ -24,6 +25,8 @@ from server.runs.summary import (
     auc_of,
 )
 from shared.config.study import Privacy, StudyConfig, Task
+from shared.messages.release_kinds import LedgerStatement, PartitionSpend
+from shared.privacy.mechanisms import MechanismCount, PoissonGaussian
 
 SITES = ("guangzhou_wcmc", "nih_cc_ap", "nih_cc_pa")
 CLASSES = ("normal", "pneumonia")
@@ -201,31 +204,25 @@ def _round(number: int, start: Interval | None) -> Round:
     )
 
 
-def _statement(site: str, epsilon: float) -> dict[str, Any]:
-    mechanism = {"kind": "poisson_gaussian", "noise_multiplier": 1.12, "sample_rate": 0.1, "steps": 80}
-    return {
-        "kind": "ledger_statement",
-        "site": site,
-        "head_seq": 8,
-        "head_hash": HEAD,
-        "epsilon": epsilon,
-        "delta": 1e-5,
-        "partitions": [
-            {
-                "partition": "train",
-                "epsilon": epsilon,
-                "pld_epsilon": epsilon - 0.02,
-                "accountant": "prv",
-                "mechanisms": [{"mechanism": mechanism, "rows": 8}],
-            }
-        ],
-        "cap_epsilon": 10.0 if site == "nih_cc_ap" else None,
-        "unit": "patient",
-        "adjacency": "add or remove one patient",
-        "sampling": "Poisson",
-        "trust_model": "against the server and the other sites, malicious in every message",
-        "span": "this run alone (simulation)",
-    }
+def _statement(site: str, epsilon: float) -> LedgerStatement:
+    steps = PoissonGaussian(noise_multiplier=1.12, sample_rate=0.1, steps=80)
+    spend = PartitionSpend(
+        partition="train",
+        epsilon=epsilon,
+        pld_epsilon=epsilon - 0.02,
+        accountant="prv",
+        mechanisms=(MechanismCount(mechanism=steps, rows=8),),
+    )
+    return LedgerStatement(
+        site=site,
+        head_seq=8,
+        head_hash=HEAD,
+        epsilon=epsilon,
+        delta=1e-5,
+        partitions=(spend,),
+        cap_epsilon=10.0 if site == "nih_cc_ap" else None,
+        span="this run alone (simulation)",
+    )
 
 
 FIGURES = {
@@ -237,80 +234,83 @@ FIGURES = {
 }  # fmt: skip
 
 
-def _audit() -> dict[str, Any]:
-    def group(name: str, count: int, factor: float) -> dict[str, Any]:
+def _audit() -> AuditResult:
+    def group(name: str, count: int, factor: float) -> Group:
         figures = {
-            key: {
-                "value": v * factor,
-                "low": v * factor * 0.85,
-                "high": v * factor * 1.14,
-                "n": count,
-                "reason": "",
-            }
+            key: Interval(value=v * factor, low=v * factor * 0.85, high=v * factor * 1.14, n=count)
             for key, v in FIGURES.items()
         }
-        return {"name": name, "num_images": count, "num_without_evidence": 1, "figures": figures}
+        return Group(name=name, num_images=count, num_without_evidence=1, figures=figures)
 
-    images = [
-        {
-            "key": f"{k:016x}",
-            "patient": k,
-            "site": SITES[k % 3],
-            "true_class": CLASSES[k % 2],
-            "predicted_class": CLASSES[(k + (k == 0)) % 2],
-            "finite": True,
-            "has_region": True,
-            "evidence_student": k != 0,
-            "evidence_teacher": k != 1,
-            "figures": FIGURES | {"lift_student": None if k == 0 else 0.4 + k / 10},
-            "picture": f"audit/{k + 1:02d}.png" if k < 3 else None,
-        }
-        for k in range(5)
-    ]
-    return {
-        "num_images": 24,
-        "num_patients": 24,
-        "num_with_region": 20,
-        "num_without_evidence": 1,
-        "method": "Score-CAM for the true class.",
-        "student_layer": "stage4",
-        "student_channels": 136,
-        "teacher_layer": "features.28",
-        "teacher_channels": 64,
-        "teacher_channels_available": 512,
-        "overall": group("all", 24, 1.0),
-        "by_class": [group(name, 12, 0.96 + 0.08 * k) for k, name in enumerate(CLASSES)],
-        "by_site": [group(site, 8, 0.9 + 0.1 * k) for k, site in enumerate(SITES)],
-        "lift_ratio": {"value": 1.3, "low": 1.12, "high": 1.5, "n": 20, "reason": ""},
-        "images": images,
-    }
+    return AuditResult(
+        finite_weights=True,
+        has_explainer=True,
+        num_images=24,
+        num_patients=24,
+        num_with_region=20,
+        num_without_evidence=1,
+        num_not_finite=0,
+        student_layer="stage4",
+        student_channels=136,
+        teacher_layer="features.28",
+        teacher_channels=64,
+        teacher_channels_available=512,
+        num_steps=8,
+        method="Score-CAM for the true class.",
+        overall=group("all", 24, 1.0),
+        by_class=tuple(group(name, 12, 0.96 + 0.08 * k) for k, name in enumerate(CLASSES)),
+        by_site=tuple(group(site, 8, 0.9 + 0.1 * k) for k, site in enumerate(SITES)),
+        lift_ratio=Interval(value=1.3, low=1.12, high=1.5, n=20),
+        images=tuple(_image(k) for k in range(5)),
+    )
 
 
-def _gate() -> dict[str, Any]:
-    def check(
-        name: str, value: float | None, threshold: float | None, passed: bool | None, sentence: str
-    ) -> Any:
-        return {"name": name, "value": value, "threshold": threshold, "passed": passed, "sentence": sentence}
+def _image(k: int) -> ImageAudit:
+    return ImageAudit(
+        key=f"{k:016x}",
+        patient=k,
+        site=SITES[k % 3],
+        true_class=CLASSES[k % 2],
+        predicted_class=CLASSES[(k + (k == 0)) % 2],
+        finite=True,
+        has_region=True,
+        evidence_student=k != 0,
+        evidence_teacher=k != 1,
+        figures=FIGURES | {"lift_student": None if k == 0 else 0.4 + k / 10},
+        picture=f"audit/{k + 1:02d}.png" if k < 3 else None,
+    )
 
-    return {
-        "verdict": "held",
-        "sentence": "Held because of: energy in the region.",
-        "checks": [
-            check("finite numbers", None, None, True, "All weights and outputs are finite."),
-            check(
-                "test AUC",
-                0.86,
-                0.6,
-                True,
-                "The AUC on the public test set is 0.86; the whole interval must be at least 0.6.",
+
+def _gate() -> GateResult:
+    auc = "The AUC on the public test set is 0.86; the whole interval must be at least 0.6."
+    energy = "1.30 times as much energy as random maps; 1.5 is asked."
+    return GateResult(
+        verdict="held",
+        sentence="Held because of: energy in the region.",
+        checks=(
+            Check(
+                name="finite numbers",
+                value=None,
+                threshold=None,
+                passed=True,
+                sentence="All weights and outputs are finite.",
             ),
-            check(
-                "energy in the region",
-                1.3,
-                1.5,
-                False,
-                "1.30 times as much energy as random maps; 1.5 is asked.",
+            Check(name="test AUC", value=0.86, threshold=0.6, side="least", passed=True, sentence=auc),
+            Check(
+                name="energy in the region",
+                value=1.3,
+                threshold=1.5,
+                side="least",
+                passed=False,
+                sentence=energy,
             ),
-            check("mask area", None, 0.95, None, "No explainer: there is no mask to judge."),
-        ],
-    }
+            Check(
+                name="mask area",
+                value=None,
+                threshold=0.95,
+                side="most",
+                passed=None,
+                sentence="No explainer: there is no mask to judge.",
+            ),
+        ),
+    )

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from server.cli.program import app
-from server.dashboard.views.model import _checks
+from server.dashboard.views.model import checks_of
 from server.report.html_report import write_report
 from server.runs.summary import read_summary
 from server.store.database import open_store
@@ -48,7 +48,7 @@ def test_a_store_of_before_is_brought_up_to_date_and_whole(tmp_path: Path) -> No
         assert version_of(connection) == "0002"
         assert connection.execute(sa.select(RECORDS.c.seal).order_by(RECORDS.c.id)).scalars().all() == before
         assert connection.execute(sa.select(STUDIES.c.verdict)).scalar_one() == "accepted"
-        limits = {one.name: one.limit for one in _checks(connection, SMALL_UID)}
+        limits = {one.name: one.limit for one in checks_of(connection, SMALL_UID)}
     assert len(before) == 208
     assert limits == {
         "finite numbers": "–", "test AUC": "0.75", "energy in the region": "1", "mask area": "0.95",

@@ -6,10 +6,11 @@ stated'.
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 from xml.etree import ElementTree as ET
 
 from server.presentation.formatting import NOT_STATED
+from server.report.chai_fields import Card, Entry, Section
 
 NAMESPACE: Final = "https://mc.chai.org/v0.2/schema.xsd"
 SECTION: Final = "Applied model card (CHAI v0.2, fields that apply)"
@@ -49,9 +50,9 @@ _METRICS: Final = (
 )  # fmt: skip
 
 
-def chai_xml(card: Mapping[str, Any]) -> str:
+def chai_xml(card: Card) -> str:
     """Return the card as XML, the same text for the same card."""
-    fields: Mapping[str, Any] = card.get(SECTION, {})
+    fields = card.get(SECTION, {})
     root = ET.Element("AppliedModelCard", xmlns=NAMESPACE)
     for part, names in _PARTS:
         parent = ET.SubElement(root, part)
@@ -74,7 +75,7 @@ def chai_xml(card: Mapping[str, Any]) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _add(parent: ET.Element, element: str, value: Any) -> None:
+def _add(parent: ET.Element, element: str, value: Entry | None) -> None:
     made = ET.SubElement(parent, element)
     if element == "Keywords":
         for word in value or ():
@@ -83,7 +84,7 @@ def _add(parent: ET.Element, element: str, value: Any) -> None:
         made.text = _text(value)
 
 
-def _metric(parent: ET.Element, name: str, fields: Mapping[str, Any]) -> None:
+def _metric(parent: ET.Element, name: str, fields: Section) -> None:
     """Write one group of metrics: its goal, what came out, and on what."""
     _add(parent, "MetricGoal", fields.get(f"{name}: goal"))
     results, found = ET.SubElement(parent, "Results"), fields.get(f"{name}: result")
@@ -103,7 +104,7 @@ def _metric(parent: ET.Element, name: str, fields: Mapping[str, Any]) -> None:
     _add(parent, "ValidationProcessAndJustification", fields.get("Safety: validation"))
 
 
-def _text(value: Any) -> str:
+def _text(value: Entry | None) -> str:
     if value is None or value == "":
         return NOT_STATED
     if isinstance(value, Mapping):

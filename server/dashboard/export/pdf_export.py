@@ -12,15 +12,15 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pypdf import PdfReader, PdfWriter
 from pypdf.errors import PyPdfError
 
 from server.dashboard.export.chai_xml import chai_xml
 from server.dashboard.export.html_export import check_seal
+from server.report.chai_fields import Card
 from shared.errors import StoreError
 
 PDF: Final = b"%PDF-"
@@ -32,7 +32,7 @@ _SEALED: Final = re.compile(re.escape(_SEAL) + rb"([0-9a-f]{64})\n\Z")
 _PASSING: Final = ("/CreationDate", "/ModDate", "/Creator", "/Producer")
 
 
-def export_pdf(html: str, card: Mapping[str, Any]) -> bytes:
+def export_pdf(html: str, card: Card) -> bytes:
     """Return the file as PDF; `StoreError` where no Chromium is here, or it prints nothing."""
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(_printed(html))))
     writer.metadata = {name: said for name, said in (writer.metadata or {}).items() if name not in _PASSING}

@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 from markupsafe import Markup
+from scipy.special import bdtr
 
 from server.presentation.svg_charts import Figure, label, svg, tag
 
@@ -37,17 +39,12 @@ def binomial_limit(share: float, n: int, tail: float) -> float:
     """
     if share <= 0 or share >= 1:
         return share
-    below = 0.0
-    for r in range(n + 1):
-        log_mass = (
-            math.lgamma(n + 1) - math.lgamma(r + 1) - math.lgamma(n - r + 1)
-            + r * math.log(share) + (n - r) * math.log1p(-share)
-        )  # fmt: skip
-        mass = math.exp(log_mass)
-        below += mass
-        if below > tail:
-            return max(0.0, r - (below - tail) / mass) / n
-    return 1.0
+    below = bdtr(np.arange(n + 1), n, share)
+    r = int(np.searchsorted(below, tail, side="right"))
+    if r > n:
+        return 1.0
+    mass = below[r] - (below[r - 1] if r else 0.0)
+    return max(0.0, float(r - (below[r] - tail) / mass)) / n
 
 
 def limits(share: float, n: int, tail: float) -> tuple[float, float]:

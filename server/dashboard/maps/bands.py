@@ -10,10 +10,10 @@ All values are shares of energy, times uniform; arrays are (rows, columns).
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Final
 
 import numpy as np
+from scipy.special import stdtrit
 
 from server.dashboard.maps.cells import EVEN, Cells
 from server.dashboard.maps.colours import Floats
@@ -67,7 +67,7 @@ class Estimate:
         with np.errstate(invalid="ignore", divide="ignore"):
             part = np.where(total > 0, self.sampling / total, 0.0)
             freedom = self.freedom / part**2  # Welch and Satterthwaite: privacy noise is known exactly
-        width: Floats = student_quantile(1 - (1 - level) / (2 * num_cells), freedom) * self.std
+        width: Floats = stdtrit(freedom, 1 - (1 - level) / (2 * num_cells)) * self.std
         return width
 
     def cells(self, expected: float = EVEN) -> Cells:
@@ -96,7 +96,7 @@ def spread_of(reference: Cells, num_patients: int) -> Spread | None:
         return None
     arm = reference.high - reference.values
     chance = 1 - (1 - LEVEL) / (2 * arm.size)
-    quantile = student_quantile(chance, np.full(arm.shape, num_patients - 1.0))
+    quantile = stdtrit(num_patients - 1, chance)
     return Spread(reference.values, arm / quantile * math.sqrt(num_patients), num_patients)
 
 
@@ -145,16 +145,3 @@ def _combined(sites: Sequence[Estimate], factors: Sequence[float]) -> Estimate:
         privacy=np.sum([factor**2 * one.privacy for factor, one in pairs], axis=0),
         freedom=min(one.freedom for one in sites),
     )
-
-
-def student_quantile(chance: float, freedom: Floats) -> Floats:
-    """Quantile of Student's t above the middle, by its expansion round the normal one (Abramowitz, Stegun 26.7.5)."""
-    z = NormalDist().inv_cdf(chance)
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    quantile: Floats = z + np.sum([term / freedom ** (k + 1) for k, term in enumerate(terms)], axis=0)
-    return quantile

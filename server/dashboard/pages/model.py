@@ -14,6 +14,7 @@ from server.dashboard.export.html_export import export_html
 from server.dashboard.pages.page_tools import Page, PageTools
 from server.dashboard.rendering.csv import csv_response
 from server.dashboard.views.model import ModelView, model_view
+from server.report.chai_fields import Card
 from server.store.blobs import get_blob
 from shared.errors import StoreError
 
@@ -108,10 +109,10 @@ def checks(page: Page, study_uid: str) -> Response:
     return csv_response(f"{head.name}-checks", ("check", "state", "value", "limit", "sentence"), rows)
 
 
-def _card(view: ModelView) -> dict[str, object]:
+def _card(view: ModelView) -> Card:
     if not view.card:
         raise HTTPException(404, "There is no model card yet; it is written when the run is over.")
-    return dict(view.card)
+    return view.card
 
 
 def _refused(page: PageTools, visit: Visit, uid: str, refused: NotDecided, reason: str = "") -> Response:

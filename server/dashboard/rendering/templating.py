@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from server.dashboard.rendering.static_files import static_url
-from server.dashboard.rendering.status_words import status
+from server.presentation import SECTIONS
 from server.presentation.formatting import event_word, in_bytes, in_seconds, shown
 from server.presentation.privacy_statements import NOT_FOR_DIAGNOSIS
+from server.presentation.status_words import status
 from server.presentation.svg_charts import interval_text
 
 FOLDER: Final = Path(__file__).parents[1] / "templates"
@@ -33,7 +35,7 @@ NOBODY: Final = {
 def environment() -> Environment:
     """Return the templates of this folder with the words that all pages share."""
     made = Environment(
-        loader=FileSystemLoader(FOLDER),
+        loader=FileSystemLoader([FOLDER, SECTIONS]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -46,7 +48,8 @@ def environment() -> Environment:
         "event_word": event_word, "sentence": sentence, "age": age, "moment": moment, "day": day,
         "machine_time": machine_time, "commands": commands,
     }  # fmt: skip
-    made.globals["m"] = made.get_template("macros.html").module  # also for a block that is asked for alone
+    shared, own = (vars(made.get_template(name).module) for name in ("sections.html", "macros.html"))
+    made.globals["m"] = SimpleNamespace(**(shared | own))  # also for a block that is asked for alone
     return made
 
 

@@ -6,11 +6,12 @@ what is missing. Nothing is claimed on the reader's behalf that no record shows.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 from server.dashboard.decisions import Decision
 from server.presentation.privacy_label import missing_fields
 from shared.config.kinds import ReleaseKind
+from shared.messages.release_kinds import LedgerStatement
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,13 @@ class Facts:
 
     private: bool
     clip: str
-    statements: Mapping[str, Mapping[str, Any] | None]
+    statements: Mapping[str, LedgerStatement | None]
     heads_lost: int
     other_code: Sequence[str]
     kinds: Sequence[str]
     verdict: str
     has_maps: bool
+    attacked: bool
     decisions: Sequence[Decision]
     evidence: str
     weights: str | None
@@ -88,8 +90,8 @@ def output_controls(facts: Facts) -> tuple[Control, ...]:
             f"SHA-256 {(facts.weights or '')[:16]}", "no weights are in the store", "model#facts",
         ),
         _control(
-            "Attacks on the released model were tried (membership inference)", False, "",
-            "not done by this software", "",
+            "Attacks on the released model were tried (membership inference)", facts.attacked,
+            "membership inference was measured", "membership inference was not measured", "privacy#membership",
         ),
     ]  # fmt: skip
     return tuple(present)

@@ -5,11 +5,13 @@ In: the store. Out: one frozen value, or None for a study that the store does no
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
+from server.store.record_kinds import DataBody, StudyBody
 from server.store.schema import DOCUMENTS, SOURCES, STUDIES
+from shared.config.study import StudyConfig
 
 STALE_SECONDS: Final = 30
 _FROM_STUDIES: Final = (
@@ -43,10 +45,10 @@ class Head:
     updated: datetime
     evidence: str  # digest over all of its evidence; what a decision is bound to
     received: datetime  # when this store last heard of the study's source
-    config: dict[str, Any]
+    config: StudyConfig
     code_digest: str
     versions: dict[str, str]
-    data: dict[str, Any] | None
+    data: DataBody | None
 
     @property
     def state_badge(self) -> tuple[str, str, str]:
@@ -88,13 +90,14 @@ def study_head(connection: sa.Connection, uid: str) -> Head | None:
     if row is None:
         return None
     values = row._asdict()
-    agreed = values.pop("agreed")
+    agreed, said = StudyBody.model_validate(values.pop("agreed")), values.pop("data")
     return Head(
         uid=values.pop("study_uid"),
         received=values.pop("last_received"),
-        config=agreed["config"],
-        code_digest=agreed["code_digest"],
-        versions=agreed["versions"],
+        config=agreed.config,
+        code_digest=agreed.code_digest,
+        versions=agreed.versions,
+        data=None if said is None else DataBody.model_validate(said),
         **values,
     )
 

@@ -4,39 +4,32 @@ In: the store, and who looks. Out: one frozen value. Where the looker has yet to
 left out of it.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
-from markupsafe import Markup
+from pydantic import ConfigDict
 
 from server.dashboard.decisions import Decision, history
-from server.dashboard.figures.limit import limit_bar
 from server.dashboard.views.controls import Control, Facts, output_controls
 from server.dashboard.views.head import Head
-from server.dashboard.views.privacy_rows import last_statements
-from server.presentation.formatting import NOT_MEASURED, NOT_STATED, in_bytes, shown
+from server.dashboard.views.privacy_rows import documents, last_statements
+from server.metrics.gate_result import Check
+from server.metrics.measured import ModelFacts
+from server.presentation.formatting import NOT_STATED, in_bytes, shown
+from server.presentation.gate_checks import CheckLine, check_lines
+from server.presentation.model_facts import model_rows
+from server.report.chai_fields import Card
+from server.store.record_kinds import GateBody
 from server.store.schema import CHECKS, DOCUMENTS, MAPS, MODELS, RELEASES, SITES, STATEMENTS, STUDIES
-
-_PASSED: Final = {True: "passed", False: "not passed", None: "does not apply"}
-_SIDES: Final = {
-    "least": "at least ",
-    "most": "at most ",
-    None: "",
-}  # None: a record of before, which did not say
+from shared.config.study import StudyConfig
 
 
-@dataclass(frozen=True)
-class CheckLine:
-    """One check of the gate, with its picture."""
+class _Facts(ModelFacts):
+    """The facts of a recorded student; what else a record says of it is shown elsewhere."""
 
-    name: str
-    state: str
-    value: str
-    limit: str
-    bar: Markup | None
-    sentence: str
+    model_config = ConfigDict(extra="ignore")
+    temperature: float | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +43,7 @@ class ModelView:
     facts: tuple[tuple[str, str], ...]
     weights: str | None
     size: str
-    card: Mapping[str, Any]
+    card: Card
     controls: tuple[Control, ...]
     decisions: tuple[Decision, ...]
     may_leave: bool
@@ -64,21 +57,21 @@ class ModelView:
 
 def model_view(connection: sa.Connection, head: Head) -> ModelView:
     """Read the page, in seven statements."""
-    documents = _documents(connection, head.uid)
+    written = documents(connection, head.uid, ("gate", "model_card"))
     told, found = history(connection, head.uid), _model_and_counts(connection, head.uid)
-    model = None if found["weights"] is None else found
-    gate = documents.get("gate")
-    weights = None if model is None else str(model["weights"])
+    model = None if found.weights is None else found
+    gate = GateBody.model_validate(written["gate"]) if "gate" in written else None
+    weights = None if model is None else str(model.weights)
     may_leave, why_not = leaving(head, told, weights)
     return ModelView(
         evidence=head.evidence,
         judged=gate is not None,
-        sentence="" if gate is None else str(gate["sentence"]),
-        checks=_checks(connection, head.uid),
-        facts=_facts(model),
+        sentence="" if gate is None else gate.sentence,
+        checks=checks_of(connection, head.uid),
+        facts=_facts(model, head.config),
         weights=weights,
-        size=NOT_STATED if model is None else in_bytes(model["num_bytes"]),
-        card=documents.get("model_card", {}),
+        size=NOT_STATED if model is None else in_bytes(model.num_bytes),
+        card=written.get("model_card", {}),
         controls=output_controls(_controlled(connection, head, told, found)),
         decisions=told,
         may_leave=may_leave,
@@ -100,66 +93,48 @@ def leaving(head: Head, told: tuple[Decision, ...], weights: str | None) -> tupl
     return True, ""
 
 
-def _documents(connection: sa.Connection, uid: str) -> dict[str, Any]:
-    table = DOCUMENTS.c
+def checks_of(connection: sa.Connection, uid: str) -> tuple[CheckLine, ...]:
+    """Return what the gate checked, in its order."""
+    table = CHECKS.c
     rows = connection.execute(
-        sa.select(table.name, table.document).where(
-            table.study_uid == uid, table.name.in_(("gate", "model_card"))
-        )
-    )
-    return {name: document for name, document in rows}  # noqa: C416 - rows are not pairs to mypy
-
-
-def _checks(connection: sa.Connection, uid: str) -> tuple[CheckLine, ...]:
-    rows = connection.execute(
-        sa.select(CHECKS).where(CHECKS.c.study_uid == uid).order_by(CHECKS.c.position)
+        sa.select(table.name, table.value, table.threshold, table.passed, table.sentence, table.side)
+        .where(table.study_uid == uid)
+        .order_by(table.position)
     ).mappings()
-    return tuple(
-        CheckLine(
-            name=row["name"],
-            state=_PASSED[row["passed"]],
-            value=_number(row["value"], row["threshold"]),
-            limit="–" if row["threshold"] is None else f"{_SIDES[row['side']]}{row['threshold']:g}",
-            bar=limit_bar(row["name"], row["value"], row["threshold"], row["side"]),
-            sentence=row["sentence"],
-        )
-        for row in rows
-    )
+    return check_lines(Check.model_validate(dict(row)) for row in rows)
 
 
-def _number(value: float | None, threshold: float | None) -> str:
-    if value is not None:
-        return f"{value:.3f}"
-    return "–" if threshold is None else NOT_MEASURED
-
-
-def _model_and_counts(connection: sa.Connection, uid: str) -> sa.RowMapping:
-    """Return the model's row, empty without one, whether there are maps, and how many ledger heads did not follow."""
+def _model_and_counts(connection: sa.Connection, uid: str) -> sa.Row[Any]:
+    """Return the row of the model, if any, whether there are maps and attacks, and how many heads did not follow."""
     maps = sa.exists().where(MAPS.c.study_uid == uid).label("has_maps")
     lost = (
         sa.select(sa.func.count()).select_from(STATEMENTS)
         .where(STATEMENTS.c.study_uid == uid, STATEMENTS.c.follows.is_(False))
         .scalar_subquery().label("heads_lost")
     )  # fmt: skip
+    tried = (
+        sa.exists().where(DOCUMENTS.c.study_uid == uid, DOCUMENTS.c.name == "membership").label("attacked")
+    )
     columns = (MODELS.c.weights, MODELS.c.num_bytes, MODELS.c.facts)
     joined = STUDIES.outerjoin(MODELS, MODELS.c.study_uid == STUDIES.c.study_uid)
-    asked = sa.select(*columns, maps, lost).select_from(joined).where(STUDIES.c.study_uid == uid)
-    return connection.execute(asked).mappings().one()
+    asked = sa.select(*columns, maps, lost, tried).select_from(joined).where(STUDIES.c.study_uid == uid)
+    return connection.execute(asked).one()
 
 
-def _facts(model: sa.RowMapping | None) -> tuple[tuple[str, str], ...]:
+def _facts(model: sa.Row[Any] | None, config: StudyConfig) -> tuple[tuple[str, str], ...]:
     if model is None:
         return ()
-    known = tuple((str(name).replace("_", " "), shown(value)) for name, value in model["facts"].items())
+    facts = _Facts.model_validate({"num_bytes": model.num_bytes} | model.facts)
+    task = config.task
     return (
-        *known,
-        ("size of the weights", in_bytes(model["num_bytes"])),
-        ("SHA-256 of the weights", model["weights"]),
+        *model_rows(facts, task.classes, task.image_size, config.distillation.method),
+        ("temperature", shown(facts.temperature, 2)),
+        ("SHA-256 of the weights", model.weights),
     )
 
 
 def _controlled(
-    connection: sa.Connection, head: Head, told: tuple[Decision, ...], found: sa.RowMapping
+    connection: sa.Connection, head: Head, told: tuple[Decision, ...], found: sa.Row[Any]
 ) -> Facts:
     uid = head.uid
     stated = last_statements(connection, uid)
@@ -169,15 +144,16 @@ def _controlled(
     kinds = sa.select(sa.literal("kind"), RELEASES.c.release).where(RELEASES.c.study_uid == uid)
     named = connection.execute(sa.union(other, kinds).order_by("what", "name")).all()
     return Facts(
-        private=bool(head.config["privacy"]["enabled"]),
-        clip=shown(head.config["privacy"]["max_grad_norm"]),
-        statements={site: None if row is None else row["statement"] for site, row in stated.items()},
-        heads_lost=found["heads_lost"],
+        private=head.config.privacy.enabled,
+        clip=shown(head.config.privacy.max_grad_norm),
+        statements={site: None if one is None else one.statement for site, one in stated.items()},
+        heads_lost=found.heads_lost,
         other_code=[name for what, name in named if what == "site"],
         kinds=[name for what, name in named if what == "kind"],
         verdict=head.verdict,
-        has_maps=bool(found["has_maps"]),
+        has_maps=bool(found.has_maps),
+        attacked=bool(found.attacked),
         decisions=told,
         evidence=head.evidence,
-        weights=found["weights"],
+        weights=found.weights,
     )

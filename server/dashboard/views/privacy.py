@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 from markupsafe import Markup
@@ -17,24 +17,26 @@ from server.dashboard.figures.spend import Spend, cap_bar, spend_figure
 from server.dashboard.views.head import Head
 from server.dashboard.views.membership import membership_of
 from server.dashboard.views.privacy_rows import (
+    Stated,
     last_statements,
     releases_by_kind,
     spend_series,
     unfollowed_heads,
 )
 from server.presentation.formatting import NOT_STATED, in_bytes, shown
-from server.presentation.membership_statements import CAPTION, HEAD, NAME, MembershipView
-from server.presentation.privacy_label import label_fields, missing_fields
-from server.presentation.privacy_statements import (
-    CLAIM,
-    IN_KEPT_SIMULATION,
-    IN_SIMULATION,
-    LATE_REPLIES,
-    NOT_COVERED,
-    WITHOUT_PRIVACY,
+from server.presentation.membership_statements import MembershipView
+from server.presentation.privacy_label import missing_fields
+from server.presentation.privacy_section import (
+    Label,
+    claim,
+    label_of,
+    no_guarantee,
+    not_covered,
+    spent_words,
 )
+from server.presentation.privacy_statements import WITHOUT_PRIVACY
 from server.presentation.svg_charts import Figure
-from shared.messages.release_kinds import KEPT_SIMULATION, THIS_RUN_ALONE
+from shared.config.study import Privacy
 
 NOT_SHOWN: Final = "not shown by the hospital"
 _FOLLOWS: Final = {True: ("✓", "follows"), False: ("✕", "does not follow"), None: ("—", "first statement")}
@@ -58,15 +60,6 @@ class SiteSpend:
 
 
 @dataclass(frozen=True)
-class Field:
-    """One field of the label: what all sites say alike, or each site's own words."""
-
-    name: str
-    common: str | None
-    by_site: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
 class KindOfRelease:
     """Answers of one kind, over all sites."""
 
@@ -80,42 +73,21 @@ class KindOfRelease:
 class PrivacyView:
     """Everything the page prints."""
 
-    enabled: bool
+    holds: bool
     finding: str
     claim: str
     sites: tuple[SiteSpend, ...]
     spend: Figure | None
-    label: tuple[Field, ...]
+    label: Label
     kinds: tuple[KindOfRelease, ...]
     membership: MembershipView
     not_covered: tuple[str, ...]
     silent: tuple[str, ...]
 
     @property
-    def membership_words(self) -> tuple[str, str, tuple[str, ...]]:
-        """Name, caption and columns of membership inference."""
-        return NAME, CAPTION, HEAD
-
-    @property
     def kind_rows(self) -> list[tuple[str, ...]]:
         """Releases by kind, as cells."""
         return [(one.kind, str(one.accepted), str(one.refused), one.sent) for one in self.kinds]
-
-    @property
-    def common(self) -> list[tuple[str, str]]:
-        """Fields of the label that all sites state alike."""
-        return [(field.name, field.common) for field in self.label if field.common is not None]
-
-    @property
-    def differing(self) -> list[Field]:
-        """Fields in which sites differ."""
-        return [field for field in self.label if field.common is None]
-
-    @property
-    def differing_rows(self) -> list[tuple[str, list[str]]]:
-        """(site, its words for each differing field)."""
-        columns = [dict(field.by_site) for field in self.differing]
-        return [(one.site, [column[one.site] for column in columns]) for one in self.sites]
 
 
 def privacy_view(connection: sa.Connection, head: Head) -> PrivacyView:
@@ -123,25 +95,32 @@ def privacy_view(connection: sa.Connection, head: Head) -> PrivacyView:
     stated = last_statements(connection, head.uid)
     series = spend_series(connection, head.uid, head.rounds_done)
     lost = unfollowed_heads(connection, head.uid)
-    privacy = head.config["privacy"]
-    clip = shown(privacy["max_grad_norm"])
+    privacy = head.config.privacy
+    clip = shown(privacy.max_grad_norm)
     silent = tuple(site for site, row in stated.items() if row is None)
+    statements = {site: row.statement for site, row in stated.items() if row is not None}
+    epsilon = {site: one.epsilon for site, one in statements.items()}
+    spent = {
+        site: spent_words(row.statement.epsilon, row.stale_since)
+        for site, row in stated.items()
+        if row is not None
+    }
     rows = tuple(
         _site(site, row, series.get(site, ()), clip, lost.get(site, 0)) for site, row in stated.items()
     )
     return PrivacyView(
-        enabled=bool(privacy["enabled"]),
+        holds=no_guarantee(epsilon, private=privacy.enabled) is None,
         finding=_finding(privacy, stated, lost),
-        claim=CLAIM if privacy["enabled"] else WITHOUT_PRIVACY,
+        claim=claim(epsilon, silent, private=privacy.enabled),
         sites=rows,
-        spend=spend_figure([Spend(site, points) for site, points in series.items()], privacy["epsilon"]),
-        label=_label(stated, clip),
+        spend=spend_figure([Spend(site, points) for site, points in series.items()], privacy.epsilon),
+        label=label_of(tuple(stated), statements, spent, clip),
         kinds=tuple(
             KindOfRelease(kind.replace("_", " "), accepted, refused, in_bytes(sent))
             for kind, accepted, refused, sent in releases_by_kind(connection, head.uid)
         ),
-        membership=membership_of(connection, head.uid),
-        not_covered=_not_covered(stated),
+        membership=membership_of(connection, head),
+        not_covered=not_covered(statements, epsilon, private=privacy.enabled),
         silent=silent,
     )
 
@@ -165,65 +144,49 @@ def rounds_left(points: tuple[tuple[int, float | None], ...], cap: float | None)
 
 def _site(
     site: str,
-    row: Mapping[str, Any] | None,
+    one: Stated | None,
     points: tuple[tuple[int, float | None], ...],
     clip: str,
     num_lost: int,
 ) -> SiteSpend:
-    gaps = missing_fields(None if row is None else row["statement"], clip)
-    if row is None:
+    gaps = missing_fields(None if one is None else one.statement, clip)
+    if one is None:
         return SiteSpend(
             site, NOT_STATED, NOT_STATED, NOT_STATED, None, NOT_STATED, "—", NOT_STATED, "—", NOT_STATED, gaps
         )
-    epsilon, cap = row["epsilon"], row["cap_epsilon"]
-    mark, word = _FOLLOWS[False] if num_lost else _FOLLOWS[row["follows"]]
+    statement = one.statement
+    epsilon, cap = statement.epsilon, statement.cap_epsilon
+    mark, word = _FOLLOWS[False] if num_lost else _FOLLOWS[one.follows]
     return SiteSpend(
         site=site,
         epsilon="no guarantee" if epsilon is None else f"{epsilon:.2f}",
-        delta=shown(row["delta"]),
+        delta=shown(statement.delta),
         cap=NOT_SHOWN if cap is None else shown(cap),
         bar=None if epsilon is None or cap is None else cap_bar(site, epsilon, cap),
         rounds_left=NOT_SHOWN if cap is None else rounds_left(points, cap),
-        as_of_round=str(row["round"]),
-        head=f"{row['head_seq']} · {row['head_hash'][:16]}",
+        as_of_round=str(one.round),
+        head=f"{statement.head_seq} · {statement.head_hash[:16]}",
         mark=mark,
         head_word=word,
         gaps=gaps,
     )
 
 
-def _label(stated: Mapping[str, Mapping[str, Any] | None], clip: str) -> tuple[Field, ...]:
-    """Return the complete label; what all sites say alike is said once."""
-    columns: dict[str, dict[str, str]] = {}
-    for site, row in stated.items():
-        if row is not None:
-            spent = "no guarantee" if row["epsilon"] is None else shown(row["epsilon"])
-            columns[site] = label_fields(row["statement"], clip, spent)
-    names = list(next(iter(columns.values()), {}))
-    fields = []
-    for name in names:
-        cells = tuple((site, columns.get(site, {}).get(name, NOT_STATED)) for site in stated)
-        values = {value for _, value in cells}
-        fields.append(Field(name, values.pop() if len(values) == 1 else None, cells))
-    return tuple(fields)
-
-
-def _finding(
-    privacy: Mapping[str, Any], stated: Mapping[str, Mapping[str, Any] | None], lost: Mapping[str, int]
-) -> str:
+def _finding(privacy: Privacy, stated: Mapping[str, Stated | None], lost: Mapping[str, int]) -> str:
     """Say the finding in words, before any figure."""
-    if not privacy["enabled"]:
+    if not privacy.enabled:
         return WITHOUT_PRIVACY
     if not stated:
         return "No site has taken part yet, so nothing has been spent that this store knows of."
-    spent = [row["epsilon"] for row in stated.values() if row is not None and row["epsilon"] is not None]
-    open_ended = [site for site, row in stated.items() if row is not None and row["epsilon"] is None]
+    found = {site: row.statement.epsilon for site, row in stated.items() if row is not None}
+    spent = [epsilon for epsilon in found.values() if epsilon is not None]
+    open_ended = [site for site, epsilon in found.items() if epsilon is None]
     silent = [site for site, row in stated.items() if row is None]
     parts = []
     if spent:
         parts.append(
             f"The most that a site's ledger states to have spent on one patient is epsilon {max(spent):.2f}; the "
-            f"study asked for at most {shown(privacy['epsilon'])}."
+            f"study asked for at most {shown(privacy.epsilon)}."
         )
     if open_ended:
         parts.append(f"At {_names(open_ended)} no guarantee holds.")
@@ -238,9 +201,3 @@ def _finding(
 
 def _names(sites: list[str]) -> str:
     return ", ".join(sites) if len(sites) <= 6 else f"{', '.join(sites[:6])} and {len(sites) - 6} more"
-
-
-def _not_covered(stated: Mapping[str, Mapping[str, Any] | None]) -> tuple[str, ...]:
-    spans = {str(row["statement"].get("span")) for row in stated.values() if row is not None}
-    simulated = {THIS_RUN_ALONE: IN_SIMULATION, KEPT_SIMULATION: IN_KEPT_SIMULATION}
-    return (*(words for span, words in simulated.items() if span in spans), *NOT_COVERED, LATE_REPLIES)

@@ -3,17 +3,37 @@
 In: the store. Out: plain rows by site.
 """
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from server.store.projections import ACCEPTED
-from server.store.schema import DOCUMENTS, RELEASES, SITES, STATEMENTS
+from server.store.schema import DOCUMENTS, PARTICIPATION, RELEASES, SITES, STATEMENTS
+from shared.messages.release_kinds import LedgerStatement
 
 MOST_POINTS: Final = 60  # of one site's line
 
 
-def last_statements(connection: sa.Connection, uid: str) -> dict[str, dict[str, Any] | None]:
+@dataclass(frozen=True)
+class Stated:
+    """A site's newest ledger statement, the round of it, and whether its head follows the one remembered."""
+
+    round: int
+    follows: bool | None
+    statement: LedgerStatement
+    first_said: int | None  # the first round whose statement says this epsilon; None where no guarantee holds
+    last_asked: int | None  # the last round that names the site, whether it answered or not
+
+    @property
+    def stale_since(self) -> int | None:
+        """Round in which the site stated its epsilon, where it was asked later and so may have spent more."""
+        if self.first_said is None or self.last_asked is None:
+            return None
+        return self.first_said if self.last_asked > self.first_said else None
+
+
+def last_statements(connection: sa.Connection, uid: str) -> dict[str, Stated | None]:
     """Return the newest statement of each enrolled site, None for a site that let none out, by name."""
     table = STATEMENTS.c
     newest = (
@@ -22,17 +42,43 @@ def last_statements(connection: sa.Connection, uid: str) -> dict[str, dict[str, 
         .group_by(table.site)
         .subquery()
     )
-    stated = sa.select(STATEMENTS).join(newest, newest.c.id == table.id).subquery()
+    stated = (
+        sa.select(table.site, table.round, table.follows, table.statement, table.epsilon)
+        .join(newest, newest.c.id == table.id)
+        .subquery()
+    )
     names = (
         sa.select(SITES.c.site).where(SITES.c.study_uid == uid)
         .union(sa.select(table.site).where(table.study_uid == uid)).subquery()
     )  # fmt: skip
+    asked = (
+        sa.select(sa.func.max(PARTICIPATION.c.round))
+        .where(PARTICIPATION.c.study_uid == uid, PARTICIPATION.c.site == names.c.site)
+        .scalar_subquery()
+    )
+    alike = STATEMENTS.alias("alike").c
+    first = (
+        sa.select(sa.func.min(alike.round))
+        .where(alike.study_uid == uid, alike.site == names.c.site, alike.epsilon == stated.c.epsilon)
+        .scalar_subquery()
+    )
     rows = connection.execute(
-        sa.select(names.c.site.label("name"), stated)
+        sa.select(names.c.site.label("name"), stated, first.label("first_said"), asked.label("last_asked"))
         .join_from(names, stated, stated.c.site == names.c.site, isouter=True)
         .order_by(names.c.site)
-    ).mappings()
-    return {row["name"]: None if row["site"] is None else dict(row) for row in rows}
+    )
+    return {
+        row.name: None
+        if row.site is None
+        else Stated(
+            row.round,
+            row.follows,
+            LedgerStatement.model_validate(row.statement),
+            row.first_said,
+            row.last_asked,
+        )
+        for row in rows
+    }
 
 
 def spend_series(

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from server.dashboard.figures.funnel import FEWEST, Share, funnel_figure
 from server.dashboard.views.head import Head
-from server.dashboard.views.study import OWN
 from server.presentation.formatting import in_bytes
+from server.presentation.model_names import OWN
 from server.presentation.svg_charts import Figure
 from server.store.projections import ACCEPTED
 from server.store.record_kinds import EVERY

@@ -5,10 +5,8 @@ In: the store. Out: one frozen value whose size does not grow with rounds or sit
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import sqlalchemy as sa
-from markupsafe import Markup
 
 from server.dashboard.figures.timeline import Stretch, timeline_figure
 from server.dashboard.views.head import Head
@@ -25,28 +23,15 @@ from server.dashboard.views.study_rows import (
 )
 from server.metrics.intervals import Interval
 from server.presentation.formatting import NOT_STATED, in_bytes, in_seconds, shown
-from server.presentation.svg_charts import Figure, Line, interval_bar, interval_text, line_figure
-
-MODEL_NAMES: Final = {
-    "teacher": "Teacher (frozen)",
-    "warm_start": "Warm start (public cohort only)",
-    "federated_private": "This study: federated, private",
-    "federated": "This study: federated, without privacy",
-    "central": "Central: all images in one place",
-    "trivial": "Trivial: a few brightness numbers",
-}
-OWN: Final = ("federated_private", "federated")
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """One model's AUC on the public test set."""
-
-    key: str
-    name: str
-    text: str
-    bar: Markup
-    n: int
+from server.presentation.model_names import OWN
+from server.presentation.svg_charts import Figure, Line, interval_text, line_figure
+from server.presentation.test_set_figures import (
+    AucTable,
+    DifferenceRow,
+    auc_table,
+    difference_rows,
+    learning_curve,
+)
 
 
 @dataclass(frozen=True)
@@ -69,8 +54,8 @@ class StudyView:
     curve: Figure | None
     timeline: Figure | None
     absences: tuple[Absence, ...]
-    baselines: tuple[Baseline, ...]
-    differences: tuple[tuple[str, str, Markup], ...]
+    baselines: AucTable
+    differences: tuple[DifferenceRow, ...]
     times: Figure | None
     traffic: tuple[Traffic, ...]
     events: tuple[EventLine, ...]
@@ -89,20 +74,20 @@ class StudyView:
     def facts(self) -> list[tuple[str, str]]:
         """What all sites agreed on, line by line."""
         config, data = self.head.config, self.head.data
-        privacy, models = config["privacy"], config["models"]
-        student = models["student"]["architecture"]
-        asked = f"at most epsilon {shown(privacy['epsilon'])} at delta {shown(privacy['delta'])} a site"
+        privacy, models = config.privacy, config.models
+        student = models.student.architecture
+        asked = f"at most epsilon {shown(privacy.epsilon)} at delta {shown(privacy.delta)} a site"
         return [
-            ("ethics reference", config["ethics_reference"]),
-            ("ends", config["expires"]),
-            ("classes", ", ".join(config["task"]["classes"])),
-            ("public data", f"{data['name']} ({data['data_kind']})" if data else NOT_STATED),
-            ("method", config["distillation"]["method"]),
-            ("teacher", models["teacher"]["name"]),
+            ("ethics reference", config.ethics_reference),
+            ("ends", config.expires.isoformat()),
+            ("classes", ", ".join(config.task.classes)),
+            ("public data", f"{data.name} ({data.data_kind})" if data else NOT_STATED),
+            ("method", config.distillation.method),
+            ("teacher", models.teacher.name),
             ("student", "OFA-595" if student == "ofa595" else "sub-network of the w1.2 OFA supernet"),
-            ("trained at the sites", privacy["trainable"]),
-            ("privacy asked", asked if privacy["enabled"] else "none: no guarantee holds"),
-            ("quorum", f"{config['federation']['quorum']} sites"),
+            ("trained at the sites", privacy.trainable),
+            ("privacy asked", asked if privacy.enabled else "none: no guarantee holds"),
+            ("quorum", f"{config.federation.quorum} sites"),
             ("code", self.head.code_digest[:16]),
             (
                 "versions",
@@ -113,14 +98,14 @@ class StudyView:
     @property
     def notes(self) -> tuple[str, ...]:
         """What must be said of the data wherever the study is shown."""
-        data = self.head.data or {}
-        return (*data.get("notes", ()), *([data["attribution"]] if data.get("attribution") else ()))
+        data = self.head.data
+        return () if data is None else (*data.notes, *filter(None, (data.attribution,)))
 
 
 def study_view(connection: sa.Connection, head: Head) -> StudyView:
     """Read the page, in six statements."""
     rounds = closed_rounds(connection, head.uid)
-    figures = auc_figures(connection, head.uid)
+    figures, pairs = auc_figures(connection, head.uid)
     traffic = bytes_sent(connection, head.uid)
     stretches = participation(connection, head, len(traffic))
     own = next((figures[key] for key in OWN if key in figures), None)
@@ -128,11 +113,13 @@ def study_view(connection: sa.Connection, head: Head) -> StudyView:
         head=head,
         finding=_finding(head, rounds, figures, own),
         tiles=_tiles(head, rounds, own, stretches, traffic),
-        curve=_curve(rounds, figures),
+        curve=learning_curve(
+            [(one.number, one.auc) for one in rounds], figures.get("teacher"), figures.get("warm_start")
+        ),
         timeline=timeline_figure(stretches, head.rounds_done),
         absences=absences(connection, head.uid),
-        baselines=_baselines(figures),
-        differences=_differences(figures),
+        baselines=auc_table(figures),
+        differences=difference_rows(pairs),
         times=_times(rounds),
         traffic=tuple(
             Traffic(site, answers, in_bytes(round(sent / answers)) if answers else "—", in_bytes(sent))
@@ -205,22 +192,6 @@ def _tiles(
     return tuple(found)
 
 
-def _curve(rounds: Sequence[ClosedRound], figures: dict[str, Interval]) -> Figure | None:
-    points = tuple((float(one.number), one.auc) for one in rounds if one.auc.value is not None)
-    if len(points) < 2:
-        return None
-    levels = [("teacher", figures.get("teacher")), ("warm start", figures.get("warm_start"))]
-    return line_figure(
-        "Test AUC after each round",
-        "The line is the merged student on the public test images that follow the rounds, with its 95 % band "
-        "(resampled patients); dashed lines are teacher and warm start on the whole test set.",
-        [Line("student", points)],
-        x_name="round",
-        y_name="AUC",
-        references=[(name, one.value) for name, one in levels if one is not None and one.value is not None],
-    )
-
-
 def _times(rounds: Sequence[ClosedRound]) -> Figure | None:
     points = tuple(
         (float(one.number), Interval(value=one.seconds)) for one in rounds if one.seconds is not None
@@ -235,37 +206,3 @@ def _times(rounds: Sequence[ClosedRound]) -> Figure | None:
         y_name="seconds",
         y_range=(0, max(one.value or 0 for _, one in points)),
     )
-
-
-def _baselines(figures: dict[str, Interval]) -> tuple[Baseline, ...]:
-    found = [(key, one) for key, one in figures.items() if "-" not in key]
-    order = {key: place for place, key in enumerate(MODEL_NAMES)}
-    found.sort(key=lambda pair: (order.get(pair[0], len(order)), pair[0]))
-    low = 0.0 if any(one.low is not None and one.low < 0.4 for _, one in found) else 0.4
-    return tuple(
-        Baseline(
-            key,
-            _name(key),
-            interval_text(one, 2),
-            interval_bar(f"AUC, {_name(key)}", one, low, 1, (0.5,)),
-            one.n,
-        )
-        for key, one in found
-    )
-
-
-def _differences(figures: dict[str, Interval]) -> tuple[tuple[str, str, Markup], ...]:
-    """(pair, difference in words, bar around zero) of every paired difference, each with its own interval."""
-    found = []
-    for key, one in figures.items():
-        first, dash, second = key.partition("-")
-        if not dash:
-            continue
-        reach = max([0.05, *(abs(edge) for edge in (one.low, one.high, one.value) if edge is not None)])
-        bar = interval_bar("difference of AUC", one, -reach, reach, marks=(0,))
-        found.append((f"{_name(first)} minus {_name(second)}", interval_text(one), bar))
-    return tuple(found)
-
-
-def _name(key: str) -> str:
-    return MODEL_NAMES.get(key, key.replace("_", " ").replace(".", ": "))

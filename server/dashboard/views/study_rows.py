@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from server.dashboard.figures.timeline import Stretch, rounds_a_mark
 from server.dashboard.views.head import Head
 from server.metrics.intervals import Interval
+from server.presentation.model_names import MODEL_NAMES
 from server.store.projections import ACCEPTED
 from server.store.record_kinds import EVERY
 from server.store.schema import EVENTS, FIGURES, PARTICIPATION, ROUNDS
@@ -65,18 +66,26 @@ def closed_rounds(connection: sa.Connection, uid: str) -> list[ClosedRound]:
     ]
 
 
-def auc_figures(connection: sa.Connection, uid: str) -> dict[str, Interval]:
-    """Test AUC by model, and paired differences under `a-b`."""
+def auc_figures(
+    connection: sa.Connection, uid: str
+) -> tuple[dict[str, Interval], list[tuple[str, str, Interval]]]:
+    """Return the test AUC by model, and (first, second, difference) of every pair, which a store names `a-b`."""
     rows = connection.execute(
         sa.select(FIGURES).where(
             FIGURES.c.study_uid == uid, FIGURES.c.of == "evaluation", FIGURES.c.name == "auc",
             FIGURES.c.label == EVERY, FIGURES.c.from_source == EVERY,
         )
     )  # fmt: skip
-    return {
-        row.subject: Interval(value=row.value, low=row.low, high=row.high, n=row.n, reason=row.reason)
-        for row in rows
-    }
+    models: dict[str, Interval] = {}
+    pairs: list[tuple[str, str, Interval]] = []
+    for row in rows:
+        found = Interval(value=row.value, low=row.low, high=row.high, n=row.n, reason=row.reason)
+        first, dash, second = row.subject.partition("-")
+        if dash and first in MODEL_NAMES:  # the name of a site may hold a dash, too
+            pairs.append((first, second, found))
+        else:
+            models[row.subject] = found
+    return models, pairs
 
 
 def participation(connection: sa.Connection, head: Head, num_sites: int) -> list[Stretch]:

@@ -2,15 +2,17 @@ from typing import Any
 
 import pytest
 
-from server.audit.gate import Check, GateResult, judge
-from server.audit.results import AuditResult, group
+from server.audit.gate import judge
+from server.audit.results import group
+from server.metrics.audit_result import AuditResult
+from server.metrics.gate_result import Check, GateResult
 from server.metrics.intervals import Interval
 from shared.config.files import parse_study
 from shared.config.study import StudyConfig
 from shared.messages.release_kinds import LedgerStatement, PartitionSpend
 from shared.privacy.mechanisms import PoissonGaussian, merged
 
-STATED: dict[str, Any] = {
+STATED = {
     "north": LedgerStatement(
         site="north", head_seq=4, head_hash="a" * 64, epsilon=2.0, delta=1e-5, span="all runs",
         partitions=(
@@ -19,7 +21,7 @@ STATED: dict[str, Any] = {
                 mechanisms=merged([PoissonGaussian(noise_multiplier=1.0, sample_rate=0.1, steps=10)]),
             ),
         ),
-    ).model_dump(mode="json")
+    )
 }  # fmt: skip
 
 
@@ -134,10 +136,10 @@ def test_what_was_not_measured_says_why() -> None:
         ({}, "any site"),
         (STATED | {"south": None}, "south (no ledger statement)"),
         (
-            {"north": STATED["north"] | {"partitions": []}},
+            {"north": STATED["north"].model_copy(update={"partitions": ()})},
             "north (accountant, partition, sample rate, noise multiplier)",
         ),
-        ({"north": STATED["north"] | {"epsilon": None}}, "north (epsilon spent)"),
+        ({"north": STATED["north"].model_copy(update={"epsilon": None})}, "north (epsilon spent)"),
     ],
 )
 def test_a_privacy_label_with_a_gap_holds_the_student(statements: Any, named: str) -> None:

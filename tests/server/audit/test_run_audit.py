@@ -9,8 +9,9 @@ from PIL import Image
 
 from server.audit.image_maps import teacher_layer
 from server.audit.image_selection import choose_images
-from server.audit.results import FIGURES, AuditResult, mean_interval, ratio_interval
+from server.audit.results import mean_interval, ratio_interval
 from server.audit.run_audit import run_audit
+from server.metrics.audit_result import FIGURES, AuditResult
 from server.metrics.intervals import TOO_FEW
 from shared.config.files import parse_study
 from shared.config.study import StudyConfig

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from server.dashboard.rendering.static_files import FOLDER
-from server.dashboard.rendering.status_words import _KNOWN, status
 from server.dashboard.rendering.templating import environment
+from server.presentation.status_words import _KNOWN, status
 from tests.dashboard_site import RUNNING, SMALL, Ask
 
 NUM_TONES = 6
@@ -54,7 +54,7 @@ def test_states_of_one_kind_differ_by_word_and_shape() -> None:
     """Where one of several states stands, each has another word and another shape; colour only repeats them."""
     together = [
         ("running", "completed", "failed", "stopped"), ("accepted", "held", "withdrawn", "none"),
-        ("passed", "not passed", "does not apply"), ("present", "absent", "does not apply"), ("live", "stale"),
+        ("passed", "failed", "does not apply"), ("present", "absent", "does not apply"), ("live", "stale"),
         ("active", "disabled"),
     ]  # fmt: skip
     for states in together:

@@ -88,8 +88,8 @@ def test_a_student_that_is_not_finite_is_held(tiny_federation, tmp_path: Path, w
     summary = finished(folder, workspace)
     assert (summary.status, summary.verdict) == ("completed", "held")
     assert summary.reasons[0] == "finite numbers"
-    assert "test predictions that are not finite" in summary.gate["checks"][0]["sentence"]
-    assert "not all finite" in summary.gate["checks"][1]["sentence"]
+    assert "test predictions that are not finite" in summary.gate.checks[0].sentence
+    assert "not all finite" in summary.gate.checks[1].sentence
     assert summary.metrics.federated_private is None
     assert summary.metrics.warm_start is not None
     assert (folder.path / "candidate.safetensors").is_file()

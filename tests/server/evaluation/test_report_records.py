@@ -14,11 +14,11 @@ from PIL import Image
 
 from server.app import initial_state
 from server.audit.drift import last_accepted
-from server.audit.results import FIGURES, AuditResult
 from server.audit.round_maps import RoundMaps, measured_rounds
 from server.evaluation.finish_run import finish_run
 from server.evaluation.report_journal import AuditJournal
 from server.evaluation.run_records import About
+from server.metrics.audit_result import FIGURES
 from server.metrics.membership_result import write_membership
 from server.runs.checkpoints import StudyState, save_state
 from server.runs.run_folder import RunFolder
@@ -70,7 +70,7 @@ def finished(tiny_federation: Any, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_every_kind_is_there(finished: RunFolder) -> None:
     """Data, figures, verdict, documents, model, films, mean maps, single images, and the end of the study."""
     kinds = Counter(body["kind"] for body in told(finished))
-    assert kinds["image"] == read_summary(finished.path).audit["num_images"] > 5
+    assert kinds["image"] == read_summary(finished.path).audit.num_images > 5
     once = ("study", "status", "data", "gate", "model")
     assert [kinds[kind] for kind in once] == [1] * len(once)
     assert (kinds["round"], kinds["figures"], kinds["document"]) == (3, 2, 3)
@@ -96,7 +96,8 @@ def test_figures_are_those_of_summary_and_audit(finished: RunFolder) -> None:
     assert found["auc", "federated_private-warm_start", "all", "all"] == summary.paired[0].difference
     assert found["accuracy", "federated_private", "all", "film"] == summary.by_site_of_origin["film"].accuracy
     assert ("brier", "trivial", "all", "all") in found
-    audited = AuditResult.model_validate(summary.audit)
+    audited = summary.audit
+    assert audited is not None
     by_name = {(one.name, one.label, one.source): one for one in audit.figures}
     assert len(by_name) == len(audit.figures) == len(FIGURES) * (1 + 2 + 3) + 1
     assert by_name["lift_student", "all", "all"].interval == audited.overall.figures["lift_student"]
@@ -116,11 +117,9 @@ def test_images_have_films_masks_and_maps_worst_first(finished: RunFolder) -> No
     """Blobs are pictures of the task's size, maps have mean 1; the audit's first picture is first."""
     outbox, images = Outbox(finished.path), told(finished, "image")
     assert [one["rank"] for one in images] == list(range(1, len(images) + 1))
-    worst = next(
-        one for one in read_summary(finished.path).audit["images"] if one["picture"] == "audit/01.png"
-    )
-    assert (images[0]["key"], images[0]["true_class"]) == (worst["key"], worst["true_class"])
-    assert images[0]["figures"] == worst["figures"]
+    worst = next(one for one in read_summary(finished.path).audit.images if one.picture == "audit/01.png")
+    assert (images[0]["key"], images[0]["true_class"]) == (worst.key, worst.true_class)
+    assert images[0]["figures"] == worst.figures
     for image in images:
         film, region = (
             Image.open(io.BytesIO(outbox.blob(image[name]).content)) for name in ("film", "region")
@@ -244,8 +243,8 @@ def test_drift_is_measured_against_the_last_accepted_student(
     shutil.copytree(finished.path, first.path)
     accept(first)
     same = ended(tiny_federation, tiny_federation.initial, tmp_path / "tiny-2")
-    drift = finish_run(same, tiny_federation.workspace, ABOUT, lambda *_: None).audit["drift"]
-    assert drift["baseline"] == read_summary(first.path).digests["student"]
+    drift = finish_run(same, tiny_federation.workspace, ABOUT, lambda *_: None).audit.drift
+    assert drift.baseline == read_summary(first.path).digests["student"]
     (body,) = (FiguresBody.model_validate(one) for one in told(same, "figures") if one["of"] == "drift")
     found = {(one.name, one.label): one.interval for one in body.figures}
     assert found["difference_of_lift", "all"].value == pytest.approx(0, abs=1e-9)

@@ -80,9 +80,9 @@ def test_without_figures_the_reason_and_the_command_are_named(is_made: bool, why
 
 def test_the_report_shows_both_states(run_dir: Path, full_summary: Summary, found: Membership) -> None:
     """In the section on privacy: 'not measured' as it is, 'measured' with the table once there are figures."""
-    assert "Membership inference: not measured" in render_report(run_dir, full_summary)
+    assert "<dt>membership inference</dt><dd>not measured</dd>" in render_report(run_dir, full_summary)
     text = render_report(run_dir, full_summary.model_copy(update={"membership": found}))
-    assert "Membership inference: measured" in text
+    assert "<dt>membership inference</dt><dd>measured</dd>" in text
     privacy = text[text.index('id="privacy"') : text.index('id="explanations"')]
     for row in membership_view(found, is_made=False).rows:
         assert all(cell in privacy for cell in row[3:])

@@ -9,6 +9,7 @@ from server.presentation.svg_charts import Line, line_figure
 from server.report import audit_section as report_audit
 from server.report import stated_spend as report_spend
 from server.report.html_report import render_report, write_report
+from server.report.sentences import privacy_label
 from server.runs.summary import Event, Paired, StudyFacts, Summary, auc_of
 from shared.config.study import Privacy
 
@@ -42,7 +43,7 @@ def test_failed_run_renders_and_says_what_is_not_known(tmp_path: Path, minimal_s
     assert all(f'id="{name}"' in text for name in SECTIONS)
     assert "The run failed: two sites enrolled, three were needed." in text
     assert "Explanations were not measured" in text
-    assert "its spend is not stated" in text
+    assert "nothing is known of its spend" in text
 
 
 def test_two_renderings_have_equal_bytes(run_dir: Path, full_summary: Summary) -> None:
@@ -72,17 +73,19 @@ def test_hostile_names_are_escaped(run_dir: Path, full_summary: Summary) -> None
         one.model_copy(update={"answered": (evil,), "missing": {evil + "2": evil}, "epsilon": {evil: 1.0}})
         for one in full_summary.rounds
     )
-    audit = full_summary.audit or {}
-    image = audit["images"][1] | {"site": evil, "true_class": evil, "predicted_class": evil}
+    audit = full_summary.audit
+    assert audit is not None
+    image = audit.images[1].model_copy(update={"site": evil, "true_class": evil, "predicted_class": evil})
+    statement = full_summary.statements["nih_cc_ap"]
     hostile = full_summary.model_copy(
         update={
             "study": study,
             "rounds": rounds,
             "reasons": (evil,),
             "events": (Event(round=1, site=evil, code=evil, what=evil),),
-            "statements": {evil: {"accountant": evil, "unit": evil}},
+            "statements": {evil: statement.model_copy(update={"trust_model": evil})},
             "by_site_of_origin": {evil: full_summary.metrics.federated_private},
-            "audit": audit | {"images": [image]},
+            "audit": audit.model_copy(update={"images": (image,)}),
             "versions": {evil: evil},
         }
     )
@@ -95,16 +98,18 @@ def test_hostile_names_are_escaped(run_dir: Path, full_summary: Summary) -> None
 def test_pictures_outside_the_run_folder_are_not_read(run_dir: Path, full_summary: Summary) -> None:
     """A picture's name that leaves the run folder is ignored."""
     (run_dir.parent / "secret.png").write_bytes(b"secret")
-    audit = full_summary.audit or {}
-    image = audit["images"][0] | {"picture": "../secret.png"}
-    text = render_report(run_dir, full_summary.model_copy(update={"audit": audit | {"images": [image]}}))
+    audit = full_summary.audit
+    assert audit is not None
+    image = audit.images[0].model_copy(update={"picture": "../secret.png"})
+    changed = audit.model_copy(update={"images": (image,)})
+    text = render_report(run_dir, full_summary.model_copy(update={"audit": changed}))
     assert 'class="example"' not in text
 
 
 def test_every_figure_has_title_description_and_name(run_dir: Path, full_summary: Summary) -> None:
     """Each SVG carries role, label, title and description; each chart has its table beside it."""
     text = write_report(run_dir, full_summary).read_text()
-    figures = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    figures = re.findall(r'<svg class="fig.*?</svg>', text, re.DOTALL)
     assert len(figures) > 10
     assert all('role="img" ' in one and "<title>" in one and "<desc>" in one for one in figures)
     charts = re.findall(r'<figure class="chart">.*?</figure>', text, re.DOTALL)
@@ -112,12 +117,15 @@ def test_every_figure_has_title_description_and_name(run_dir: Path, full_summary
 
 
 def test_status_is_never_colour_alone(run_dir: Path, full_summary: Summary) -> None:
-    """Every outcome of a check is a shape and a word."""
+    """Every outcome of a check is a shape and a word, and no two have the same shape."""
     text = write_report(run_dir, full_summary).read_text()
-    assert all(
-        f"{mark}</span> {word}" in text
-        for mark, word in (("✓", "passed"), ("✕", "failed"), ("—", "does not"))
-    )
+    cells = re.findall(r'<td data-label="state">(.*?)</td>', text, re.DOTALL)
+    found = {
+        re.sub(r"<.*?>", "", cell, flags=re.DOTALL).strip(): re.findall("<svg.*?</svg>", cell, re.DOTALL)
+        for cell in cells
+    }
+    assert set(found) == {"passed", "failed", "does not apply"}
+    assert len(set(map(str, found.values()))) == 3
 
 
 @pytest.mark.parametrize("change", [{"privacy": Privacy(enabled=False)}, {"epsilon": {"a": None}}])
@@ -197,11 +205,12 @@ def test_a_site_without_a_statement_stands_in_the_label(run_dir: Path, full_summ
         for name in ("statements", "epsilon", "delta")
     }
     silent = full_summary.model_copy(update=rest)
-    rows = dict(report_audit.statement_rows(silent, "1"))
-    assert rows["epsilon spent"][1] == "not stated"
-    assert rows["ledger head"][1] == "not stated"
+    label = privacy_label(silent)
+    rows = dict(label.rows)
+    assert set(rows["nih_cc_ap"]) == {"not stated"}
+    assert {"epsilon spent", "ledger head"} <= set(label.differing)
     text = render_report(run_dir, silent)
-    assert '<th scope="col">nih_cc_ap</th>' in text[text.index("Privacy label") :]
+    assert '<th scope="row">nih_cc_ap</th>' in text[text.index("Privacy label") :]
     assert "The most any site stated to have spent on one patient is epsilon 7.31" in text
     assert "not stated by nih_cc_ap." in text
     assert "For nih_cc_ap read the following as the design" in text
@@ -209,8 +218,9 @@ def test_a_site_without_a_statement_stands_in_the_label(run_dir: Path, full_summ
 
 def test_a_statement_older_than_the_last_request_may_be_more(full_summary: Summary) -> None:
     """Asked in round 6 after its statement of round 5, a site's figure is that of round 5; the others' is the last."""
-    spent = dict(report_audit.statement_rows(full_summary, "1"))["epsilon spent"]
-    assert spent == ["7.31", "7.94", "5.9 as of round 5, may be more"]
+    label = privacy_label(full_summary)
+    (spent,) = (field for field in label.fields if field.name == "epsilon spent")
+    assert spent.by_site == ("7.31", "7.94", "5.9 as of round 5, may be more")
 
 
 def test_an_unanswered_evaluation_makes_a_statement_old(full_summary: Summary) -> None:

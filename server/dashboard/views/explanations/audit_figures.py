@@ -14,18 +14,11 @@ from server.dashboard.maps.film import Film
 from server.dashboard.views.explanations.map_words import of_class
 from server.metrics.intervals import Interval
 from server.presentation.formatting import NOT_MEASURED
+from server.presentation.model_names import FLOORS, MAP_NAMES
 from server.presentation.svg_charts import Figure, interval_text
 from server.store.record_kinds import EVERY
 from server.store.schema import FIGURES
 
-SUBJECTS: Final = {
-    "student": "student's map",
-    "teacher": "teacher's map",
-    "explainer": "explainer's mask",
-    "random": "random maps (floor)",
-    "centre": "bump in the middle (floor)",
-}
-_FLOORS: Final = ("random", "centre")
 _REGIONS: Final = {
     "lift": "into {region}",
     "lesion": "into lesions",
@@ -80,7 +73,7 @@ def region_bars(found: Found, film: Film | None, label: str) -> Figure | None:
     groups = [
         Group(
             f"Energy {words.format(region=region)}, times uniform",
-            tuple(Bar(SUBJECTS[one], found.get(f"{quantity}_{one}"), one in _FLOORS) for one in SUBJECTS),
+            tuple(Bar(MAP_NAMES[one], found.get(f"{quantity}_{one}"), one in FLOORS) for one in MAP_NAMES),
         )
         for quantity, words in _REGIONS.items()
     ]
@@ -106,7 +99,7 @@ def faithfulness_bars(found: Found, label: str) -> Figure | None:
     subjects = ("student", "teacher", "random")
     groups = [
         Group(
-            words, tuple(Bar(SUBJECTS[one], found.get(f"{curve}_{one}"), one in _FLOORS) for one in subjects)
+            words, tuple(Bar(MAP_NAMES[one], found.get(f"{curve}_{one}"), one in FLOORS) for one in subjects)
         )
         for curve, words in _CURVES.items()
     ]
@@ -156,7 +149,7 @@ def finding(found: Found, film: Film | None, label: str) -> str:
 
 def beside(found: Found) -> str:
     """Say what the others reach, so that the finding has a measure."""
-    lifts = {one: found[f"lift_{one}"] for one in SUBJECTS if f"lift_{one}" in found}
+    lifts = {one: found[f"lift_{one}"] for one in MAP_NAMES if f"lift_{one}" in found}
     most = max((one.n for one in lifts.values()), default=0)
 
     def reaches(one: str, words: str) -> str:

@@ -13,7 +13,8 @@ from server.dashboard.maps.draw import Style
 from server.dashboard.maps.film import Film
 from server.dashboard.maps.sheets import SIDE_PX, SMALL_PX, Sheet, Square
 from server.dashboard.views.explanations import map_words as words
-from server.dashboard.views.explanations.mean_maps import FLOORS, MAIN, NAMES, MeanMap, difference, find
+from server.dashboard.views.explanations.mean_maps import MAIN, NAMES, MeanMap, difference, find
+from server.presentation.model_names import FLOORS
 from server.presentation.svg_charts import Figure
 
 WIDE, MIDDLE = 360, 184  # side of a square in the drawing

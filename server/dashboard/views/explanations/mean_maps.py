@@ -13,20 +13,16 @@ import sqlalchemy as sa
 from server.dashboard.maps import bands
 from server.dashboard.maps.cells import EVEN, Cells, of_grid
 from server.dashboard.maps.film import Film
+from server.presentation.model_names import MAP_PANELS
 from server.store.record_kinds import EVERY, Grid
 from server.store.schema import FILMS, MAPS
 
 NAMES: Final = {
-    "teacher": "Teacher",
-    "explainer": "Explainer’s mask",
-    "student": "Student",
-    "random": "Random maps (floor)",
-    "centre": "Bump in the middle (floor)",
+    **MAP_PANELS,
     "student-teacher": "Student minus teacher",
     "student-before": "Student minus the round before",
 }
 MAIN: Final = ("teacher", "explainer", "student")
-FLOORS: Final = ("random", "centre")
 _COUNTS: Final = ("num_images", "num_patients", "num_without_evidence")
 _COLUMNS: Final = (
     MAPS.c.subject, MAPS.c.label, MAPS.c.from_source, MAPS.c.round, MAPS.c.site_release, MAPS.c.frame,

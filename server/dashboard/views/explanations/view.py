@@ -4,7 +4,7 @@ In: the store and what was asked for. Out: the parts of the page, each made alon
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, Literal, TypeVar
 from urllib.parse import urlencode
@@ -31,6 +31,7 @@ from server.dashboard.views.explanations.site_maps import SiteMap, site_figure, 
 from server.dashboard.views.head import Head
 from server.presentation.svg_charts import Figure
 from server.store.record_kinds import EVERY
+from shared.config.study import StudyConfig
 from shared.config.values import Frozen
 
 MAP_PARTS: Final = frozenset({"maps", "rounds"})
@@ -130,14 +131,14 @@ class ExplanationsView:
         return [one.sheet for one in drawn if one is not None]
 
 
-def labels_of(config: Mapping[str, Any]) -> tuple[str, ...]:
+def labels_of(config: StudyConfig) -> tuple[str, ...]:
     """Return what can be chosen: all classes together, then each."""
-    return (EVERY, *config["task"]["classes"])
+    return (EVERY, *config.task.classes)
 
 
-def first_label(config: Mapping[str, Any]) -> str:
+def first_label(config: StudyConfig) -> str:
     """Return the class that is shown unasked: the one that the study is about."""
-    return str(config["task"].get("positive") or EVERY)
+    return config.task.positive or EVERY
 
 
 def explanations_view(

@@ -184,9 +184,12 @@ def test_a_site_is_part_of_the_pool_that_it_is_held_against() -> None:
     assert bands.pooled([first, second], (3, 1)).values == pytest.approx(2.5)
 
 
-@pytest.mark.parametrize("freedom", [8, 15, 47, 1e9])
-@pytest.mark.parametrize("chance", [0.975, 1 - 0.02 / CELLS])
-def test_quantiles_are_those_of_student(chance: float, freedom: float) -> None:
-    """The expansion equals scipy's to one part in 300 from 8 degrees of freedom on."""
-    found = bands.student_quantile(chance, np.array([freedom]))
-    assert found == pytest.approx(t.ppf(chance, freedom), rel=1 / 300)
+@pytest.mark.parametrize("num_patients", [2, 9, 48])
+def test_intervals_are_those_of_student(num_patients: int) -> None:
+    """Of one cell and of all together (Bonferroni), with as many degrees of freedom as patients less one."""
+    reference = Cells(np.full((5, 5), 1.0), std=np.full((5, 5), 0.3))
+    spread = bands.spread_of(reference, num_patients)
+    assert spread is not None
+    found = bands.single(np.full((5, 5), 1.0), 16, None, spread)
+    for cells, chance in ((1, 0.975), (25, 1 - 0.02 / 25)):
+        assert found.half_width(cells) == pytest.approx(t.ppf(chance, num_patients - 1) * 0.3 / 4, rel=1e-9)

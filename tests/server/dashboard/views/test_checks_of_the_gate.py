@@ -4,14 +4,16 @@ from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
-from pydantic import ValidationError
 
-from server.audit import gate
-from server.dashboard.figures.limit import limit_bar
-from server.dashboard.views.model import _checks
+from server.audit.gate import judge
+from server.dashboard.views.model import checks_of
+from server.metrics.gate_result import Check
+from server.metrics.intervals import Interval
+from server.presentation.limit_bar import limit_bar
 from server.store.migrations import HEAD
-from server.store.record_kinds import Check, GateBody
+from server.store.record_kinds import GateBody
 from tests.audit_records import SMALL_UID, Entry, small_study
+from tests.server.audit.test_gate import AUC, audit_of, study
 
 
 def with_check(check: Check) -> list[Entry]:
@@ -42,7 +44,7 @@ def test_a_new_limit_is_shown_as_the_gate_meant_it(
         }
     )
     with filled(with_check(leak)).connect() as connection:
-        (line,) = [one for one in _checks(connection, SMALL_UID) if one.name == "leak"]
+        (line,) = [one for one in checks_of(connection, SMALL_UID) if one.name == "leak"]
     assert line.limit == limit
     assert (line.bar is None) == (side is None)
     assert side is None or f"allowed is at {side} 0.2" in str(line.bar)
@@ -55,20 +57,16 @@ def test_the_picture_of_a_limit_has_its_side() -> None:
     assert 'x="6.0"' not in high.split('class="allowed"')[1][:40]
 
 
-@pytest.mark.parametrize(("threshold", "side"), [(0.5, None), (None, "least")])
-def test_a_check_of_the_gate_with_a_limit_says_its_side(threshold: float | None, side: str | None) -> None:
-    """One without the other is a mistake of whoever writes the check."""
-    with pytest.raises(ValidationError, match="leak: a threshold and the side"):
-        gate.Check.model_validate(
-            {
-                "name": "leak",
-                "value": 1.0,
-                "threshold": threshold,
-                "side": side,
-                "passed": True,
-                "sentence": "x",
-            }
-        )
+@pytest.mark.parametrize("measured", [True, False])
+def test_a_check_of_the_gate_with_a_limit_says_its_side(measured: bool) -> None:
+    """Measured or not, each check with a limit says on which side of it a value has to lie, and no other does."""
+    audit = audit_of() if measured else audit_of(mask_area=None, lift_ratio=Interval(value=None))
+    checks = judge(audit, AUC if measured else Interval(value=None), study(), {}).checks
+    assert {one.name: one.side for one in checks} == {
+        "finite numbers": None, "test AUC": "least", "energy in the region": "least", "mask area": "most",
+        "privacy label": None,
+    }  # fmt: skip
+    assert [one.name for one in checks if (one.threshold is None) != (one.side is None)] == []
 
 
 def test_a_store_of_before_gets_the_column(filled: Callable[[list[Entry]], sa.Engine]) -> None:

@@ -96,7 +96,26 @@ def test_a_silent_site_has_spent_an_unknown_amount(filled: Callable[[list[Entry]
     film = next(one for one in view.sites if one.site == "film")
     assert (film.epsilon, film.cap, film.gaps) == (NOT_STATED, NOT_STATED, REQUIRED)
     assert "film let no ledger statement out" in view.finding
-    assert all(dict(field.by_site)["film"] == NOT_STATED for field in view.label)
+    assert set(dict(view.label.rows)["film"]) == {NOT_STATED}
+    assert view.claim.startswith("The ledgers of bedside, children, processed confirmed a spend")
+
+
+def test_a_site_without_guarantee_leaves_no_claim(filled: Callable[[list[Entry]], sa.Engine]) -> None:
+    """One ledger that states no guarantee takes the claim away, as in the report, and the site is named."""
+    entries = [
+        (_unbounded(body), blobs)
+        if isinstance(body, StatementBody) and body.statement.site == "film"
+        else (body, blobs)
+        for body, blobs in small_study()
+    ]
+    view = read(filled(entries))
+    assert not view.holds
+    assert view.claim.startswith("No privacy guarantee holds at film")
+    assert view.not_covered[-1] == view.claim
+
+
+def _unbounded(body: StatementBody) -> StatementBody:
+    return body.model_copy(update={"statement": body.statement.model_copy(update={"epsilon": None})})
 
 
 def test_a_cap_that_the_hospital_keeps_to_itself_is_not_guessed(small: sa.Engine) -> None:

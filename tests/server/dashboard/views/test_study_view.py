@@ -44,8 +44,14 @@ def test_missing_sites_are_named_with_reason_and_rounds(small: sa.Engine) -> Non
 def test_the_own_student_is_compared_by_differences_of_their_own(small: sa.Engine) -> None:
     """Every paired difference has an interval; models and pairs are never mixed."""
     view = read(small)
-    assert {one.key for one in view.baselines} >= {"teacher", "warm_start", "federated_private", "trivial"}
-    assert all("minus" in name and "to" in text for name, text, _ in view.differences)
+    assert {one.key for one in view.baselines.rows} >= {
+        "teacher",
+        "warm_start",
+        "federated_private",
+        "trivial",
+    }
+    assert {one.second for one in view.differences} >= {"Warm start (public cohort only)"}
+    assert all("to" in one.text and one.first != one.second for one in view.differences)
 
 
 def test_a_study_without_rounds_says_so_and_shows_no_zero(filled: Callable[[list[Entry]], sa.Engine]) -> None:
@@ -53,7 +59,7 @@ def test_a_study_without_rounds_says_so_and_shows_no_zero(filled: Callable[[list
     begun = [entry for entry in running_study(0) if isinstance(entry[0], StudyBody)]
     view = read(filled(begun))
     assert "No round has closed yet" in view.finding
-    assert (view.curve, view.timeline, view.baselines) == (None, None, ())
+    assert (view.curve, view.timeline, view.baselines.rows) == (None, None, ())
     assert [name for _, name, _ in view.tiles] == ["rounds closed"]
 
 

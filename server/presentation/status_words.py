@@ -1,6 +1,6 @@
 """The states that a reader meets, each as a word and a shape: colour only repeats them.
 
-In: a state as the store holds it. Out: its word, its shape (one of `macros.html`) and its tone.
+In: a state as the store holds it. Out: its word, its shape (one of `sections.html`) and its tone.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,6 @@ _KNOWN: Final = {
     "hidden": Status("hidden until your own view", "dash", "quiet"),
     "none": Status("none yet", "dash", "quiet"),
     "passed": Status("passed", "tick", "good"),
-    "not passed": Status("not passed", "cross", "bad"),
     "does not apply": Status("does not apply", "dash", "quiet"),
     "not measured": Status("not measured", "dash", "quiet"),
     "not stated": Status("not stated", "triangle", "warn"),
