@@ -23,7 +23,8 @@ from server.metrics.intervals import (
     patient_resamples,
     percentile_interval,
 )
-from server.runs.run_folder import RunFolder, read_lines
+from server.runs.run_folder import RunFolder
+from server.runs.run_lines import read_events
 from server.runs.summary import read_summary
 from server.store.intake.outbox import FILE, Outbox
 from server.store.record_kinds import EVERY, ImageBody
@@ -200,4 +201,4 @@ def _recorded_maps(run: RunFolder, uid: str) -> dict[str, Floats]:
 
 def _began(run: RunFolder) -> str:
     """Return the time of a run's first event, empty where there is none."""
-    return next((str(line["time"]) for line in read_lines(run.events)), "")
+    return next((line.time for line in read_events(run)), "")

@@ -7,10 +7,11 @@ a site and source. Only what a site let out through its door is in it, so what a
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from server.hub.hub_folder import HubFolder
 from server.runs.run_folder import RunFolder, last_lines
+from server.runs.run_lines import EventLine, event_line
 from server.studies.offered_studies import Offers
 from server.studies.submissions import SubmittedStudy, all_studies
 from shared.config.files import read_study
@@ -19,10 +20,10 @@ from shared.messages.refusal_meanings import CODE_REFUSED, NO_ANSWER, code_of
 
 ACCEPTED: Final = "accepted"
 _MOST_BYTES: Final = 2 * 2**20  # of a study's events, the newest: thousands of rounds
-_OUTCOMES: Final[Mapping[str, Callable[[dict[str, Any]], str]]] = {  # of the events that tell of one site
+_OUTCOMES: Final[Mapping[str, Callable[[EventLine], str]]] = {  # of the events that tell of one site
     "enrolled": lambda _: ACCEPTED,
-    "not_enrolled": lambda line: str(line.get("why")).removeprefix("answered "),
-    "answered": lambda line: str(line.get("outcome")),
+    "not_enrolled": lambda line: line.why.removeprefix("answered "),
+    "answered": lambda line: line.outcome,
     "deadline": lambda _: NO_ANSWER,
 }
 
@@ -104,22 +105,20 @@ def study_answers(study: SubmittedStudy) -> list[SiteAnswer]:
     """Return the last word of each site in a study's records, by name."""
     last: dict[str, SiteAnswer] = {}
     digest = _digest(study.folder)
-    for line in last_lines(study.folder.events, _MOST_BYTES):
+    for line in map(event_line, last_lines(study.folder.events, _MOST_BYTES)):
         answer = read_answer(line, study.path.name, digest)
         if answer is not None:
             last[answer.site] = _after(last.get(answer.site), answer)
     return [last[name] for name in sorted(last)]
 
 
-def read_answer(line: dict[str, Any], study: str, digest: str = "") -> SiteAnswer | None:
+def read_answer(line: EventLine, study: str, digest: str = "") -> SiteAnswer | None:
     """Return what one event of a study tells of a site; None for an event that tells nothing of one."""
-    name, outcome_of = str(line.get("site", "")), _OUTCOMES.get(str(line["event"]))
+    name, outcome_of = line.site, _OUTCOMES.get(line.event)
     if not name or outcome_of is None:
         return None
     outcome = outcome_of(line)
-    bare = SiteAnswer(
-        name, study, str(line["time"]), digest, round=int(line.get("round") or 0), outcome=outcome
-    )
+    bare = SiteAnswer(name, study, line.time, digest, round=line.round or 0, outcome=outcome)
     yes, no, code = Said(yes=True, how=bare.stage), Said(yes=False, how=bare.stage), code_of(outcome)
     return replace(
         bare,

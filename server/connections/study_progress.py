@@ -5,10 +5,9 @@ In: the events that a study leaves in its folder. Out: lines for the coordinator
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from server.connections.site_answers import ACCEPTED, SiteAnswer, read_answer, study_answers
-from server.runs.run_folder import read_lines
+from server.runs.run_lines import EventLine, read_events, read_rounds
 from server.studies.submissions import SubmittedStudy
 from shared.messages.refusal_meanings import refusal_sentence
 
@@ -28,21 +27,21 @@ class StudyProgress:
 
     def lines(self) -> Iterator[str]:
         """Yield what happened since the last call, in order."""
-        for line in list(read_lines(self.study.folder.events))[self._events :]:
+        for line in list(read_events(self.study.folder))[self._events :]:
             self._events += 1
             if told := self._told(line):
                 yield told
-        for line in list(read_lines(self.study.folder.rounds))[self._rounds :]:
+        for one in list(read_rounds(self.study.folder))[self._rounds :]:
             self._rounds += 1
-            if line["round"]:
-                yield f"round {line['round']} of {self._num_rounds} closed: {len(line.get('answered', ()))} sites"
+            if one.round:
+                yield f"round {one.round} of {self._num_rounds} closed: {len(one.answered)} sites"
 
-    def _told(self, line: dict[str, Any]) -> str:
-        if line["event"] == "study_started":
-            self._num_rounds = str(line["rounds"])
-            return f"study {line['study']} started, rounds: {line['rounds']}; waiting for sites to enrol"
-        if line["event"] == "round_started":
-            return f"round {line['round']}: asked {', '.join(line['sites'])}"
+    def _told(self, line: EventLine) -> str:
+        if line.event == "study_started":
+            self._num_rounds = str(line.rounds)
+            return f"study {line.study} started, rounds: {line.rounds}; waiting for sites to enrol"
+        if line.event == "round_started":
+            return f"round {line.round}: asked {', '.join(line.sites)}"
         answer = read_answer(line, self.study.path.name)
         return "" if answer is None else answer_line(answer)
 

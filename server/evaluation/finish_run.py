@@ -28,7 +28,8 @@ from server.report.html_report import write_report
 from server.report.model_card import model_card, write_model_card
 from server.report.stated_spend import sites
 from server.runs.checkpoints import StudyState, load_state
-from server.runs.run_folder import RunFolder, read_lines
+from server.runs.run_folder import RunFolder
+from server.runs.run_lines import read_events
 from server.runs.summary import ByModel, Paired, Summary, auc_of, write_summary
 from shared.config.files import read_study
 from shared.config.study import StudyConfig
@@ -46,7 +47,7 @@ def finish_run(folder: RunFolder, workspace: Path, about: About, progress: Progr
     """
     study = read_study(folder.study)
     state = load_state(folder.checkpoint, study.digest())
-    completed = any(line["event"] == "study_completed" for line in read_lines(folder.events))
+    completed = any(line.event == "study_completed" for line in read_events(folder))
     summary = recorded_summary(folder, study, state, about, completed=completed)
     if state is not None and completed:
         try:

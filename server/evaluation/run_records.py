@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from server.metrics.intervals import Interval
 from server.runs.checkpoints import StudyState
-from server.runs.run_folder import RunFolder, read_lines
+from server.runs.run_folder import RunFolder
+from server.runs.run_lines import RoundLine, read_events, read_rounds
 from server.runs.study_journal import package_versions
 from server.runs.summary import Event, Round, SiteCounts, StudyFacts, Summary
 from shared.code_digest import code_digest
@@ -65,9 +64,9 @@ def recorded_summary(
         delta={site: one.delta for site, one in statements.items()},
         statements=statements,
         site_counts={
-            line["site"]: SiteCounts(counts=line["noised_counts"], noise_std=line["noise_std"])
-            for line in read_lines(folder.events)
-            if line["event"] == "site_evaluation"
+            line.site: SiteCounts(counts=line.noised_counts, noise_std=line.noise_std)
+            for line in read_events(folder)
+            if line.event == "site_evaluation"
         },
         events=_events(folder),
         bytes_sent={site: tuple(counts) for site, counts in (state.bytes_received if state else {}).items()},
@@ -85,38 +84,36 @@ def recorded_summary(
 
 def _why_failed(folder: RunFolder) -> tuple[str, ...]:
     """Return the sentence of the last failure that the run wrote down."""
-    told = [line["why"] for line in read_lines(folder.events) if line["event"] == "study_failed"]
+    told = [line.why for line in read_events(folder) if line.event == "study_failed"]
     return tuple(told[-1:])
 
 
 def _rounds(folder: RunFolder) -> tuple[Round, ...]:
     """Return closed rounds; one that a killed hub recorded but did not save ran again, and its last record counts."""
-    last = {line["round"]: line for line in read_lines(folder.rounds)}
+    last = {line.round: line for line in read_rounds(folder)}
     return tuple(_round(line) for line in last.values())
 
 
-def _round(line: dict[str, Any]) -> Round:
-    test = line.get("test", {})
+def _round(line: RoundLine) -> Round:
     return Round(
-        round=line["round"],
-        answered=tuple(line.get("answered", ())),
-        missing=line.get("missing", {}),
-        test_auc=Interval.model_validate(test["auc"]) if "auc" in test else None,
-        mask_area=test.get("mask_area"),
-        seconds=line.get("seconds"),
-        epsilon={site: value for site, value in line.get("epsilon", {}).items() if value is not None},
-        bytes_sent=line.get("bytes", {}),
-        rounding=line.get("rounding", {}),
+        round=line.round,
+        answered=line.answered,
+        missing=line.missing,
+        test_auc=line.test.auc,
+        mask_area=line.test.mask_area,
+        seconds=line.seconds,
+        epsilon={site: value for site, value in line.epsilon.items() if value is not None},
+        bytes_sent=line.num_bytes,
+        rounding=line.rounding,
     )
 
 
 def _events(folder: RunFolder) -> tuple[Event, ...]:
     """Refusals, silences and failures, in the order they happened."""
     told = []
-    for line in read_lines(folder.events):
-        outcome = line.get("outcome", "accepted")
-        if line["event"] in _TOLD or outcome != "accepted":
-            what = line.get("why") or (outcome if outcome != "accepted" else _TOLD[line["event"]])
-            site = line.get("site") or line.get("node", "")
-            told.append(Event(round=line.get("round", 0), site=site, code=line["event"], what=what))
+    for line in read_events(folder):
+        refused = line.outcome != "accepted"
+        if line.event in _TOLD or refused:
+            what = line.why or (line.outcome if refused else _TOLD[line.event])
+            told.append(Event(round=line.round or 0, site=line.site or line.node, code=line.event, what=what))
     return tuple(told)

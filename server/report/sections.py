@@ -9,6 +9,7 @@ from typing import Any
 from server.metrics.intervals import Interval
 from server.presentation.formatting import NOT_STATED, event_word, in_bytes, in_seconds, shown
 from server.presentation.gate_checks import check_lines
+from server.presentation.map_limits import CANNOT
 from server.presentation.membership_statements import membership_view
 from server.presentation.model_facts import model_rows
 from server.presentation.model_names import model_name
@@ -67,6 +68,7 @@ def page(summary: Summary, run_dir: Path) -> dict[str, Any]:
         "spend": spend_figure(summary),
         "membership": membership_view(summary.membership, is_made=summary.study.data_kind == "made"),
         "lifts": report_audit.lift_rows(summary.audit),
+        "cannot": CANNOT,
         "maps": report_audit.map_words(summary.audit),
         "groups": report_audit.group_rows(summary.audit),
         "lift_names": [name for _, name in report_audit.LIFTS],

@@ -14,9 +14,9 @@ from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter
 
-from server.metrics.intervals import Interval
 from server.runs.enrolled_site import EnrolledSite
-from server.runs.run_folder import RunFolder, read_lines
+from server.runs.run_folder import RunFolder
+from server.runs.run_lines import RoundLine, read_rounds
 from server.store.intake.outbox import FILE, Outbox
 from server.store.record_kinds import (
     AnyBody,
@@ -107,10 +107,11 @@ class Journal(RunFolder):
     def close_round(self, record: Mapping[str, Any], figures: Callable[[], Mapping[str, Any]]) -> None:
         """Write the line of a closed round and its record, each once; `figures` measures the student where needed."""
         number = record["round"]
-        line = next((one for one in read_lines(self.rounds) if one["round"] == number), None)
+        line = next((one for one in read_rounds(self) if one.round == number), None)
         if line is None:
-            line = {**record, "test": figures()}
-            self.record_round(line)
+            told = {**record, "test": figures()}
+            self.record_round(told)
+            line = RoundLine.model_validate(told)
         self._write(round_body(line), batch=f"round/{number}")
 
     def completed(self) -> None:
@@ -172,19 +173,18 @@ def enrolment_body(site: EnrolledSite) -> ReleaseBody:
     )
 
 
-def round_body(line: Mapping[str, Any]) -> RoundBody:
+def round_body(line: RoundLine) -> RoundBody:
     """Return the record of a closed round from its line in rounds.jsonl."""
-    test = line.get("test", {})
     return RoundBody(
-        round=line["round"],
-        answered=tuple(line.get("answered", ())),
-        missing={site: plain(why) for site, why in line.get("missing", {}).items()},
-        asked_again=tuple(line.get("asked_again", ())),
-        epsilon=line.get("epsilon", {}),
-        num_bytes=line.get("bytes", {}),
-        seconds=line.get("seconds"),
-        auc=Interval.model_validate(test["auc"]) if "auc" in test else None,
-        mask_area=test.get("mask_area"),
+        round=line.round,
+        answered=line.answered,
+        missing={site: plain(why) for site, why in line.missing.items()},
+        asked_again=line.asked_again,
+        epsilon=line.epsilon,
+        num_bytes=line.num_bytes,
+        seconds=line.seconds,
+        auc=line.test.auc,
+        mask_area=line.test.mask_area,
     )
 
 

@@ -14,7 +14,8 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from server.runs.run_folder import RunFolder, read_lines
+from server.runs.run_folder import RunFolder
+from server.runs.run_lines import read_events, read_rounds
 from shared.config.files import write_yaml
 from shared.config.study import StudyConfig
 from shared.config.values import Digest, Frozen
@@ -69,20 +70,20 @@ class SubmittedStudy:
 
     def rounds(self) -> int:
         """Return how many rounds were closed and scored; the checkpoint has the same number, or one more."""
-        return max((int(line["round"]) for line in read_lines(self.folder.rounds)), default=0)
+        return max((line.round for line in read_rounds(self.folder)), default=0)
 
     def bytes_sent(self) -> dict[str, dict[int, int]]:
         """Return how many bytes each site's answer had, by site and round; closed and scored rounds only."""
         sent: dict[str, dict[int, int]] = {}
-        for line in read_lines(self.folder.rounds):
-            for site, count in line.get("bytes", {}).items():
-                sent.setdefault(site, {})[int(line["round"])] = int(count)
+        for line in read_rounds(self.folder):
+            for site, count in line.num_bytes.items():
+                sent.setdefault(site, {})[line.round] = count
         return sent
 
     def rounding_error(self) -> float | None:
         """Return the largest rounding error of an update over its norm; None where updates travel exactly."""
         return max(
-            (error for line in read_lines(self.folder.rounds) for error in line.get("rounding", {}).values()),
+            (error for line in read_rounds(self.folder) for error in line.rounding.values()),
             default=None,
         )
 
@@ -146,11 +147,11 @@ class SubmittedStudy:
     def said(self) -> tuple[State, str]:
         """Return what the study's own records say of the last run: completed, failed and why, or still running."""
         since = self.read().runs[-1].started
-        for line in read_lines(self.folder.events):
-            if line["time"] >= since and line["event"] == "study_completed":
+        for line in read_events(self.folder):
+            if line.time >= since and line.event == "study_completed":
                 return "completed", ""
-            if line["time"] >= since and line["event"] == "study_failed":
-                return "failed", str(line["why"])
+            if line.time >= since and line.event == "study_failed":
+                return "failed", line.why
         return "running", ""
 
     def resumes_without_progress(self) -> int:

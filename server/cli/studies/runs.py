@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from server.presentation.svg_charts import interval_text
-from server.runs.run_folder import RunFolder, read_lines
+from server.runs.run_folder import RunFolder
+from server.runs.run_lines import read_events
 from server.runs.summary import read_summary
 from shared.errors import DataError, RoundsError
 from shared.terminal.command_line import examples
@@ -72,7 +73,7 @@ def _run_cells(path: Path) -> tuple[str, ...]:
 
 
 def _status_without_report(folder: RunFolder) -> str:
-    events = {line["event"] for line in read_lines(folder.events)}
+    events = {line.event for line in read_events(folder)}
     if "study_completed" in events:
         return "completed, no report: rounds-hub report"
     if "study_failed" in events:

@@ -22,7 +22,7 @@ from server.dashboard.rendering.static_files import FOLDER as STATICS
 from server.dashboard.rendering.templating import rendered
 from server.dashboard.views.events import Asked as AskedEvents
 from server.dashboard.views.events import EventRow, events_view
-from server.dashboard.views.explanations.map_words import CANNOT, of_class
+from server.dashboard.views.explanations.map_words import of_class
 from server.dashboard.views.explanations.reference_images import PANELS, SIDE_PX
 from server.dashboard.views.explanations.view import Asked, ExplanationsView, explanations_view, labels_of
 from server.dashboard.views.head import Head, study_head
@@ -30,6 +30,7 @@ from server.dashboard.views.model import model_view
 from server.dashboard.views.privacy import privacy_view
 from server.dashboard.views.sites import sites_view
 from server.dashboard.views.study import study_view
+from server.presentation.map_limits import CANNOT
 from server.store.blobs import get_blob
 from server.store.schema import RECORDS
 from shared.errors import StoreError

@@ -10,7 +10,7 @@ from server.dashboard.pages.page_tools import Page
 from server.dashboard.pages.pictures import addresses
 from server.dashboard.rendering.csv import csv_response
 from server.dashboard.views.explanations.map_numbers import HEAD, map_numbers
-from server.dashboard.views.explanations.map_words import CANNOT, of_class, sides
+from server.dashboard.views.explanations.map_words import of_class, sides
 from server.dashboard.views.explanations.mean_maps import inventory, page_maps
 from server.dashboard.views.explanations.reference_images import OUTCOMES, PANELS, SIDE_PX
 from server.dashboard.views.explanations.view import (
@@ -23,6 +23,7 @@ from server.dashboard.views.explanations.view import (
     labels_of,
 )
 from server.dashboard.views.head import Head
+from server.presentation.map_limits import CANNOT
 
 router = APIRouter()
 _BLOCKS = {"round": MAP_PARTS, "sources": MAP_PARTS, "sites": MAP_PARTS, "images": frozenset({"images"})}

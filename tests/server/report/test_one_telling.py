@@ -19,6 +19,7 @@ SECTIONS = {
     "claim": r'<blockquote class="claim">.*?</blockquote>\s*<p.*?</p>',
     "label": r'<p class="sub">From each site.s own ledger.*?</table>',
     "membership": r"<dt>membership inference</dt>.*?</dl>\s*<p>.*?</p>",
+    "limits of maps": r'<div class="limits"><h3>A map cannot show.*?</div>',
     "limits": r"What this does not cover</h.>\s*(<ul>.*?</ul>)",
 }
 

@@ -13,11 +13,6 @@ from server.store.record_kinds import EVERY
 NO_EVIDENCE = "no positive evidence on any image"
 TOO_FEW = "too few to say"
 WITHOUT_INTERVALS = "no intervals were measured, so which cells may be noise is not known"
-CANNOT = (
-    "why a region counts, or whether the answer is right: a map shows where a model's evidence lies, no more",
-    "what else lies in the same place: a map over the lungs may follow a tube, a marker or the film's quality there",
-    "disease as well as an expert does: radiologists place findings better (doi 10.1038/s42256-022-00536-x)",
-)
 
 
 def of_class(label: str) -> str:
