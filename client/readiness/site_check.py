@@ -13,6 +13,7 @@ from client.readiness.budget_check import ledger_findings
 from client.readiness.data_check import data_findings
 from client.readiness.finding import Finding, tried
 from client.readiness.keys_check import key_findings
+from client.readiness.learning_check import learning_findings
 from client.readiness.machine_check import machine_findings
 from client.site.site import Site
 from shared.config.site import check_delta, check_sampling
@@ -39,6 +40,7 @@ def check_site(site: Site, study: StudyConfig) -> Iterator[Finding]:
         site, study, site.config.declared_patients if num_train is None else num_train
     )
     yield from answer_time_findings(site, study)
+    yield from learning_findings(study, site.config.declared_patients)
     yield from ledger_findings(site, study)
     yield from key_findings(site.config)
     last = tried("enrolment", lambda: site.check_study(study), "the study's rules are the hospital's rules")

@@ -22,7 +22,15 @@ FEWEST_VIEWS = 4  # of each public image: statistics of its features are of move
 FLATNESS = (
     3.0  # directions with more than this many times the mean variance are shrunk; 0.3 to 30 learn alike
 )
-RIDGE = 3.0  # on the sum of the images' losses; 1 to 10 are alike on PneumoniaMNIST (AUC 0.937 to 0.940)
+RIDGES = (
+    3.0,
+    10.0,
+    30.0,
+    100.0,
+    300.0,
+    1000.0,
+)  # on the sum of the images' losses; the last moves next to nothing
+_FEWEST_UNSEEN = 20  # images that can choose one; fewer, and the middle serves
 _AT_ONCE = 32
 _ITERATIONS = 200
 
@@ -48,8 +56,9 @@ def fit_readout(
 ) -> None:
     """Fill the readout in place: statistics and fit of `cohort`, and the curvature of `unseen` public images.
 
-    A model that has learnt `cohort` by heart is surer of it than of any site's patients, and so would take the gradient
-    to change too slowly. Without unseen images the cohort serves.
+    The ridge is the one under which `unseen` images lose least. Of images that it has learnt by heart a model is surer
+    than of any other patients', and would take the gradient to change too slowly. Without unseen images the cohort
+    serves, with a ridge in the middle.
     """
     readout = compact.readout
     if readout is None:
@@ -57,8 +66,12 @@ def fit_readout(
     terms = site_terms(study.distillation)
     known = _views(study, compact, teacher, cohort, progress)
     _standardise(readout, known.pooled)
-    _fit(readout, known, terms)
     other = _views(study, compact, teacher, unseen, progress) if unseen is not None and len(unseen) else known
+    if unseen is None or len(unseen) < _FEWEST_UNSEEN:
+        _fit(readout, known, terms, RIDGES[len(RIDGES) // 2])
+    else:
+        best = min(RIDGES, key=lambda ridge: _loss_elsewhere(readout, known, other, terms, ridge))
+        _fit(readout, known, terms, best)
     clip = study.privacy.max_grad_norm
     readout.curvature.copy_(_curvature(readout, known, other, terms, clip))
     readout.clip.fill_(clip)
@@ -108,7 +121,15 @@ def _standardise(readout: Readout, pooled: Tensor) -> None:
     readout.scale.mul_(NORM / norm)
 
 
-def _fit(readout: Readout, views: _Views, terms: Terms) -> None:
+def _loss_elsewhere(readout: Readout, known: _Views, other: _Views, terms: Terms, ridge: float) -> float:
+    """Return the mean loss on other images of the fit with this ridge."""
+    _fit(readout, known, terms, ridge)
+    with torch.no_grad():
+        logits = other.frozen_logits + readout(other.pooled.float()).double()
+        return float(logit_losses(logits, other.labels, other.teacher_logits, terms).mean())
+
+
+def _fit(readout: Readout, views: _Views, terms: Terms, ridge: float) -> None:
     """Set the linear layer to the least of the cohort's loss plus a ridge (L-BFGS, in float64)."""
     features = readout.whitened(views.pooled.float()).double()
     weight = torch.zeros_like(readout.linear.weight, dtype=torch.float64, requires_grad=True)
@@ -119,8 +140,8 @@ def _fit(readout: Readout, views: _Views, terms: Terms) -> None:
         search.zero_grad()
         logits = views.frozen_logits + features @ weight.T + bias
         losses = logit_losses(logits, views.labels, views.teacher_logits, terms)
-        ridge = RIDGE / 2 * (weight.square().sum() + bias.square().sum())
-        total = losses.sum() / views.num_views + ridge
+        penalty = ridge / 2 * (weight.square().sum() + bias.square().sum())
+        total = losses.sum() / views.num_views + penalty
         torch.autograd.backward(total)
         return total
 

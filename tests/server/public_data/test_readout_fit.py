@@ -1,5 +1,6 @@
 """The readout's public part: spread as it says, at the least of its loss, and a curvature of the right size."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def test_the_fit_is_the_least_of_the_loss_with_its_ridge(
         weight, bias = weight.detach().clone().requires_grad_(), bias.detach().clone().requires_grad_()
         logits = frozen + features @ weight.T + bias
         loss = -(truth * logits.log_softmax(1)).sum() / 4
-        loss = loss + 1.5 * (weight.square().sum() + bias.square().sum())
+        loss = loss + 50 * (weight.square().sum() + bias.square().sum())
         parts = torch.autograd.grad(loss, (weight, bias))
         return float(torch.cat([part.flatten() for part in parts]).norm())
 
@@ -124,3 +125,17 @@ def test_the_curvature_has_the_size_of_a_measured_one(
             measured.append(float(change[0] @ row) / 0.1)
     ratio = readout.curvature[:8].mean() / torch.tensor(measured).mean()
     assert 0.25 < float(ratio) < 4, (readout.curvature[:8], measured)
+
+
+def test_unseen_images_choose_the_ridge(
+    tiny_federation: Any, study: StudyConfig, cohort: PublicImages
+) -> None:
+    """Where unseen images are labelled as the cohort is, the fit is longer than where their labels are the others."""
+    teacher = load_teacher(tiny_federation.workspace, study)
+    lengths = []
+    for labels in (cohort.labels, 1 - cohort.labels):
+        compact = build_compact(study, seed=5).eval()
+        fit_readout(study, compact, teacher, cohort, replace(cohort, labels=labels), lambda *_: None)
+        assert compact.readout is not None
+        lengths.append(float(compact.readout.linear.weight.detach().norm()))
+    assert lengths[0] > 2 * lengths[1]
