@@ -15,13 +15,10 @@ from typing import Annotated
 
 import typer
 
-from deploy.simulation.comparison import add_comparisons
 from deploy.simulation.local_superlink import ray_base
-from deploy.simulation.membership.measurement import measure_membership, tell_membership
 from deploy.simulation.simulated_hospitals import Recipe, build_workspace, check_can_run, find_recipe
 from deploy.simulation.terminal_progress import Progress
 from deploy.simulation.workspace import RESULTS, TEACHERS, link_to, prepare, run, use_all_threads
-from server.evaluation.finish_run import finish_run
 from server.flower.run_control import COMPLETED
 from server.public_data.preparation import given_teacher, with_public_digests, with_teacher
 from server.runs.run_folder import RunFolder
@@ -76,6 +73,8 @@ def demo(
         link_to(workspace.main_run, folder.path)  # what `make compare` compares with
     ran = time.monotonic()
     progress.say("Measuring, auditing and writing the report")
+    from server.evaluation.finish_run import finish_run  # noqa: PLC0415 - two seconds, which `prepare` need not wait
+
     use_all_threads()
     seconds = {"prepare": prepared - started, "rounds": ran - prepared}
     summary = finish_run(folder, workspace.path, workspace.about(started, seconds), progress)
@@ -155,6 +154,8 @@ def compare(
     The first seed gets every comparison; further seeds repeat the warm start, the private federation and each
     site alone under the same budget.
     """
+    from deploy.simulation.comparison import add_comparisons  # noqa: PLC0415 - likewise
+
     progress = Progress()
     use_all_threads()
     recipe = chosen(data, study, sites, [])
@@ -184,6 +185,8 @@ def membership(
 
     Starts from the run of `demo` where there is one, goes on where it stopped, and adds the figures to its report.
     """
+    from deploy.simulation.membership.measurement import measure_membership, tell_membership  # noqa: PLC0415 - likewise
+
     progress = Progress()
     use_all_threads()
     recipe = chosen(None, study, sites, set_ or [])

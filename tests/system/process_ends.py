@@ -14,7 +14,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -186,6 +186,17 @@ def completed(folder: Path, *words: str, tmpdir: str = "tmp", command: str = "de
     """Let a demo, or a part of it, run to its end."""
     with demo(folder, *words, tmpdir=tmpdir, command=command) as (tried, _):
         return _end_of(tried)
+
+
+def completed_at_once(folder: Path, *settings: str, tmpdir: str = "tmp") -> list[End]:
+    """Let demos that differ in a setting of the study begin together, and run to their ends."""
+    with ExitStack() as stack:
+        each = [stack.enter_context(demo(folder, "--set", one, tmpdir=tmpdir))[0] for one in settings]
+        for one in each:
+            one.process.wait(
+                2 * SECONDS
+            )  # they share a scratch folder: what is left is seen after all of them
+        return [_end_of(one) for one in each]
 
 
 def _end_of(tried: Tried) -> End:
