@@ -112,6 +112,7 @@ def benchmark_study(trainable: TrainableSet, sites: int, rounds: int) -> StudyCo
     """Return the study of one case."""
     changes = {
         "privacy.trainable": trainable, "privacy.noise_multiplier": 0.8, "federation.rounds": rounds,
+        "federation.merge": "mean",
         "federation.quorum": sites, "federation.min_sites": sites, "distillation.weights": {},
         "federation.enrolment_seconds": 1800, "federation.deadline_seconds": 1800,
     }  # fmt: skip
