@@ -67,7 +67,7 @@ def test_every_student_is_attacked_and_few_patients_are_said_to_be_few(folder: P
 def test_figures_go_into_report_and_records_and_stay_there(folder: Path) -> None:
     """The report names the state; the outbox has the document as it is, once, also after measuring again."""
     run = folder / "results" / "latest"
-    assert "Membership inference: not measured at 1 %" in (run / "report.html").read_text()
+    assert "<dt>membership inference</dt><dd>not measured at 1 %</dd>" in (run / "report.html").read_text()
     summary = json.loads((run / "summary.json").read_text())
     bodies = [json.loads(body) for body in Outbox(run).bodies(summary["study"]["uid"], ["document"])]
     told = [body["document"] for body in bodies if body["name"] == "membership"]

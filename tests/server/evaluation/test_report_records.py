@@ -193,7 +193,7 @@ def test_what_a_student_told_of_its_patients_is_a_record_of_its_own(
         ("document", "summary"),
     ]
     assert new[0]["document"] == found.model_dump(mode="json")
-    assert "Membership inference: measured" in (folder.path / "report.html").read_text()
+    assert "<dt>membership inference</dt><dd>measured</dd>" in (folder.path / "report.html").read_text()
 
 
 def test_what_was_said_before_the_last_is_said_again(tmp_path: Path) -> None:
