@@ -80,6 +80,9 @@ FOLDERS = {  # a hospital's films by its name: class folders at one, DICOM with 
     "north": lambda folder: class_folders(folder, SitePlan("north", {"train": 16}, STYLES["film"])),
     "south": lambda folder: dicom_hospital(folder, SitePlan("south", {"train": 16}, STYLES["children"])),
 }
+CLUMSY = {  # a third hospital, which makes every mistake
+    "west": lambda folder: class_folders(folder, SitePlan("west", {"train": 16}, STYLES["film"])),
+}
 
 
 @dataclass
@@ -161,12 +164,12 @@ class Journey:
         own_words = words_read_out(person.type(init))
         shutil.copy(person.folder / f"{site}.pub", self.office.folder)
         shutil.copy(self.office.folder / "hub" / "FEDERATION.json", person.folder)
-        (admit,) = self.office.commands(4)
+        (admit,) = (line.replace("north", site) for line in self.office.commands(4))
         assert "fingerprint" in self.office.fails(admit, {"Words: ": wrong})
         self.office.type(admit, {"Words: ": own_words})
         assert "fingerprint" in person.fails(join, {"Words: ": wrong})
         (invite,) = self.office.commands(3)
-        person.type(join, {"Words: ": words_read_out(self.office.type(invite))})
+        person.type(join, {"Words: ": words_read_out(self.office.type(invite.replace("north", site)))})
         shutil.copy(self.office.folder / "lungs.study", person.folder)
         take = person.commands(5)[0]
         assert "declared_patients not filled in yet; do it with `rounds-site setup`" in person.fails(take)
@@ -193,7 +196,7 @@ class Journey:
         """Take steps 8 to 10 of the hub, 8 of the hospitals."""
         (sites,) = self.office.commands(8)
         shown = self.office.type(sites)
-        assert all(site in shown for site in self.hospitals)
+        assert all(site in shown for site in FOLDERS)
         (submit,) = self.office.commands(9)
         shown = self.office.type(submit, seconds=STUDY_SECONDS)
         (name,) = set(re.findall(r"\blungs-\d{8}-\d{6}\b", shown))
@@ -202,7 +205,7 @@ class Journey:
         report, backup = self.office.commands(10)
         self.office.type(report, seconds=STUDY_SECONDS)
         self.office.type(backup, PASSPHRASE)
-        for person in self.hospitals.values():
+        for person in (self.hospitals[site] for site in FOLDERS):
             ledger, backup, _forget = person.commands(8)
             assert "train patients: epsilon" in person.type(ledger)
             person.type(backup, PASSPHRASE)
