@@ -13,10 +13,10 @@ from server.presentation.map_limits import CANNOT
 from server.presentation.membership_statements import membership_view
 from server.presentation.model_facts import model_rows
 from server.presentation.model_names import model_name
+from server.presentation.performance_figures import auc_table, difference_rows, learning_curve, row_kind
 from server.presentation.privacy_statements import NOT_FOR_DIAGNOSIS
 from server.presentation.status_words import status
 from server.presentation.svg_charts import interval_bar, interval_text, reliability_figure
-from server.presentation.test_set_figures import auc_table, difference_rows, learning_curve, row_kind
 from server.report import audit_section as report_audit
 from server.report import sentences as report_words
 from server.report.curves import mask_figure, spend_figure

@@ -24,14 +24,14 @@ from server.dashboard.views.study_rows import (
 from server.metrics.intervals import Interval
 from server.presentation.formatting import NOT_STATED, in_bytes, in_seconds, shown
 from server.presentation.model_names import OWN
-from server.presentation.svg_charts import Figure, Line, interval_text, line_figure
-from server.presentation.test_set_figures import (
+from server.presentation.performance_figures import (
     AucTable,
     DifferenceRow,
     auc_table,
     difference_rows,
     learning_curve,
 )
+from server.presentation.svg_charts import Figure, Line, interval_text, line_figure
 
 
 @dataclass(frozen=True)
