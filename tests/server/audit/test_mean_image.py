@@ -41,6 +41,15 @@ def test_a_mean_film_is_the_mean_where_films_reach() -> None:
     assert mean.num_images == 2
 
 
+@pytest.mark.parametrize(("covered", "shown"), [(0.011, 60), (0.009, 0)])
+def test_a_hundredth_of_a_film_is_enough(covered: float, shown: int) -> None:
+    """Where at least a hundredth of a film reaches it is shown at its own grey; less is black."""
+    mean = MeanFilm(CHEST)
+    mean._film += 60 * covered
+    mean._covered += covered
+    assert np.asarray(Image.open(io.BytesIO(mean.picture().content))).min() == shown
+
+
 def test_outlines_are_round_what_most_films_have() -> None:
     """A region of two of three films is drawn, one of one is not; an area of every film counts those that have it."""
     mean = MeanFilm(IMAGE)

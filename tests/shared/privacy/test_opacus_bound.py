@@ -2,10 +2,12 @@
 
 import math
 import warnings
+from importlib.machinery import ModuleSpec
 
 import pytest
 from opacus.accountants import PRVAccountant, RDPAccountant
 
+from shared.privacy import opacus_formulas
 from shared.privacy.opacus_bound import _ORDERS, Row, prv_bound, rdp_bound
 
 DELTA, EPS_ERROR = 1e-5, 0.01
@@ -38,6 +40,15 @@ def test_what_overflows_is_no_figure() -> None:
     assert rdp_bound([(1e-200, 0.5, 10)], DELTA) == math.inf
     with pytest.raises(ArithmeticError):
         prv_bound([(1e-200, 0.5, 10)], DELTA, EPS_ERROR)
+
+
+@pytest.mark.parametrize("found", [None, ModuleSpec("opacus", None)])
+def test_without_opacus_its_name_is_said(found: ModuleSpec | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that is not there, or of which nothing but a folder is left, is missing by its own name."""
+    monkeypatch.setattr(opacus_formulas, "_NAME", "nothing_is_loaded_under_this_name")
+    monkeypatch.setattr(opacus_formulas, "find_spec", lambda _: found)
+    with pytest.raises(ModuleNotFoundError, match="opacus"):
+        opacus_formulas.formulas("rdp")
 
 
 def test_orders_are_opacus_own() -> None:
