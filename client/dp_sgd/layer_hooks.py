@@ -55,7 +55,7 @@ class _Tapped(torch.autograd.Function):
     """A layer whose weights autograd does not see: it never computes their summed gradient."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, anchor: Tensor, tap: Tap) -> Tensor:  # noqa: ARG004 - see Tap.anchor
+    def forward(ctx: Any, x: Tensor, anchor: Tensor, tap: Tap) -> Tensor:  # noqa: ARG004 - the anchor is there for its gradient alone: see Tap.anchor
         output, saved = tap.rule.forward(tap.layer, x)
         ctx.tap = tap
         ctx.save_for_backward(*saved)

@@ -96,7 +96,7 @@ def step_bytes(compact: CompactModel, study: StudyConfig, chunk: int) -> int:
         parameter.requires_grad_(name in names)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         images = torch.zeros(study.distillation.views_per_step, 3, size, size)
-        if study.privacy.trainable == "readout" and compact.readout is not None:
+        if study.only_readout_trains and compact.readout is not None:
             with torch.no_grad():  # what is frozen is computed once and kept: a step has the readout alone
                 _, pooled = compact.readout_inputs(images)
             compact.readout(pooled)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from client.dp_sgd.private_steps import private_steps, rehearse_step
-from client.site.device import working_on
+from client.site.device import CPU, working_on
 from client.site.site import Site
 from client.site.target_cache import TargetCache
 from shared.config.study import StudyConfig
@@ -46,7 +46,7 @@ class SitePatients:
         self._cache = cache
         self._coins = coins
         self._terms = site_terms(study.distillation)
-        self._readout = compact.readout if study.privacy.trainable == "readout" else None
+        self._readout = compact.readout if study.only_readout_trains else None
 
     @property
     def template(self) -> Mapping[str, Tensor]:
@@ -110,13 +110,15 @@ def private_update(
 
     All noise comes from `noise`, or from a source of its own. Steps run on the site's device. Targets that the cache
     lacks are computed on the CPU all the same: a teacher that comes to the GPU with one patient would take memory that
-    the rehearsal has not counted.
+    the rehearsal has not counted. A readout's steps run on the CPU: they are small, and what the frozen part of the
+    model says of a new patient would need such memory, too.
     """
     compute = site.config.compute
     load_trainable(compact, weights)
     coins = Coins.fresh()
     patients = site.partitions(study)["train"]
-    with working_on(compute) as device, site.target_cache(study) as cache:
+    with working_on(compute) as found, site.target_cache(study) as cache:
+        device = CPU if study.only_readout_trains else found
         compact.to(device)
         source = SitePatients(patients, study, compact, adapters.to(device), cache, coins)
         update = private_steps(
@@ -132,13 +134,13 @@ def private_update(
 
 
 def rehearse_on_gpu(site: Site, study: StudyConfig) -> None:
-    """Take a step with made-up patients where the site has a GPU: one that is too small must not enrol.
+    """Take a step with made-up patients where steps run on a GPU: one that is too small must not enrol.
 
     On the cpu nothing is tried: what memory Linux will grant, only `rounds-site check` can forecast.
     """
     compute = site.config.compute
     with working_on(compute) as device:
-        if device.type == "cpu":
+        if device.type == "cpu" or study.only_readout_trains:
             return
         compact, adapters = site.compact(study)
         with site.target_cache(study) as cache:
@@ -155,8 +157,7 @@ def fill_target_cache(site: Site, study: StudyConfig) -> None:
     """
     with working_on(site.config.compute) as device, site.target_cache(study, device) as cache:
         cache.load_teacher()
-        readout = study.privacy.trainable == "readout"
-        compact = site.compact(study)[0].to(device) if readout else None
+        compact = site.compact(study)[0].to(device) if study.only_readout_trains else None
         for patient in site.partitions(study)["train"]:
             try:
                 views = read_views(patient, study)

@@ -134,7 +134,7 @@ def measured_speed(site: Site, study: StudyConfig) -> Speed:
 
 def _computed_once(teacher: Teacher, compact: CompactModel, views: PatientViews, study: StudyConfig) -> None:
     compute_targets(teacher, views, study)
-    if study.privacy.trainable == "readout":
+    if study.only_readout_trains:
         compute_readout_inputs(compact, views)
 
 
@@ -148,7 +148,7 @@ class _MadeUpPatients:
     def template(self) -> Mapping[str, Tensor]:
         return self._source.template
 
-    def load(self, patient: int, step: int) -> Mapping[str, Tensor]:  # noqa: ARG002 - PatientSource's shape
+    def load(self, patient: int, step: int) -> Mapping[str, Tensor]:  # noqa: ARG002 - PatientSource asks by number, and all are the same
         return self.template
 
     def losses(self, batch: Mapping[str, Tensor]) -> Tensor:

@@ -250,6 +250,11 @@ class StudyConfig(Setting):
                 )
         return self
 
+    @property
+    def only_readout_trains(self) -> bool:
+        """Whether all but the readout is frozen at the sites, so that what it is given is computed once and kept."""
+        return self.privacy.trainable == "readout"
+
     def digest(self) -> str:
         """SHA-256 of the canonical JSON form; what a hospital approves."""
         return hashlib.sha256(self.canonical_json().encode()).hexdigest()

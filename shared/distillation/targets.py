@@ -44,7 +44,7 @@ class ReadoutInputs:
 
 def needs_features(study: StudyConfig) -> bool:
     """Tell whether sites need the teacher's features: not where only a readout learns, which changes no feature."""
-    return method_terms(study.distillation).uses_features and study.privacy.trainable != "readout"
+    return method_terms(study.distillation).uses_features and not study.only_readout_trains
 
 
 def read_views(patient: Patient, study: StudyConfig) -> PatientViews:
@@ -95,7 +95,7 @@ def forecast_bytes(teacher: Teacher, study: StudyConfig, num_patients: int) -> i
     one = compute_targets(teacher, views, study)
     parts = [one.logits, *one.features]
     readout = study.models.readout
-    if study.privacy.trainable == "readout" and readout is not None:
+    if study.only_readout_trains and readout is not None:
         width = STAGE_CHANNELS[readout.stage] * readout.grid**2
         parts += [one.logits, torch.empty(study.distillation.num_views, width, dtype=torch.float16)]
     return num_patients * sum(part.nbytes for part in parts)

@@ -21,10 +21,8 @@ PRIOR: Final = 0.2
 
 Chosen on PneumoniaMNIST's made sites, 50 patients at epsilon 1 to 1,100 at 8: 0.1 and 0.2 are alike, 0.05 is stiff.
 """
-HOPELESS, LITTLE = (
-    0.02,
-    0.1,
-)  # shares of what is open: below the first nothing is moved, below the second hardly
+HOPELESS: Final = 0.02  # share of what is open: below it next to nothing is moved
+LITTLE: Final = 0.1
 _SIGNAL: Final = 0.27  # mean clipped gradient over the clip: 0.25 to 0.28 in four sets on PneumoniaMNIST
 _SPREAD: Final = 0.35  # of patients' gradients about their mean, over the clip; assumed
 _UNSURE: Final = 0.03  # curvature over the features' second moment: 0.02 to 0.03 seen
@@ -64,14 +62,13 @@ def forecast(
     study: StudyConfig,
     declared: Sequence[int],
     num_trained: int,
-    curvature: NDArray[np.float64] | None = None,
     *,
     pooled: bool = False,
 ) -> Forecast:
     """Forecast a study whose noise is calibrated, for sites of these declared patients.
 
-    `curvature` is the readout's own (`shared.models.readout`); None: one as has been seen. `pooled` reckons with one
-    noise for the sum of all sites, which needs secure aggregation: another trust model, that is not built yet.
+    `pooled` reckons with one noise for the sum of all sites, which needs secure aggregation: another trust model, not
+    built yet.
     """
     patients, noises = sum(declared), 1 if pooled else len(declared)
     plan = step_plan(study, 1, patients)
@@ -81,7 +78,7 @@ def forecast(
     private = spread > 0
     learnt = without = None
     if study.privacy.trainable == "readout" and study.federation.merge == "filter":
-        h = _usual_curvature(num_trained, len(study.task.classes)) if curvature is None else curvature
+        h = _usual_curvature(num_trained, len(study.task.classes))
         learnt = _learnt(study, declared, h, noises)
         quiet = study.model_copy(update={"privacy": study.privacy.model_copy(update={"enabled": False})})
         without = _learnt(quiet, declared, h, noises)
@@ -128,12 +125,6 @@ def _learnt(
     return float(1 - (curvature * variance).sum() / (curvature.sum() * PRIOR**2))
 
 
-def spectrum(curvature: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Return a readout's curvature with the direction that stands for all others as often as there are others."""
-    others = np.full(max(0, width - NUM_DIRECTIONS), curvature[-2])
-    return np.concatenate([curvature[:-2], others, curvature[-1:]])
-
-
 def _usual_curvature(num_trained: int, num_classes: int) -> NDArray[np.float64]:
     """Return the spectrum of a readout of this size as PneumoniaMNIST and the phantoms have it."""
     width = num_trained // num_classes - 1
@@ -145,16 +136,11 @@ def _usual_curvature(num_trained: int, num_classes: int) -> NDArray[np.float64]:
     return np.concatenate([large, others, [_UNSURE]])
 
 
-def patients_needed(
-    study: StudyConfig,
-    declared: Sequence[int],
-    num_trained: int,
-    curvature: NDArray[np.float64] | None = None,
-) -> int | None:
+def patients_needed(study: StudyConfig, declared: Sequence[int], num_trained: int) -> int | None:
     """Return how many patients a site would make the study worth it, at the same noise; None: not below a million."""
     sites, number = len(declared), max(declared)
     while number <= 1_000_000:
-        if forecast(study, [number] * sites, num_trained, curvature).verdict not in {"hopeless", "little"}:
+        if forecast(study, [number] * sites, num_trained).verdict not in {"hopeless", "little"}:
             return number
         number = math.ceil(number * 1.25)
     return None

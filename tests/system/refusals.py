@@ -156,7 +156,7 @@ TABLE = (
         "somebody with the site's disk", "puts back an older ledger",
         "the head file on another volume knows more rows",
         "both volumes put back together: seen by the hub within a study",
-        (f"{_LEDGER}::test_restored_backup_is_seen",),
+        ("tests/client/ledger/test_ledger_damage.py::test_restored_backup_is_seen",),
     ),
 )  # fmt: skip
 

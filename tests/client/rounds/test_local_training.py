@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from client.dp_sgd.private_steps import clipped_sum_for_step
 from client.rounds.local_training import SitePatients, fill_target_cache, private_update
+from client.site.target_table import purge_targets
+from client.site.withdrawn_patients import forgotten_name
 from shared.data.patients import Patient
 from shared.data.sources import read_source
 from shared.data.tables.manifest import write_manifest
@@ -17,6 +20,7 @@ from shared.distillation.objective import Targets, site_terms, view_losses
 from shared.distillation.targets import read_views
 from shared.errors import DataError
 from shared.privacy.noise import Coins
+from shared.privacy.step_plan import step_plan
 from tests.conftest import STUDY, make_tiny_federation
 
 COINS = Coins(b"c" * 32)
@@ -183,3 +187,41 @@ def test_a_readouts_round_runs_neither_student_nor_teacher(with_readout, tmp_pat
     assert set(update) == {"readout.linear.weight", "readout.linear.bias"}
     assert not passes
     assert all(np.abs(array).max() > 0 for array in update.values())
+
+
+@pytest.mark.parametrize("size", [1e-12, 1.0, 1e6, 1e18, 1e36])
+def test_no_statistics_of_a_hostile_hub_pass_the_clip(with_readout, tmp_path: Path, size: float) -> None:
+    """Whatever the readout's buffers and weights hold, one patient less moves the clipped sum by at most the clip."""
+    study, site = with_readout.study, with_readout.site("film", tmp_path)
+    compact, adapters = site.compact(study)
+    readout, generator = compact.readout, torch.Generator().manual_seed(0)
+    assert readout is not None
+    with torch.no_grad():
+        for one in (readout.mean, readout.scale, readout.directions, readout.shrink, readout.linear.weight):
+            one.normal_(generator=generator).mul_(size)
+    plan = step_plan(study, 1, site.config.declared_patients, patients_per_chunk=2)
+    names = ("readout.linear.bias", "readout.linear.weight")
+    patients = site.partitions(study)["train"]
+    with site.target_cache(study) as cache:
+
+        def summed(who: list[Patient]) -> torch.Tensor:
+            sums = clipped_sum_for_step(
+                compact, names, plan, patient_ids=[one.patient_id for one in who], coins=COINS,
+                source=SitePatients(who, study, compact, adapters, cache, COINS), step=0,
+            )  # fmt: skip
+            return torch.cat([sums[name].flatten() for name in names])
+
+        everybody = summed(patients)
+        for gone in range(len(patients)):
+            less = summed(patients[:gone] + patients[gone + 1 :])
+            assert float((everybody - less).norm()) <= 1.0 + 1e-9
+
+
+def test_what_a_readout_is_given_goes_with_its_patient(with_readout, tmp_path: Path) -> None:
+    """A withdrawn patient's kept maps are deleted like the targets; those of others stay."""
+    study, site = with_readout.study, with_readout.site("film", tmp_path)
+    fill_target_cache(site, study)
+    gone = site.partitions(study)["train"][0].patient_id
+    table, forgotten = site.config.state_dir / "targets.sqlite", [forgotten_name(site.key(), gone)]
+    assert purge_targets(table, lambda _: True, forgotten) == 2
+    assert purge_targets(table, lambda _: True, forgotten) == 0

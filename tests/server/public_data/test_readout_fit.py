@@ -53,6 +53,18 @@ def four_views(cohort: PublicImages) -> torch.Tensor:
 
 
 @torch.no_grad()
+def seen(
+    fitted: CompactModel, study: StudyConfig, cohort: PublicImages, tiny_federation: Any
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return logits before the readout, its features, and what it is to say (labels by 0.8, teacher by 0.2)."""
+    images, labels = four_views(cohort), torch.from_numpy(cohort.labels).repeat_interleave(4)
+    frozen, pooled = fitted.readout_inputs(images)
+    taught = load_teacher(tiny_federation.workspace, study)(images).softmax(1)
+    assert fitted.readout is not None
+    return frozen, fitted.readout.whitened(pooled), 0.8 * functional.one_hot(labels, 2) + 0.2 * taught
+
+
+@torch.no_grad()
 def test_features_have_the_stated_spread(fitted: CompactModel, cohort: PublicImages) -> None:
     """Mean zero, norm 10, orthonormal directions, each shrunk and those of most variance the most."""
     readout = fitted.readout
@@ -73,12 +85,7 @@ def test_the_fit_is_the_least_of_the_loss_with_its_ridge(
     """The gradient of what is stated to be least is nothing beside that at the start, by autograd over images."""
     readout = fitted.readout
     assert readout is not None
-    images, labels = four_views(cohort), torch.from_numpy(cohort.labels).repeat_interleave(4)
-    with torch.no_grad():
-        frozen, pooled = fitted.readout_inputs(images)
-        taught = load_teacher(tiny_federation.workspace, study)(images).softmax(1)
-        features = readout.whitened(pooled)
-    truth = 0.8 * functional.one_hot(labels, 2) + 0.2 * taught
+    frozen, features, truth = seen(fitted, study, cohort, tiny_federation)
 
     def slope(weight: torch.Tensor, bias: torch.Tensor) -> float:
         weight, bias = weight.detach().clone().requires_grad_(), bias.detach().clone().requires_grad_()
@@ -100,12 +107,7 @@ def test_the_curvature_has_the_size_of_a_measured_one(
     assert readout is not None
     assert float(readout.clip) == pytest.approx(CLIP)
     assert (readout.curvature > 0).all()
-    images, labels = four_views(cohort), torch.from_numpy(cohort.labels).repeat_interleave(4)
-    with torch.no_grad():
-        frozen, pooled = fitted.readout_inputs(images)
-        taught = load_teacher(tiny_federation.workspace, study)(images).softmax(1)
-        features = readout.whitened(pooled)
-    truth = 0.8 * functional.one_hot(labels, 2) + 0.2 * taught
+    frozen, features, truth = seen(fitted, study, cohort, tiny_federation)
 
     def mean_gradient(weight: torch.Tensor) -> torch.Tensor:
         errors = (frozen + features @ weight.T + readout.linear.bias).softmax(1) - truth

@@ -7,27 +7,14 @@ import pytest
 import torch
 
 from server.rounds.merging import FilterMerge, MeanMerge, merge_of
-from shared.config.files import overridden, parse_study
-from shared.config.study import StudyConfig
 from shared.errors import StudyError
 from shared.models.compact import build_compact
 from shared.models.readout import Readout
 from shared.privacy.learning_forecast import filter_gain
+from tests.readout_study import readout_study
 
 PRIOR_VARIANCE = 0.04
 WEIGHT, BIAS = "readout.linear.weight", "readout.linear.bias"
-
-
-def study_of(**changes: object) -> StudyConfig:
-    """Return a study whose readout is merged by the filter."""
-    raw: dict[str, object] = {
-        "name": "filter", "purpose": "test", "ethics_reference": "none", "expires": "2100-01-01",
-        "task": {"classes": ["normal", "opacity"], "image_size": 64},
-        "models": {"readout": {"stage": 3, "grid": 1}},
-        "privacy": {"trainable": "readout", "sample_rate": 1.0, "max_grad_norm": 1.5, "noise_multiplier": 1.2},
-        "federation": {"rounds": 3, "steps": 1, "learning_rate": 0.5, "merge": "filter"},
-    }  # fmt: skip
-    return parse_study(overridden(raw, changes))
 
 
 def readout_of(curvature: float = 0.02) -> Readout:
@@ -52,7 +39,7 @@ def hessian(readout: Readout) -> np.ndarray:
 @pytest.mark.parametrize("declared", [(300, 300, 300), (40, 900), (12,)])
 def test_rounds_end_where_bayes_says(declared: Sequence[int]) -> None:
     """Three rounds of gradients of a quadratic loss give the posterior's mean and variance, by dense matrices."""
-    study, readout = study_of(), readout_of()
+    study, readout = readout_study(), readout_of()
     matrix = hessian(readout)
     generator = np.random.default_rng(1)
     optimum = generator.normal(size=(2, 97)) * 0.1
@@ -82,39 +69,39 @@ def test_few_patients_move_it_little_and_many_take_newtons_step() -> None:
     """The gain falls with the square of what noise hides, and reaches 1 / h where nothing is hidden."""
     h = readout_of().curvature.double().numpy()
     start = np.full(66, PRIOR_VARIANCE)
-    tiny, small, large = (filter_gain(study_of(), start, h, (n, n)) for n in (5, 50, 50_000_000))
+    tiny, small, large = (filter_gain(readout_study(), start, h, (n, n)) for n in (5, 50, 50_000_000))
     assert (tiny < 0.02 * small).all()
     np.testing.assert_allclose(large, 1 / h, rtol=1e-3)
     assert (small * h < 0.1).all()
-    louder = filter_gain(study_of(**{"privacy.noise_multiplier": 12.0}), start, h, (50, 50))
+    louder = filter_gain(readout_study(**{"privacy.noise_multiplier": 12.0}), start, h, (50, 50))
     assert (louder < 0.02 * small).all()
 
 
 def test_without_privacy_chance_alone_is_weighed() -> None:
     """No noise is no division by zero: which patients there are still counts."""
     h = readout_of().curvature.double().numpy()
-    gain = filter_gain(study_of(**{"privacy.enabled": False}), np.full(66, 0.04), h, (100,))
+    gain = filter_gain(readout_study(**{"privacy.enabled": False}), np.full(66, 0.04), h, (100,))
     np.testing.assert_allclose(gain, 0.04 / (h * 0.04 + 3 / 100), rtol=1e-6)
 
 
 def test_a_study_gets_the_merge_that_it_asks_for() -> None:
     """The mean unless it asks; and statistics that were taken with another clip are refused."""
-    compact = build_compact(study_of())
+    compact = build_compact(readout_study())
     assert compact.readout is not None
     compact.readout.clip.fill_(1.5)
-    assert isinstance(merge_of(study_of(), compact), FilterMerge)
-    assert isinstance(merge_of(study_of(**{"federation.merge": "mean"}), compact), MeanMerge)
+    assert isinstance(merge_of(readout_study(), compact), FilterMerge)
+    assert isinstance(merge_of(readout_study(**{"federation.merge": "mean"}), compact), MeanMerge)
     compact.readout.clip.fill_(1.0)
     with pytest.raises(StudyError, match=r"max_grad_norm is 1\.5, allowed with these initial weights is 1:"):
-        merge_of(study_of(), compact)
+        merge_of(readout_study(), compact)
 
 
 def test_the_mean_is_taken_as_it_is_and_momentum_keeps_a_share_of_the_last() -> None:
     """Without momentum nothing is carried."""
     mean = {"w": np.array([1.0, 2.0], np.float32)}
-    plain = MeanMerge(study_of(**{"federation.merge": "mean"}))
+    plain = MeanMerge(readout_study(**{"federation.merge": "mean"}))
     assert plain({}, mean, (3,), 1) == (mean, {})
-    heavy = MeanMerge(study_of(**{"federation.merge": "mean", "federation.server_momentum": 0.5}))
+    heavy = MeanMerge(readout_study(**{"federation.merge": "mean", "federation.server_momentum": 0.5}))
     step, carried = heavy({}, mean, (3,), 1)
     assert step["w"].tolist() == [1, 2]
     step, _ = heavy(carried, mean, (3,), 2)
