@@ -1,7 +1,11 @@
-"""A study that trains a readout, for tests that read its numbers alone."""
+"""Studies that train a readout: one whose numbers alone are read, and the miniature's."""
+
+from copy import deepcopy
+from typing import Any
 
 from shared.config.files import overridden, parse_study
 from shared.config.study import StudyConfig
+from tests.conftest import STUDY
 
 
 def readout_study(**changes: object) -> StudyConfig:
@@ -14,3 +18,13 @@ def readout_study(**changes: object) -> StudyConfig:
         "federation": {"rounds": 3, "steps": 1, "learning_rate": 0.5, "merge": "filter", "min_sites": 4},
     }  # fmt: skip
     return parse_study(overridden(raw, changes))
+
+
+def readout_miniature() -> dict[str, Any]:
+    """Return the miniature's study with a readout that is merged by the filter."""
+    raw = deepcopy(STUDY)
+    raw["models"] |= {"readout": {"stage": 3, "grid": 2}}
+    raw["distillation"] = {"site_weights": {"alpha": 0.8, "temperature": 1.0}}
+    raw["privacy"] |= {"trainable": "readout", "sample_rate": 1.0}
+    raw["federation"] |= {"steps": 1, "learning_rate": 1.0, "merge": "filter"}
+    return raw

@@ -5,16 +5,18 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
+from server.runs.checkpoints import load_state
 from server.runs.run_folder import read_lines
-from shared.config.files import parse_study, write_yaml
+from shared.config.files import parse_study, read_study, write_yaml
 from shared.processes.flower_environment import bin_folder
 from shared.processes.process_groups import end_processes
 from shared.processes.supervisor import free_port
+from tests.conftest import TinyFederation, make_tiny_federation
+from tests.readout_study import readout_miniature
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SECONDS = 500
@@ -49,9 +51,20 @@ def _has_home(process: psutil.Process, home: str) -> bool:
         return False
 
 
-@pytest.mark.parametrize("where", ["in the repository", "elsewhere"])
-def test_a_small_study_completes(tiny_federation: Any, tmp_path: Path, where: str) -> None:
-    """The smallest study with noise to calibrate completes, started in the repository or in another folder."""
+@pytest.fixture(scope="module")
+def with_readout(tmp_path_factory: pytest.TempPathFactory) -> TinyFederation:
+    """Make the miniature whose sites train a readout."""
+    return make_tiny_federation(tmp_path_factory.mktemp("readout"), readout_miniature())
+
+
+@pytest.mark.parametrize(
+    ("where", "made"), [("in the repository", "tiny_federation"), ("elsewhere", "with_readout")]
+)
+def test_a_small_study_completes(
+    request: pytest.FixtureRequest, tmp_path: Path, where: str, made: str
+) -> None:
+    """The smallest study with noise to calibrate completes, in the repository, and elsewhere with a readout."""
+    tiny_federation: TinyFederation = request.getfixturevalue(made)
     workspace, output, home = tmp_path / "workspace", tmp_path / "output", tmp_path / "home"
     home.mkdir()
     workspace.mkdir()
@@ -74,3 +87,7 @@ def test_a_small_study_completes(tiny_federation: Any, tmp_path: Path, where: st
     events = [line["event"] for line in read_lines(output / "events.jsonl")]
     assert events[-1:] == ["study_completed"], done.stdout[-3000:] + done.stderr[-3000:]
     assert [line["round"] for line in read_lines(output / "rounds.jsonl")] == [0, 1]
+    state = load_state(output / "checkpoint.safetensors", read_study(output / "study.yaml").digest())
+    assert state is not None
+    assert any((state.weights[name] != array).any() for name, array in tiny_federation.initial.items())
+    assert set(state.carried) == ({"filter.variance"} if made == "with_readout" else set())

@@ -1,7 +1,6 @@
 """A round's patients: their own views, their own targets, their own coins; and the update made of them."""
 
 from contextlib import suppress
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +20,8 @@ from shared.distillation.targets import read_views
 from shared.errors import DataError
 from shared.privacy.noise import Coins
 from shared.privacy.step_plan import step_plan
-from tests.conftest import STUDY, make_tiny_federation
+from tests.conftest import make_tiny_federation
+from tests.readout_study import readout_miniature
 
 COINS = Coins(b"c" * 32)
 
@@ -144,11 +144,7 @@ def test_an_unreadable_patient_stops_nothing(tiny_federation, broken) -> None:
 @pytest.fixture(scope="module")
 def with_readout(tmp_path_factory: pytest.TempPathFactory):
     """Make a miniature whose study trains a readout."""
-    raw = deepcopy(STUDY)
-    raw["models"] = raw["models"] | {"readout": {"stage": 3, "grid": 2}}
-    raw["distillation"] = {"site_weights": {"alpha": 0.8, "temperature": 1.0}}
-    raw["privacy"] = raw["privacy"] | {"trainable": "readout", "sample_rate": 1.0, "epsilon": 50.0}
-    return make_tiny_federation(tmp_path_factory.mktemp("readout"), raw)
+    return make_tiny_federation(tmp_path_factory.mktemp("readout"), readout_miniature())
 
 
 def test_a_readout_loses_what_the_whole_model_loses(with_readout, tmp_path: Path) -> None:
