@@ -67,7 +67,7 @@ def training_part(cohort: PublicImages) -> PublicImages:
 
 
 def calibration_part(cohort: PublicImages) -> PublicImages:
-    """Return the held-out patients of the cohort, that no weight was trained on."""
+    """Return the held-out patients of the cohort: no weight was trained on them; they choose a readout's ridge."""
     return cohort.only(np.flatnonzero(_held_out(cohort)))
 
 

@@ -19,17 +19,10 @@ from shared.models.readout import NORM, NUM_DIRECTIONS, Readout
 from shared.models.teacher import Teacher
 
 FEWEST_VIEWS = 4  # of each public image: statistics of its features are of moved films as well
-FLATNESS = (
-    3.0  # directions with more than this many times the mean variance are shrunk; 0.3 to 30 learn alike
-)
-RIDGES = (
-    3.0,
-    10.0,
-    30.0,
-    100.0,
-    300.0,
-    1000.0,
-)  # on the sum of the images' losses; the last moves next to nothing
+# directions with more than this many times the mean variance are shrunk; 0.3 to 30 learn alike
+FLATNESS = 3.0
+# on the sum of the images' losses; the last moves next to nothing
+RIDGES = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 _FEWEST_UNSEEN = 20  # images that can choose one; fewer, and the middle serves
 _AT_ONCE = 32
 _ITERATIONS = 200

@@ -4,6 +4,7 @@ In: a study, and numbers that a person types. Out: one table of this study and o
 """
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -72,14 +73,15 @@ def plan(
     rows["4 times the sites"] = forecast(asked, declared * 4, trained)
     if asked.privacy.enabled:
         twice = 2 * asked.privacy.epsilon
-        if twice <= MOST_EPSILON and "privacy.noise_multiplier" not in settings:
+        if twice <= MOST_EPSILON:
             other = asked_study(study, settings | {"privacy.epsilon": twice})
-            rows[f"epsilon {twice:g}"] = forecast(other, declared, trained)
+            if other.privacy.noise_multiplier != asked.privacy.noise_multiplier:  # else the file fixes it
+                rows[f"epsilon {twice:g}"] = forecast(other, declared, trained)
         rows["one noise"] = forecast(asked, declared, trained, pooled=True)
     needed = patients_needed(asked, declared, trained)
     traffic = round_traffic(asked, trained)
     if as_json:
-        plain = {name: asdict(row) | {"verdict": row.verdict} for name, row in rows.items()}
+        plain = {name: _plain(row) for name, row in rows.items()}
         sent = {"to_site": traffic.to_site_bytes, "from_site": traffic.from_site_bytes}
         typer.echo(json.dumps({"rows": plain, "patients_needed": needed, "bytes_a_round": sent}, indent=1))
         return
@@ -108,6 +110,12 @@ def _declared(patients: list[int], sites: int | None, min_sites: int) -> list[in
     return patients
 
 
+def _plain(row: "Forecast") -> dict[str, object]:
+    """Return a row for JSON, which has no infinity: null, where nothing is hidden."""
+    found = asdict(row) | {"verdict": row.verdict}
+    return {name: None if value == math.inf else value for name, value in found.items()}
+
+
 def _cells(name: str, row: "Forecast") -> tuple[str, ...]:
     return (
         name, str(row.sites), f"{row.patients:,}", f"{row.noise:.2f}", _short(row.break_even),
@@ -116,7 +124,7 @@ def _cells(name: str, row: "Forecast") -> tuple[str, ...]:
 
 
 def _short(value: float) -> str:
-    return "-" if value == float("inf") else f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+    return "-" if value == math.inf else f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _share(value: float | None) -> str:

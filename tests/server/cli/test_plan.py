@@ -102,3 +102,12 @@ def test_without_privacy_nothing_is_hidden(study: Path) -> None:
     rows = planned(study, "--patients", "100", "--set", "privacy.enabled=false")["rows"]
     assert rows["this study"]["learnt"] == pytest.approx(rows["this study"]["learnt_without_noise"])
     assert set(rows) == {"this study", "4 times the patients", "4 times the sites"}
+    assert rows["this study"]["signal_to_noise"] is None
+
+
+def test_a_larger_budget_is_shown_where_it_changes_the_noise(study: Path) -> None:
+    """A multiplier that stands in the file is the same at any epsilon; one that is calibrated is not."""
+    assert "epsilon 16" not in planned(study, "--patients", "250")["rows"]
+    study.write_text(STUDY.replace("noise_multiplier: 1.25, ", ""), encoding="utf-8")
+    rows = planned(study, "--patients", "250")["rows"]
+    assert rows["epsilon 16"]["learnt"] > rows["this study"]["learnt"]
